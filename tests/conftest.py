@@ -1,0 +1,93 @@
+"""Eight fake devices, strict dtypes, and a folder of rated images to work with."""
+
+from __future__ import annotations
+
+import atexit
+import csv
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+flags.FLAGS.mark_as_parsed()  # Grain's worker processes ask for it
+
+# No test is judged by its time, and a failure found once is found again.
+hypothesis.settings.register_profile(
+    "glintiqa_jax", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("glintiqa_jax")
+
+# Networks here are tiny and their compilation is what takes time; what ships is compiled as users compile it in
+# test_readme.py.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+jax.config.update("jax_disable_most_optimizations", True)
+
+# The same tiny network is compiled again and again, by every process that tests and by the commands that tests start:
+# once is enough. The first process makes the folder, those it starts inherit it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="glintiqa_jax_compiled_")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def write_images(folder: Path, count: int, *, size: tuple[int, int] = (48, 40), seed: int = 0) -> list[str]:
+    """Noise images whose strength of noise grows with their number, so that there is something to learn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    names = []
+    for number in range(count):
+        pixels = 128 + rng.normal(0, 1 + 60 * number / max(count - 1, 1), (*size, 3))
+        names.append(f"image{number:02d}.png")
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / names[-1])
+    return names
+
+
+def write_scores(path: Path, rows: list[dict]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_rated_folder(folder: Path, count: int = 20, **image_options) -> tuple[Path, Path]:
+    """``count`` images of 40x48 pixels and a CSV with image, mos (0 to 100), scene and split columns."""
+    names = write_images(folder / "images", count, **image_options)
+    rows = [
+        {
+            "image": name,
+            "mos": round(100 - 100 * number / (count - 1), 3),
+            "scene": f"scene{number // 2}",
+            "split": ("train", "train", "train", "validation", "test")[number // 2 % 5],
+        }
+        for number, name in enumerate(names)
+    ]
+    return folder / "images", write_scores(folder / "scores.csv", rows)
+
+
+@pytest.fixture
+def rated_folder(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+    """``write_rated_folder`` into a temporary folder."""
+    return functools.partial(write_rated_folder, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The developers' folder of reference data beside the repository; tests that need it skip where it is absent."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}: the reference data are a developer's and do not ship")
+    return folder
