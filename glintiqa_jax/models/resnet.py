@@ -1,0 +1,170 @@
+"""ResNet feature maps (He et al. 2016), the CNN branch of GlintIQA (paper section III-B).
+
+Only what GlintIQA reads is built: the stem and the first three stages, at 1/4, 1/8 and 1/16 of the
+image. Layout, padding and the place of the stride are torchvision's, so that its weights mean the same here.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+Conv = functools.partial(nnx.Conv, use_bias=False)
+
+
+class PointwiseConv(nnx.Linear):
+    """A 1x1 convolution, written as a matrix product: XLA's CPU backend trains it 2 to 3 times faster."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, rngs: nnx.Rngs):
+        super().__init__(in_channels, out_channels, use_bias=False, rngs=rngs)
+        self.stride = stride
+
+    def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
+        return super().__call__(inputs[:, :: self.stride, :: self.stride, :], out_sharding)
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation with PyTorch's running statistics.
+
+    ``nnx.BatchNorm`` keeps the biased batch variance; PyTorch keeps the unbiased one, n / (n - 1), and a model
+    fine-tuned here has to mean the same there. Under a sharded ``jit`` the statistics are the global batch's.
+    """
+
+    def __init__(self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
+        self.momentum, self.epsilon = momentum, epsilon
+        self.scale = nnx.Param(jnp.ones((features,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((features,), jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros((features,), jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones((features,), jnp.float32))
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalise ``(batch, height, width, features)``; in training, also move the running statistics."""
+        if not train:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            wide = x.astype(jnp.float32)
+            mean, var = jnp.mean(wide, axis=(0, 1, 2)), jnp.var(wide, axis=(0, 1, 2))
+            count = x.size // x.shape[-1]
+            unbiased = var * (count / max(count - 1, 1))
+            self.mean[...] = (1 - self.momentum) * self.mean[...] + self.momentum * mean
+            self.var[...] = (1 - self.momentum) * self.var[...] + self.momentum * unbiased
+        scale = jax.lax.rsqrt(var + self.epsilon) * self.scale[...]
+        return ((x - mean) * scale + self.bias[...]).astype(x.dtype)
+
+
+def max_pool_3x3(x: jax.Array) -> jax.Array:
+    """Max pooling, kernel 3, stride 2, padding 1, of ``(batch, height, width, channels)`` with even sides.
+
+    Written as maxima of shifted maps: XLA's CPU backend runs the gradient of a windowed maximum 10 to 20 times slower.
+    """
+    height, width = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    rows = [padded[:, shift : shift + height : 2] for shift in range(3)]
+    tallest = jnp.maximum(jnp.maximum(rows[0], rows[1]), rows[2])
+    columns = [tallest[:, :, shift : shift + width : 2] for shift in range(3)]
+    return jnp.maximum(jnp.maximum(columns[0], columns[1]), columns[2])
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions with a residual connection (ResNet-18 and -34)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int, rngs: nnx.Rngs):
+        pad = ((1, 1), (1, 1))
+        self.conv1 = Conv(in_channels, channels, (3, 3), strides=stride, padding=pad, rngs=rngs)
+        self.bn1 = BatchNorm(channels)
+        self.conv2 = Conv(channels, channels, (3, 3), padding=pad, rngs=rngs)
+        self.bn2 = BatchNorm(channels)
+        self.downsample = Downsample.where_needed(in_channels, channels, stride, rngs)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = nnx.relu(self.bn1(self.conv1(x), train=train))
+        y = self.bn2(self.conv2(y), train=train)
+        return nnx.relu(y + (x if self.downsample is None else self.downsample(x, train=train)))
+
+
+class Bottleneck(nnx.Module):
+    """1x1, 3x3, 1x1 convolutions with a residual connection; the stride sits on the 3x3 (ResNet-50 and -101)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int, rngs: nnx.Rngs):
+        out_channels = channels * self.expansion
+        self.conv1 = PointwiseConv(in_channels, channels, rngs=rngs)
+        self.bn1 = BatchNorm(channels)
+        self.conv2 = Conv(channels, channels, (3, 3), strides=stride, padding=((1, 1), (1, 1)), rngs=rngs)
+        self.bn2 = BatchNorm(channels)
+        self.conv3 = PointwiseConv(channels, out_channels, rngs=rngs)
+        self.bn3 = BatchNorm(out_channels)
+        self.downsample = Downsample.where_needed(in_channels, out_channels, stride, rngs)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = nnx.relu(self.bn1(self.conv1(x), train=train))
+        y = nnx.relu(self.bn2(self.conv2(y), train=train))
+        y = self.bn3(self.conv3(y), train=train)
+        return nnx.relu(y + (x if self.downsample is None else self.downsample(x, train=train)))
+
+
+class Downsample(nnx.Module):
+    """The projection on a residual connection whose shape changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, rngs: nnx.Rngs):
+        self.conv = PointwiseConv(in_channels, out_channels, stride=stride, rngs=rngs)
+        self.bn = BatchNorm(out_channels)
+
+    @classmethod
+    def where_needed(cls, in_channels: int, out_channels: int, stride: int, rngs: nnx.Rngs) -> Downsample | None:
+        needed = stride != 1 or in_channels != out_channels
+        return cls(in_channels, out_channels, stride, rngs) if needed else None
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return self.bn(self.conv(x), train=train)
+
+
+class ResNet(nnx.Module):
+    """The stem and the first three stages of a ResNet.
+
+    Args:
+      stage_blocks: residual blocks in each of the three stages, (3, 4, 6) for ResNet-50.
+      bottleneck: ``Bottleneck`` blocks (ResNet-50, -101) rather than ``BasicBlock`` (ResNet-18, -34).
+      width: channels of the stem, 64 as published; stages have width, 2 width, 4 width (times 4 with bottlenecks).
+    """
+
+    STRIDES = (4, 8, 16)
+
+    def __init__(self, *, stage_blocks: tuple[int, ...], bottleneck: bool, width: int, rngs: nnx.Rngs):
+        block = Bottleneck if bottleneck else BasicBlock
+        self.conv1 = Conv(3, width, (7, 7), strides=2, padding=((3, 3), (3, 3)), rngs=rngs)
+        self.bn1 = BatchNorm(width)
+        channels = width
+        stages = []
+        for stage, blocks in enumerate(stage_blocks):
+            stage_width = width * 2**stage
+            layers = []
+            for index in range(blocks):
+                stride = 2 if stage > 0 and index == 0 else 1
+                layers.append(block(channels, stage_width, stride=stride, rngs=rngs))
+                channels = stage_width * block.expansion
+            stages.append(nnx.List(layers))
+        self.stages = nnx.List(stages)
+
+    @staticmethod
+    def channels(*, bottleneck: bool, width: int) -> tuple[int, int, int]:
+        """Channels of the three maps, at ``STRIDES``."""
+        expansion = Bottleneck.expansion if bottleneck else BasicBlock.expansion
+        return (width * expansion, 2 * width * expansion, 4 * width * expansion)
+
+    def __call__(self, images: jax.Array, *, train: bool) -> list[jax.Array]:
+        """Maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, channels)``, ..."""
+        x = nnx.relu(self.bn1(self.conv1(images), train=train))
+        x = max_pool_3x3(x)
+        maps = []
+        for stage in self.stages:
+            for block in stage:
+                x = block(x, train=train)
+            maps.append(x)
+        return maps
