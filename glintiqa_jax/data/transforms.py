@@ -1,0 +1,61 @@
+"""What happens to an image on its way into a batch: small Grain transforms over the items of a ``RatedSource``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grain
+import numpy as np
+
+
+class RandomCropAndFlip(grain.transforms.RandomMap):
+    """The released augmentation (paper section IV-A): a random crop, flipped at random both ways, never resized.
+
+    Item to ``{"image": uint8 (crop, crop, 3), "score": float32}``.
+    """
+
+    def __init__(self, crop_size: int):
+        self.crop_size = crop_size
+
+    def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        image, size = element["image"], self.crop_size
+        top = int(rng.integers(image.shape[0] - size + 1))
+        left = int(rng.integers(image.shape[1] - size + 1))
+        crop = image[top : top + size, left : left + size]
+        if rng.integers(2):
+            crop = crop[:, ::-1]
+        if rng.integers(2):
+            crop = crop[::-1]
+        return {"image": np.ascontiguousarray(crop), "score": element["score"]}
+
+
+def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
+    """A fixed grid of crops that covers the image as evenly as it can: the same crops for the same size, always.
+
+    Args:
+      image: uint8 ``(height, width, 3)``, neither side shorter than the crop.
+      crop_size: side of a crop, in pixels.
+      grid: crops per side; with 1, the central crop.
+
+    Returns:
+      uint8 ``(grid * grid, crop_size, crop_size, 3)``, row by row.
+
+    Raises:
+      ValueError: when the image is smaller than the crop.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < crop_size:
+        raise ValueError(f"an image of {width}x{height} pixels is smaller than the model's crop of {crop_size}")
+    return np.stack(
+        [
+            image[top : top + crop_size, left : left + crop_size]
+            for top in _offsets(height - crop_size, grid)
+            for left in _offsets(width - crop_size, grid)
+        ]
+    )
+
+
+def _offsets(room: int, grid: int) -> list[int]:
+    if grid == 1:
+        return [room // 2]
+    return [round(step * room / (grid - 1)) for step in range(grid)]

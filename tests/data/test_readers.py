@@ -1,0 +1,123 @@
+"""The user's own CSV: what is read, and what is refused, each with one clear error."""
+
+import os
+
+import pytest
+from conftest import write_images, write_scores
+
+from glintiqa_jax.data.readers import read_csv
+from glintiqa_jax.errors import UserError
+
+
+def test_rows_become_rated_images(rated_folder):
+    folder, scores = rated_folder(20)
+    collection = read_csv(folder, scores, group_column="scene", split_column="split", score_range=(0, 100))
+    images = list(collection.images())
+    assert collection.size == len(images) == 20
+    assert [image.name for image in images] == [f"image{i:02d}.png" for i in range(20)]
+    assert images[3].raw_score == pytest.approx(100 - 300 / 19, abs=1e-3)
+    assert images[3].group == "scene1"
+    assert images[3].split == "train"
+    assert images[3].encoded() == (folder / "image03.png").read_bytes()
+    assert collection.notes == ()
+
+
+def test_without_columns_each_image_is_its_own_content(rated_folder):
+    collection = read_csv(*rated_folder(5))
+    assert [image.group for image in collection.images()] == [f"image{i:02d}.png" for i in range(5)]
+    assert (collection.scale.low, collection.scale.high) == (0, 100)
+    assert "--score_range" in collection.notes[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffimage,mos\nimage00.png,1.5\nimage01.png,2\n",
+        "image;mos\nimage00.png;1,5\nimage01.png;2\n",
+        "mos\timage\r\n1.5\timage00.png\r\n2\timage01.png\r\n",
+    ],
+    ids=["byte-order mark", "semicolons and decimal commas", "tabs"],
+)
+def test_the_dialects_of_the_world(tmp_path, text):
+    write_images(tmp_path / "images", 2)
+    (tmp_path / "scores.csv").write_text(text, encoding="utf-8", newline="")
+    scores = [image.raw_score for image in read_csv(tmp_path / "images", tmp_path / "scores.csv").images()]
+    assert scores == [1.5, 2.0]
+
+
+def test_the_fingerprint_follows_scores_and_images(rated_folder):
+    folder, scores = rated_folder(5)
+    before = read_csv(folder, scores).fingerprint
+    assert read_csv(folder, scores).fingerprint == before
+    assert read_csv(folder, scores, lower_is_better=True).fingerprint != before
+    (folder / "image00.png").write_bytes((folder / "image01.png").read_bytes() + b"x")
+    assert read_csv(folder, scores).fingerprint != before
+
+
+def test_images_without_a_score_are_counted(rated_folder):
+    folder, scores = rated_folder(5)
+    write_images(folder / "more", 2)
+    notes = read_csv(folder, scores, score_range=(0, 100)).notes
+    assert len(notes) == 1
+    assert "2 images" in notes[0]
+    assert os.path.join("more", "image00.png") in notes[0]  # noqa: PTH118
+
+
+def test_missing_images_are_listed_and_counted(tmp_path):
+    write_images(tmp_path / "images", 1)
+    rows = [{"image": f"image{i:02d}.png", "mos": i} for i in range(9)]
+    scores = write_scores(tmp_path / "scores.csv", rows)
+    with pytest.raises(UserError, match=r"8 of 9 .*image01.png, .*image05.png, \.\.\.$"):
+        read_csv(tmp_path / "images", scores)
+
+
+def row(image="image00.png", mos="1", **more):
+    return {"image": image, "mos": mos} | more
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([row(), row("image01.png", "good")], {}, r"line 3, column 'mos': expected a number, found 'good'"),
+        ([row(), row("image01.png", "nan")], {}, r"line 3, column 'mos': expected a number, found 'nan'"),
+        ([row(), row()], {}, r"line 3: 'image00.png' is named a second time"),
+        ([row(), row("../scores.csv", "2")], {}, r"line 3: '../scores.csv' points outside"),
+        ([row(), row("/etc/hostname", "2")], {}, r"line 3: '/etc/hostname' points outside"),
+        ([row(), row("image01.png", "2")], {"score_column": "dmos"}, r"expected a column 'dmos', found image, mos"),
+        ([row(), row("image01.png", "2")], {"score_range": (0, 1.5)}, r"--score_range=0,1.5: .* found 1 to 2"),
+        ([row(), row("image01.png", "2")], {"score_range": (5, 1)}, r"--score_range=5,1: .* found 5 and 1"),
+        ([row(), row("image01.png", "1")], {}, r"expected a lowest score below the highest, found 1 and 1"),
+        ([row(split="train"), row("image01.png", "2", split="dev")], {"split_column": "split"}, r"line 3.*found 'dev'"),
+    ],
+)
+def test_bad_rows_are_refused_by_line(tmp_path, rows, options, message):
+    write_images(tmp_path / "images", 2)
+    with pytest.raises(UserError, match=message):
+        read_csv(tmp_path / "images", write_scores(tmp_path / "scores.csv", rows), **options)
+
+
+def test_missing_and_empty_places_are_refused(tmp_path, rated_folder):
+    folder, scores = rated_folder(3)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "header.csv").write_text("image,mos\n")
+    (tmp_path / "short.csv").write_text("image,mos\nimage00.png\n")
+    (tmp_path / "latin.csv").write_bytes("image,mos\ncafé.png,1\n".encode("latin-1"))
+    for arguments, message in [
+        ((tmp_path / "nowhere", scores), "--images=.*nowhere: expected a folder of images, found nothing there"),
+        ((scores, scores), "--images=.*scores.csv: expected a folder of images, found a file"),
+        ((tmp_path / "empty", scores), "--images=.*empty: the folder holds no image"),
+        ((folder, tmp_path / "nowhere.csv"), "--scores=.*nowhere.csv: expected a CSV file, found nothing there"),
+        ((folder, folder), "--scores=.*: expected a CSV file, found a folder"),
+        ((folder, tmp_path / "header.csv"), "expected one row per image below the header, found none"),
+        ((folder, tmp_path / "short.csv"), "line 2: expected 2 fields, found fewer"),
+        ((folder, tmp_path / "latin.csv"), "expected a CSV file in UTF-8"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            read_csv(*arguments)
+
+
+def test_the_real_subset_reads_as_published(shared):
+    folder = shared / "data" / "biq2021_dev"
+    collection = read_csv(folder / "images", folder / "scores.csv", split_column="split", score_range=(0, 1))
+    splits = [image.split for image in collection.images()]
+    assert (collection.size, splits.count("train"), splits.count("test")) == (3400, 2900, 500)

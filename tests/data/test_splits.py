@@ -1,0 +1,76 @@
+"""No content is ever on two sides."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glintiqa_jax.data.splits import split_as_declared, split_by_group
+from glintiqa_jax.errors import UserError
+
+many_groups = st.lists(st.sampled_from("abcdefghijkl"), min_size=3, max_size=60).filter(lambda g: len(set(g)) >= 3)
+fractions = st.floats(0.05, 0.45)
+
+
+def check_disjoint_and_complete(split, groups):
+    parts = [split.train, split.validation, split.test]
+    assert all(len(part) for part in parts)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(groups)))
+    sides = [{groups[position] for position in part} for part in parts]
+    assert sum(len(side) for side in sides) == len(set(groups))
+
+
+@given(many_groups, fractions, fractions, st.integers(0, 5))
+def test_drawn_splits_keep_contents_together(groups, validation, test, seed):
+    options = {"validation_fraction": validation, "test_fraction": test, "seed": seed}
+    split = split_by_group(groups, **options)
+    check_disjoint_and_complete(split, groups)
+    # the order the images come in changes nothing
+    backwards = split_by_group(groups[::-1], **options)
+    assert {groups[i] for i in split.test} == {groups[::-1][i] for i in backwards.test}
+
+
+def test_fractions_are_of_the_groups():
+    split = split_by_group([str(i) for i in range(50)], validation_fraction=0.1, test_fraction=0.2, seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (35, 5, 10)
+
+
+def test_seeds_differ():
+    groups = [str(i) for i in range(50)]
+    first, second = (split_by_group(groups, validation_fraction=0.1, test_fraction=0.2, seed=s) for s in (0, 1))
+    assert set(first.test) != set(second.test)
+
+
+@given(many_groups, st.integers(0, 5))
+def test_validation_is_held_out_of_declared_training(groups, seed):
+    order = sorted(set(groups))
+    declared = ["test" if group == order[0] else "train" for group in groups]
+    split = split_as_declared(declared, groups, validation_fraction=0.2, seed=seed)
+    check_disjoint_and_complete(split, groups)
+    assert {groups[i] for i in split.test} == {order[0]}
+
+
+def test_declared_splits_are_obeyed():
+    split = split_as_declared(
+        ["train", "validation", "test", "train"], ["a", "b", "c", "a"], validation_fraction=0.5, seed=0
+    )
+    assert [list(part) for part in (split.train, split.validation, split.test)] == [[0, 3], [1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("splits", "groups", "message"),
+    [
+        (["train", "test", "test"], ["a", "a", "b"], "1 content groups are on two sides.*: a"),
+        (["train", "train"], ["a", "b"], "no image in 'test'"),
+        (["test", "validation"], ["a", "b"], "no image in 'train'"),
+        (["train", "test"], ["a", "b"], "at least two content groups"),
+    ],
+)
+def test_bad_declarations_are_refused(splits, groups, message):
+    with pytest.raises(UserError, match=message):
+        split_as_declared(splits, groups, validation_fraction=0.1, seed=0)
+
+
+def test_too_few_contents_are_refused():
+    with pytest.raises(UserError, match="at least three content groups, found 2: a, b"):
+        split_by_group(["a", "b", "a"], validation_fraction=0.1, test_fraction=0.2, seed=0)

@@ -1,0 +1,53 @@
+"""Crops stay inside, cover, and are functions of their seed."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glintiqa_jax.data.transforms import RandomCropAndFlip, grid_crops
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """An image whose pixels say where they are: (row, column, 0)."""
+    rows, columns = np.indices((height, width))
+    return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
+
+
+@given(st.integers(4, 80), st.integers(4, 80), st.integers(0, 100))
+def test_random_crops_are_pieces_of_the_image(height, width, seed):
+    image = coordinates(height, width)
+    crop = RandomCropAndFlip(4).random_map({"image": image, "score": 1.0}, np.random.default_rng(seed))["image"]
+    assert crop.shape == (4, 4, 3)
+    rows, columns = crop[:, 0, 0].astype(int), crop[0, :, 1].astype(int)
+    assert abs(rows[1] - rows[0]) == 1
+    assert abs(columns[1] - columns[0]) == 1
+    np.testing.assert_array_equal(crop[..., 0], np.broadcast_to(rows[:, None], (4, 4)))
+
+
+def test_every_place_and_flip_comes_up():
+    image, transform = coordinates(6, 6), RandomCropAndFlip(4)
+    corners = {
+        tuple(transform.random_map({"image": image, "score": 0.0}, np.random.default_rng(s))["image"][0, 0, :2])
+        for s in range(600)
+    }
+    assert corners == {(r, c) for r in range(6) for c in range(6)}  # 3 offsets, or their flipped ends, each way
+
+
+@given(st.integers(8, 80), st.integers(8, 80), st.integers(1, 6))
+def test_grid_crops_reach_every_edge(height, width, grid):
+    crops = grid_crops(coordinates(height, width), 8, grid)
+    assert crops.shape == (grid * grid, 8, 8, 3)
+    if grid > 1:
+        assert crops[0, 0, 0, :2].tolist() == [0, 0]
+        assert crops[-1, -1, -1, :2].tolist() == [height - 1, width - 1]
+    np.testing.assert_array_equal(crops, grid_crops(coordinates(height, width), 8, grid))
+
+
+def test_one_crop_is_the_centre():
+    assert grid_crops(coordinates(20, 30), 10, 1)[0, 0, 0].tolist() == [5, 10, 0]
+
+
+def test_images_smaller_than_the_crop_are_refused():
+    with pytest.raises(ValueError, match="30x20 pixels is smaller than the model's crop of 24"):
+        grid_crops(coordinates(20, 30), 24, 3)
