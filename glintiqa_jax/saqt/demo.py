@@ -1,0 +1,125 @@
+"""The embedded dataset ``demo``: photographs and scenes, distorted as KADID-10k's, with its observers' mean scores.
+
+Nothing is downloaded: the photographs ship inside scikit-image and Matplotlib. A distorted image is labelled with the
+mean score of its type and level, which is SAQT's label transfer without the retrieval (paper section III-D).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import skimage
+
+from glintiqa_jax.data.catalog import SCALES
+from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
+from glintiqa_jax.data.readers import Collection, RatedImage, fingerprint
+from glintiqa_jax.saqt.distortions import DISTORTIONS, distort
+from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
+from glintiqa_jax.saqt.scenes import dead_leaves
+
+# Changes whenever the demo's images or labels do, so that records made before are not taken for these.
+_REVISION = 6
+_LEVELS = range(1, 6)
+_AT_A_TIME = 16
+_SHORT_SIDE = 256  # pixels; KADID-10k's own are 512x384, which take twice as long
+_SCENE_SIDE = 160
+_SCENES = 240  # all for training
+# name: (split, where it ships). Validation and test are photographs only, and no photograph is in two parts.
+_PHOTOGRAPHS = {
+    "astronaut.png": ("test", skimage),
+    "chelsea.png": ("test", skimage),
+    "coffee.png": ("test", skimage),
+    "motorcycle_left.png": ("test", skimage),
+    "grace_hopper.jpg": ("validation", matplotlib),
+    "rocket.jpg": ("validation", skimage),
+    "brick.png": ("train", skimage),
+    "camera.png": ("train", skimage),
+    "coins.png": ("train", skimage),
+    "grass.png": ("train", skimage),
+    "gravel.png": ("train", skimage),
+    "hubble_deep_field.jpg": ("train", skimage),
+    "ihc.png": ("train", skimage),
+    "moon.png": ("train", skimage),
+    "retina.jpg": ("train", skimage),
+}
+# What changes nothing but colour leaves a grey photograph as it is, and no observer would have marked it down.
+_GREY = ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png")
+_COLOUR_ONLY = ("colour_diffusion", "saturation_hsv", "saturation_lab")
+_FOLDERS = {skimage: Path("data"), matplotlib: Path("mpl-data", "sample_data")}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Content:
+    """An undistorted image and the (type, level) pairs that are made of it."""
+
+    name: str
+    split: str
+    distortions: tuple[tuple[int, int], ...]
+
+    def pixels(self) -> np.ndarray:
+        if self.name in _PHOTOGRAPHS:
+            return limit_short_side(photograph(self.name), _SHORT_SIDE)
+        return dead_leaves(_SCENE_SIDE, seed=zlib.crc32(self.name.encode()))
+
+
+def photograph(name: str) -> np.ndarray:
+    """A photograph that ships inside a dependency, uint8 RGB ``(height, width, 3)``."""
+    package = _PHOTOGRAPHS[name][1]
+    path = Path(package.__path__[0]) / _FOLDERS[package] / name
+    return decode_image(path.read_bytes(), str(path))
+
+
+def read_demo() -> Collection:
+    """The demo as a collection; images are made as they are iterated over, the same ones each time."""
+    contents = list(_contents())
+    return Collection(
+        name="demo",
+        scale=SCALES["demo"],
+        size=sum(len(content.distortions) for content in contents),
+        fingerprint=fingerprint("demo", _REVISION, [dataclasses.astuple(content) for content in contents]),
+        images=lambda: _distorted(contents),
+    )
+
+
+def _contents() -> Iterator[_Content]:
+    for name, (split, _) in _PHOTOGRAPHS.items():
+        types = [d for d in DISTORTIONS if not (name in _GREY and d.name in _COLOUR_ONLY)]
+        yield _Content(name, split, tuple((d.number, level) for d in types for level in _LEVELS))
+    for number in range(_SCENES):
+        name = f"scene_{number:03d}"
+        # a scene is cheap and a new content teaches more than a second level: one level per type
+        levels = np.random.default_rng(zlib.crc32(name.encode())).integers(1, 6, len(DISTORTIONS))
+        pairs = tuple((d.number, int(level)) for d, level in zip(DISTORTIONS, levels, strict=True))
+        yield _Content(name, "train", pairs)
+
+
+def _distorted(contents: list[_Content]) -> Iterator[RatedImage]:
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(contents), _AT_A_TIME):  # a few at a time: what waits to be written stays small
+            for images in pool.map(_distort_content, contents[start : start + _AT_A_TIME]):
+                yield from images
+
+
+def _distort_content(content: _Content) -> list[RatedImage]:
+    pixels = content.pixels()
+    images = []
+    for kind, level in content.distortions:
+        name = f"{Path(content.name).stem}_{kind:02d}_{level:02d}.png"
+        images.append(
+            RatedImage(
+                name=name,
+                image=encode_png(distort(pixels, kind, level, seed=zlib.crc32(name.encode()))),
+                raw_score=float(MEAN_SCORES[kind - 1, level - 1]),
+                group=content.name,
+                split=content.split,
+                distortion_type=kind,
+                distortion_level=level,
+            )
+        )
+    return images
