@@ -1,0 +1,113 @@
+"""Predictions: each image decoded once, as a fixed grid of crops, in batches of one shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from glintiqa_jax.data.files import write_csv
+from glintiqa_jax.data.pipeline import evaluation_batches
+from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.evaluation.metrics import all_metrics
+from glintiqa_jax.sharding import batch_sharding, replicated
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Predicted and opinion scores of some images of a source, in its own unit and direction.
+
+    Attributes:
+      positions: int ``(images,)``, record positions.
+      names: the images' names.
+      predicted: float64 ``(images,)``, mean over an image's crops.
+      crop_deviation: float64 ``(images,)``, standard deviation over an image's crops.
+      target: float64 ``(images,)``, the raw opinion scores.
+    """
+
+    positions: np.ndarray
+    names: list[str]
+    predicted: np.ndarray
+    crop_deviation: np.ndarray
+    target: np.ndarray
+
+    def metrics(self) -> dict[str, float | int]:
+        """``all_metrics`` of these predictions."""
+        return all_metrics(self.predicted, self.target)
+
+    def write_csv(self, path: Path) -> None:
+        """One row per image: name, predicted, crop_deviation, score."""
+        values = zip(self.predicted, self.crop_deviation, self.target, strict=True)
+        rows = ([name, *(f"{value:.6g}" for value in row)] for name, row in zip(self.names, values, strict=True))
+        write_csv(path, ["name", "predicted", "crop_deviation", "score"], rows)
+
+
+def predict_source(
+    predict: Callable[[jax.Array], jax.Array],
+    source: RatedSource,
+    positions: np.ndarray,
+    *,
+    crop_size: int,
+    grid: int,
+    batch_size: int,
+    mesh: Mesh,
+    num_workers: int = 0,
+    progress: str = "",
+) -> Predictions:
+    """Predict some images of a source, every one exactly once.
+
+    Args:
+      predict: uint8 ``(batch, crops, crop, crop, 3)`` to quality ``(batch, crops)`` on the [0, 1] scale.
+      source: where the images are.
+      positions: which of them.
+      crop_size: side of a crop, in pixels.
+      grid: crops per side of the fixed grid.
+      batch_size: images per batch, a multiple of the mesh's devices.
+      mesh: where batches are put.
+      num_workers: processes that load images; 0 is threads.
+      progress: what the progress bar says; none is shown when empty.
+    """
+    quality = np.full((len(source), grid * grid), np.nan)
+    batches = evaluation_batches(
+        source, positions, crop_size=crop_size, grid=grid, batch_size=batch_size, num_workers=num_workers
+    )
+    with tqdm(total=len(positions), desc=progress, unit="image", disable=not progress, leave=False) as bar:
+        for batch in batches:
+            crops = jax.device_put(batch["image"], batch_sharding(mesh))
+            real = batch["position"] >= 0
+            quality[batch["position"][real]] = np.asarray(predict(crops), np.float64)[real]
+            bar.update(int(real.sum()))
+    raw = source.scale.to_raw(quality[positions])
+    if not np.isfinite(raw).all():
+        bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
+        raise FloatingPointError(f"predictions that are no numbers, for {', '.join(bad)}")
+    return Predictions(
+        positions=np.asarray(positions),
+        names=[source.index.names[position] for position in positions],
+        predicted=raw.mean(axis=1),
+        crop_deviation=raw.std(axis=1),
+        target=source.index.raw_scores[positions],
+    )
+
+
+def make_predict(
+    graphdef: nnx.GraphDef, mesh: Mesh
+) -> Callable[[nnx.State, nnx.State, jax.typing.ArrayLike], jax.Array]:
+    """``predict(params, rest, crops) -> scores``: uint8 ``(images, crops, height, width, 3)`` to ``(images, crops)``.
+
+    Scores are on the [0, 1] scale, higher is better.
+    """
+
+    def predict(params: nnx.State, rest: nnx.State, crops: jax.Array) -> jax.Array:
+        model = nnx.merge(graphdef, params, rest)
+        # (images, crops, height, width, 3) -> (images * crops, height, width, 3) and back
+        flat = crops.reshape(-1, *crops.shape[2:])
+        return model(model.preprocess(flat)).reshape(crops.shape[:2])
+
+    return jax.jit(predict, in_shardings=(None, None, batch_sharding(mesh)), out_shardings=replicated(mesh))

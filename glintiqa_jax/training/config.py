@@ -1,0 +1,180 @@
+"""The one configuration of an experiment. Its fields are the flags, its JSON travels with every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
+from glintiqa_jax.training.losses import LOSSES
+
+DATASETS = ("demo", "csv")
+OPTIMISERS = ("adamw", "adam_l2")
+SCHEDULES = ("warmup_cosine", "released_cosine")
+
+
+def _field(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which rated images, and how they are read."""
+
+    dataset: str = _field("demo", "what to train on: 'demo' needs nothing, 'csv' is your own folder", DATASETS)
+    data_dir: str = _field("~/.cache/glintiqa_jax", "where prepared records are kept and found again")
+    images: str = _field("", "csv: folder of the images")
+    scores: str = _field("", "csv: CSV file with one row per image")
+    image_column: str = _field("image", "csv: column of the image names, relative to --images")
+    score_column: str = _field("mos", "csv: column of the scores, in any unit")
+    group_column: str = _field(
+        "", "csv: column of the content groups, which never cross a split; none: each image is one"
+    )
+    split_column: str = _field("", "csv: column that says train, validation or test; none: splits are drawn")
+    score_range: tuple[float, ...] = _field((), "csv: lowest,highest possible score; none: as found in the scores")
+    lower_is_better: bool = _field(False, "csv: the scores are DMOS-like")
+    on_bad_image: str = _field("fail", "an image that does not decode stops the run or is left out", BAD_IMAGE_POLICIES)
+    max_short_side: int = _field(0, "shrink images whose shorter side is longer than this, in pixels; 0: never")
+    cache_megabytes: int = _field(1500, "keep decoded images in memory when all of them fit into this")
+    validation_fraction: float = _field(
+        0.1, "share of the content groups held out for validation, where none is declared"
+    )
+    test_fraction: float = _field(0.2, "share of the content groups held out for the test, where none is declared")
+    split_seed: int = _field(0, "seed of the drawn splits")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        if self.dataset == "csv":
+            for name in ("images", "scores"):
+                _require(bool(getattr(self, name)), f"--{name}: needed with --dataset=csv, found nothing")
+        _require(
+            len(self.score_range) in (0, 2),
+            f"--score_range: expected lowest,highest, found {len(self.score_range)} numbers",
+        )
+        _require(self.max_short_side >= 0, f"--max_short_side: expected 0 or more, found {self.max_short_side}")
+        for name in ("validation_fraction", "test_fraction"):
+            share = getattr(self, name)
+            _require(0.0 < share < 1.0, f"--{name}: expected a share between 0 and 1, found {share}")
+        _require(
+            self.validation_fraction + self.test_fraction < 1.0,
+            "--validation_fraction, --test_fraction: together they must leave something to train on, "
+            f"found {self.validation_fraction} and {self.test_fraction}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run: data, network, optimisation, evaluation."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    variant: str = _field("glintiqa_s16_r50", "a row of the variant table", tuple(VARIANTS))
+    model: GlintIQAConfig = dataclasses.field(default_factory=GlintIQAConfig)
+
+    steps: int = _field(10_000, "optimiser steps of the whole run; the schedule ends there")
+    batch_size: int = _field(32, "crops per step, over all devices")
+    loss: str = _field(
+        "l1", "'l1' as released, or 'l1_plcc', which adds half of 1 - PLCC over the batch", tuple(LOSSES)
+    )
+    optimizer: str = _field("adamw", "'adamw', or 'adam_l2': the released Adam with L2 in the gradient", OPTIMISERS)
+    learning_rate: float = _field(3e-4, "peak learning rate")
+    weight_decay: float = _field(0.05, "weight decay")
+    clip_norm: float = _field(0.0, "gradients of a larger global norm are scaled down to it; 0: never")
+    schedule: str = _field(
+        "warmup_cosine",
+        "'warmup_cosine' to 0 over the run, or 'released_cosine': up and down again",
+        SCHEDULES,
+    )
+    warmup_steps: int = _field(100, "warmup_cosine: steps from 0 to the peak")
+    cosine_period: int = _field(30, "released_cosine: steps from the peak to 0, and from 0 to the peak")
+    seed: int = _field(0, "seed of the parameters, the crops and the dropout")
+
+    eval_every: int = _field(500, "steps between two evaluations on the validation split, and two checkpoints")
+    eval_grid: int = _field(5, "evaluation takes a fixed grid of this many by this many crops per image")
+    eval_batch_size: int = _field(16, "images per evaluation batch, over all devices")
+
+    mesh_data: int = _field(0, "devices along the mesh's data axis; 0: all that mesh_fsdp leaves")
+    mesh_fsdp: int = _field(1, "devices along the mesh's fsdp axis, over which large parameters are sharded")
+    num_workers: int = _field(0, "processes that load images; 0: threads in this one")
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        for name in (
+            "steps",
+            "batch_size",
+            "eval_every",
+            "eval_grid",
+            "eval_batch_size",
+            "mesh_fsdp",
+            "cosine_period",
+        ):
+            _require(getattr(self, name) > 0, f"--{name}: expected 1 or more, found {getattr(self, name)}")
+        for name in ("warmup_steps", "mesh_data", "num_workers", "seed", "weight_decay", "clip_norm"):
+            _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
+        _require(
+            self.learning_rate > 0 and math.isfinite(self.learning_rate),
+            f"--learning_rate: expected a positive number, found {self.learning_rate}",
+        )
+        _require(
+            self.schedule != "warmup_cosine" or self.warmup_steps < self.steps,
+            f"--warmup_steps: expected fewer than the {self.steps} steps of the run, found {self.warmup_steps}",
+        )
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """Nested plain values; tuples become lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(content: dict[str, Any]) -> TrainConfig:
+    """The configuration that ``to_json`` wrote.
+
+    Raises:
+      UserError: for fields that this version does not know.
+    """
+    return _from_dict(TrainConfig, content)
+
+
+def differences(ours: TrainConfig, theirs: TrainConfig) -> list[str]:
+    """One ``field: ours, theirs`` for each field in which two configurations differ."""
+    left, right = _flat(to_json(ours)), _flat(to_json(theirs))
+    return [f"{name}: {left[name]!r} here, {right[name]!r} there" for name in left if left[name] != right[name]]
+
+
+def _from_dict(kind: type, content: dict[str, Any]) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(content) - set(fields)):
+        raise UserError(f"the configuration has fields that this version does not know: {', '.join(unknown)}")
+    nested = {"data": DataConfig, "model": GlintIQAConfig}
+    values = {}
+    for name, value in content.items():
+        if kind is TrainConfig and name in nested:
+            values[name] = _from_dict(nested[name], value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _check_choices(config: Any) -> None:
+    for field in dataclasses.fields(config):
+        choices = field.metadata.get("choices")
+        value = getattr(config, field.name)
+        _require(
+            not choices or value in choices,
+            f"--{field.name}: expected one of {', '.join(choices or ())}, found {value!r}",
+        )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)

@@ -1,0 +1,102 @@
+"""Every field of the configuration as an absl flag, generated once; ``--flagfile`` composes them.
+
+The network's fields are ``--model_<field>`` and replace those of the chosen ``--variant``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from absl import flags
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
+from glintiqa_jax.training.config import DataConfig, TrainConfig
+
+_NESTED = ("data", "model")
+
+
+def define_data_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the flags of ``DataConfig``."""
+    _define(DataConfig, "", flag_values)
+
+
+def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the flags of ``TrainConfig``, of its data and of its network."""
+    define_data_flags(flag_values)
+    _define(TrainConfig, "", flag_values)
+    _define(GlintIQAConfig, "model_", flag_values)
+
+
+def any_data_flag_given(flag_values: flags.FlagValues = flags.FLAGS) -> bool:
+    """Whether any flag that says which data was set by the user."""
+    return any(flag_values[name].present for name in ("dataset", "images", "scores"))
+
+
+def data_config(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig:
+    """The parsed data flags; ``UserError`` names the flag whose value is refused."""
+    return DataConfig(**_given(DataConfig, "", flag_values))
+
+
+def train_config(flag_values: flags.FlagValues = flags.FLAGS) -> TrainConfig:
+    """The parsed flags as a configuration; ``UserError`` names the flag whose value is refused."""
+    values = _given(TrainConfig, "", flag_values)
+    try:
+        model = variant_config(values["variant"], **_given(GlintIQAConfig, "model_", flag_values))
+    except ValueError as error:
+        raise UserError(f"--model_{error}") from error
+    return TrainConfig(data=data_config(flag_values), model=model, **values)
+
+
+def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
+    kinds = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        if field.name in _NESTED:
+            continue
+        kind, name, help_text = kinds[field.name], prefix + field.name, field.metadata["help"]
+        # A network's field has no default of its own here: the variant gives it.
+        default: Any = None if prefix else field.default
+        help_text += " (default: the variant's)" if prefix else ""
+        if kind is bool:
+            flags.DEFINE_bool(name, default, help_text, flag_values=flag_values)
+        elif kind is int:
+            flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
+        elif kind is float:
+            flags.DEFINE_float(name, default, help_text, flag_values=flag_values)
+        elif kind is str and field.metadata.get("choices"):
+            flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
+        elif kind is str:
+            flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
+        else:
+            text = None if default is None else ",".join(map(str, default))
+            flags.DEFINE(_NumbersParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
+
+
+class _NumbersParser(flags.ArgumentParser):
+    """Comma-separated numbers to a tuple."""
+
+    def __init__(self, kind: type):
+        self.kind = kind
+        self.syntactic_help = f"comma-separated {kind.__name__} values"
+
+    def parse(self, argument: Any) -> tuple:
+        if isinstance(argument, tuple):
+            return argument
+        try:
+            return tuple(self.kind(part) for part in argument.split(",") if part)
+        except ValueError as error:
+            raise ValueError(f"expected {self.syntactic_help}, found {argument!r}") from error
+
+    def flag_type(self) -> str:
+        return "numbers"
+
+
+def _given(config: type, prefix: str, flag_values: flags.FlagValues) -> dict[str, Any]:
+    values = {
+        field.name: flag_values[prefix + field.name].value
+        for field in dataclasses.fields(config)
+        if field.name not in _NESTED
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,62 @@
+"""Optimiser and learning rate schedule."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from glintiqa_jax.training.config import TrainConfig
+
+
+def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
+    """Learning rate by optimiser step, from 0.
+
+    "warmup_cosine" rises linearly to the peak and falls to 0 over the rest of the run. "released_cosine" is the
+    release's: a cosine in the step number from the peak to 0 and back up, over and over (paper section IV-A).
+    """
+    if config.schedule == "released_cosine":
+
+        def released(step: jax.typing.ArrayLike) -> jax.Array:
+            phase = jnp.asarray(step, jnp.float32) * (jnp.pi / config.cosine_period)
+            return config.learning_rate * 0.5 * (1.0 + jnp.cos(phase))
+
+        return released
+    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup_steps, config.steps)
+
+
+def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
+    """The optimiser over the trained parameters.
+
+    "adamw" decays weights apart from the gradient, and only matrices and convolution kernels. "adam_l2" is what
+    PyTorch's Adam calls weight decay and the release used: decay times every parameter, added to its gradient
+    before the moments.
+    """
+    schedule = learning_rate_schedule(config)
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    if config.optimizer == "adam_l2":
+        return _standard_promotion(
+            optax.chain(
+                clip,
+                optax.add_decayed_weights(config.weight_decay),
+                optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+                optax.scale_by_learning_rate(schedule),
+            )
+        )
+
+    def is_kernel(params):
+        return jax.tree.map(lambda p: p.ndim > 1 and p.shape[0] > 1, params)
+
+    return _standard_promotion(
+        optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=is_kernel))
+    )
+
+
+def _standard_promotion(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Optax raises a float to an int32 step count, which a user's strict dtype promotion would refuse."""
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return optimiser.update(updates, state, params)
+
+    return optax.GradientTransformation(optimiser.init, update)

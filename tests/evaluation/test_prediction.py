@@ -1,0 +1,56 @@
+"""Every image is predicted once, and what a model says of it is what the table holds."""
+
+import csv
+
+import jax
+import numpy as np
+import pytest
+
+from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.readers import read_csv
+from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.evaluation.prediction import predict_source
+from glintiqa_jax.sharding import make_mesh
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_better):
+    collection = read_csv(*rated_folder(7), score_range=(0, 100), lower_is_better=lower_is_better)
+    source = RatedSource(prepare(collection, tmp_path / "data"))
+    positions = np.array([5, 0, 6, 2, 3])
+
+    def quality_is_brightness(crops: jax.Array) -> jax.Array:
+        return crops.astype(np.float32).mean(axis=(2, 3, 4)) / 255
+
+    found = predict_source(
+        quality_is_brightness, source, positions, crop_size=8, grid=2, batch_size=8, mesh=make_mesh()
+    )
+    assert found.names == [f"image{i:02d}.png" for i in positions]
+    np.testing.assert_array_equal(found.target, [source[i]["raw_score"] for i in positions])
+    for name, predicted, deviation, position in zip(
+        found.names, found.predicted, found.crop_deviation, positions, strict=True
+    ):
+        image = source[position]["image"]
+        corners = [image[r : r + 8, c : c + 8] for r in (0, image.shape[0] - 8) for c in (0, image.shape[1] - 8)]
+        quality = np.array([corner.mean() / 255 for corner in corners])
+        raw = 100 * (1 - quality if lower_is_better else quality)
+        assert (predicted, deviation) == (pytest.approx(raw.mean(), rel=1e-5), pytest.approx(raw.std(), rel=1e-4)), name
+    found.write_csv(tmp_path / "predictions.csv")
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == found.names
+    assert float(rows[0]["predicted"]) == pytest.approx(found.predicted[0], rel=1e-5)
+
+
+def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
+    source = RatedSource(prepare(read_csv(*rated_folder(3)), tmp_path / "data"))
+    with pytest.raises(FloatingPointError, match=r"image02\.png"):
+        predict_source(
+            lambda crops: np.full(crops.shape[:2], np.nan),
+            source,
+            np.array([2]),
+            crop_size=8,
+            grid=1,
+            batch_size=8,
+            mesh=make_mesh(),
+        )

@@ -1,0 +1,93 @@
+"""One configuration: its fields are the flags, and what cannot work is refused by flag."""
+
+import dataclasses
+
+import pytest
+from absl import flags
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
+from glintiqa_jax.training.config import DataConfig, TrainConfig, differences, from_json, to_json
+from glintiqa_jax.training.flags import define_train_flags, train_config
+
+
+def parse(*arguments: str) -> TrainConfig:
+    values = flags.FlagValues()
+    define_train_flags(values)
+    values(["train.py", *arguments])
+    return train_config(values)
+
+
+def test_without_flags_the_defaults_hold():
+    assert parse() == TrainConfig()
+
+
+def test_every_field_is_a_flag():
+    config = parse(
+        "--dataset=csv",
+        "--images=photos",
+        "--scores=scores.csv",
+        "--score_range=0,100",
+        "--lower_is_better",
+        "--variant=glintiqa_tiny",
+        "--model_tapped_blocks=1,3",
+        "--nomodel_use_siem",
+        "--learning_rate=0.01",
+        "--steps=500",
+    )
+    assert config.data.score_range == (0.0, 100.0)
+    assert config.data.lower_is_better
+    assert config.model == dataclasses.replace(VARIANTS["glintiqa_tiny"], tapped_blocks=(1, 3), use_siem=False)
+    assert (config.learning_rate, config.steps) == (0.01, 500)
+    values = flags.FlagValues()
+    define_train_flags(values)
+    for kind, prefix in ((DataConfig, ""), (TrainConfig, ""), (GlintIQAConfig, "model_")):
+        for field in dataclasses.fields(kind):
+            if field.name not in ("data", "model"):
+                assert values[prefix + field.name].help
+
+
+def test_flagfiles_compose(tmp_path):
+    (tmp_path / "base.flags").write_text("# a comment\n--variant=glintiqa_tiny\n--steps=300\n--seed=3\n")
+    (tmp_path / "more.flags").write_text(f"--flagfile={tmp_path}/base.flags\n--steps=400\n")
+    config = parse(f"--flagfile={tmp_path}/more.flags", "--seed=4")
+    assert (config.variant, config.steps, config.seed) == ("glintiqa_tiny", 400, 4)
+
+
+def test_json_round_trip_and_differences():
+    config = parse("--variant=glintiqa_tiny", "--dataset=csv", "--images=a", "--scores=b", "--score_range=1,5")
+    assert from_json(to_json(config)) == config
+    assert differences(config, config) == []
+    other = dataclasses.replace(config, seed=7, data=dataclasses.replace(config.data, max_short_side=99))
+    assert differences(config, other) == ["data.max_short_side: 0 here, 99 there", "seed: 0 here, 7 there"]
+    with pytest.raises(UserError, match="does not know: dropout"):
+        from_json(to_json(config) | {"dropout": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model_crop_size=100"], "--model_crop_size must be a positive multiple of patch_size 16, found 100"),
+        (["--dataset=csv", "--scores=x"], "--images: needed with --dataset=csv"),
+        (["--dataset=csv", "--images=x"], "--scores: needed with --dataset=csv"),
+        (["--score_range=1"], "--score_range: expected lowest,highest, found 1"),
+        (["--batch_size=0"], "--batch_size: expected 1 or more, found 0"),
+        (["--learning_rate=-1"], "--learning_rate: expected a positive number"),
+        (["--validation_fraction=1"], "--validation_fraction: expected a share between 0 and 1, found 1"),
+        (["--validation_fraction=0.6", "--test_fraction=0.4"], "--validation_fraction, --test_fraction"),
+        (["--steps=50"], "--warmup_steps: expected fewer than the 50 steps"),
+        (["--max_short_side=-1"], "--max_short_side: expected 0 or more"),
+    ],
+)
+def test_impossible_values_are_refused_by_flag(arguments, message):
+    with pytest.raises(UserError, match=message):
+        parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--stepps=3", "--dataset=imagenet", "--variant=huge", "--steps=many", "--score_range=low,high", "--loss=l7"],
+)
+def test_unknown_flags_and_values_are_refused(argument):
+    with pytest.raises(flags.Error, match=argument.split("=")[0].strip("-")):
+        parse(argument)

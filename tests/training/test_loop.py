@@ -1,0 +1,206 @@
+"""A whole run on twenty tiny images: deterministic, resumable, refusing what is another experiment's."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+from conftest import write_rated_folder
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import variant_config
+from glintiqa_jax.scoring.scorer import Scorer
+from glintiqa_jax.sharding import make_mesh
+from glintiqa_jax.training import loop
+from glintiqa_jax.training.checkpoints import load_model
+from glintiqa_jax.training.config import DataConfig, TrainConfig
+from glintiqa_jax.training.step import Trainer
+
+
+def make_config(folder):
+    images, scores = write_rated_folder(folder)
+    return TrainConfig(
+        data=DataConfig(
+            dataset="csv",
+            data_dir=str(folder / "data"),
+            images=str(images),
+            scores=str(scores),
+            group_column="scene",
+            split_column="split",
+            score_range=(0.0, 100.0),
+        ),
+        variant="glintiqa_tiny",
+        model=variant_config("glintiqa_tiny"),
+        steps=8,
+        batch_size=8,
+        eval_batch_size=8,
+        eval_every=3,
+        eval_grid=2,
+        warmup_steps=2,
+        learning_rate=1e-3,
+    )
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return make_config(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def workdir(config, tmp_path_factory):
+    """Of a whole run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_mesh", one_device_mesh)
+        loop.train_and_evaluate(config, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def whole(workdir):
+    """Its results."""
+    return json.loads((workdir / "results.json").read_text())
+
+
+def one_device_mesh(data, fsdp):
+    """As most users have; tests/training/test_step.py has the meshes."""
+    return make_mesh(data, fsdp, devices=jax.devices()[:1])
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    monkeypatch.setattr(loop, "make_mesh", one_device_mesh)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is undefined")  # four test images may all get one prediction
+
+
+def test_a_run_leaves_what_it_promises(workdir, whole):
+    results = whole
+    assert set(results) == {"step", "best_step", "validation", "test", "params_sha256"}
+    assert set(results["test"]) == {"srocc", "plcc", "krocc", "rmse", "images"}
+    assert results["test"]["images"] == results["validation"]["images"] == 4
+    assert results["step"] == 8
+    assert (workdir / "config.json").is_file()
+    report = (workdir / "report.md").read_text()
+    for plot in ("learning_curve", "predicted_against_true", "best_and_worst"):
+        assert f"({plot}.png)" in report
+        assert (workdir / f"{plot}.png").stat().st_size > 5000
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation" in row] == [3, 6, 8]
+    assert not list(workdir.rglob("*.partial"))
+    # scores come back in the scores' own unit
+    predictions = (workdir / "predictions_test.csv").read_text().splitlines()
+    assert len(predictions) == 5
+    assert results["test"]["rmse"] > 1.5  # on the scale of 0 to 100, not of 0 to 1
+
+
+def test_the_same_command_gives_the_same_figures(config, whole, tmp_path):
+    assert loop.train_and_evaluate(config, tmp_path / "again") == whole
+
+
+def test_another_seed_gives_others(config, whole, tmp_path):
+    other = loop.train_and_evaluate(dataclasses.replace(config, seed=1), tmp_path / "other", max_steps=1)
+    again = loop.train_and_evaluate(config, tmp_path / "one", max_steps=1)
+    assert other["params_sha256"] != again["params_sha256"]
+
+
+@pytest.mark.parametrize("stop_at", [2, 7])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(config, whole, tmp_path, monkeypatch, stop_at):
+    interrupt_after(monkeypatch, stop_at)
+    assert loop.train_and_evaluate(config, tmp_path / "part") is None
+    assert not (tmp_path / "part" / "results.json").exists()
+    monkeypatch.setattr(loop, "Trainer", Trainer)
+    assert loop.train_and_evaluate(config, tmp_path / "part") == whole
+    rows = [json.loads(line) for line in (tmp_path / "part" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation" in row] == [3, 6, 8]
+
+
+def interrupt_after(monkeypatch, step: int) -> None:
+    """Send this process the signal that Ctrl-C sends, during the given step."""
+
+    class Interrupted(Trainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            run = self.step
+
+            def stepped(state, batch, key):
+                if int(state.step) + 1 == step:
+                    assert threading.current_thread() is threading.main_thread()
+                    os.kill(os.getpid(), signal.SIGINT)
+                return run(state, batch, key)
+
+            self.step = stepped
+
+    monkeypatch.setattr(loop, "Trainer", Interrupted)
+
+
+def test_max_steps_ends_early_and_can_go_on(config, whole, tmp_path):
+    early = loop.train_and_evaluate(config, tmp_path / "early", max_steps=4)
+    assert early["step"] == 4
+    assert early["test"]["images"] == 4
+    later = loop.train_and_evaluate(config, tmp_path / "early")
+    # step 4 was evaluated and could be kept; the parameters are those of the uninterrupted run
+    assert later["params_sha256"] == whole["params_sha256"]
+
+
+def test_a_complete_run_is_not_run_again(config, workdir, whole, monkeypatch):
+    monkeypatch.setattr(loop, "_Run", None)  # would raise
+    assert loop.train_and_evaluate(config, workdir) == whole
+
+
+def test_another_experiments_workdir_is_refused(config, workdir, whole, tmp_path):
+    other = dataclasses.replace(config, seed=3, learning_rate=0.5)
+    with pytest.raises(UserError, match=r"another one's: learning_rate: 0.5 here, 0.001 there; seed: 3 here, 0 there"):
+        loop.train_and_evaluate(other, workdir)
+    moved = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=str(tmp_path / "elsewhere")))
+    assert loop.train_and_evaluate(moved, workdir) == whole
+
+
+def test_changed_images_are_refused(tmp_path):
+    config = make_config(tmp_path)
+    loop.train_and_evaluate(config, tmp_path / "run", max_steps=1)
+    image = tmp_path / "images" / "image00.png"
+    image.write_bytes((tmp_path / "images" / "image01.png").read_bytes())
+    with pytest.raises(UserError, match="images or scores have changed"):
+        loop.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_a_crop_larger_than_the_images_is_refused(config, tmp_path):
+    large = dataclasses.replace(config, model=variant_config("glintiqa_tiny", crop_size=48))
+    with pytest.raises(UserError, match=r"--model_crop_size: .* found 48 pixels and image00.png of 40x48"):
+        loop.train_and_evaluate(large, tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(config, tmp_path):
+    wild = dataclasses.replace(config, learning_rate=1e30, warmup_steps=0)
+    with pytest.raises(UserError, match="the loss is nan"):
+        loop.train_and_evaluate(wild, tmp_path / "run")
+
+
+def test_a_checkpoint_alone_is_enough(config, workdir, whole, tmp_path):
+    best = workdir / "checkpoints" / str(whole["best_step"])
+    moved = shutil.copytree(best, tmp_path / "moved")
+    mesh = make_mesh(devices=jax.devices()[:1])
+    loaded = load_model(moved, mesh)
+    assert loaded.description.config == config
+    scorer = Scorer(moved)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    assert np.isfinite(scorer.score(image))
+    assert scorer.scale.describe() == "MOS 0 to 100, higher is better"
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "empty folder"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, kind):
+    path = tmp_path / "place"
+    if kind == "file":
+        path.write_text("")
+    elif kind == "empty folder":
+        path.mkdir()
+    with pytest.raises(UserError, match=r"--checkpoint=.*place: expected a training run's --workdir or"):
+        load_model(path, make_mesh())

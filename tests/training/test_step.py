@@ -1,0 +1,144 @@
+"""The training step: it learns, it means what PyTorch's means, and any mesh gives the same."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import new_model, variant_config
+from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
+from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.optimiser import learning_rate_schedule, make_optimiser
+from glintiqa_jax.training.step import Trainer
+
+CONFIG = TrainConfig(
+    variant="glintiqa_tiny",
+    model=variant_config("glintiqa_tiny"),
+    batch_size=8,
+    warmup_steps=0,
+    steps=50,
+    learning_rate=1e-3,
+)
+RNG = np.random.default_rng(0)
+BATCH = {
+    "image": RNG.integers(0, 256, (8, 32, 32, 3), np.uint8),
+    "score": RNG.random(8, np.float32),
+}
+
+
+def losses(config, mesh, steps):
+    trainer = Trainer(config, mesh)
+    state = trainer.start_from(new_model(config.model))
+    found = []
+    for _ in range(steps):
+        state, loss = trainer.step(state, BATCH, jax.random.key(1))
+        found.append(float(loss))
+    return np.array(found), state
+
+
+def test_a_step_lowers_the_loss():
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, attention_dropout=0, head_dropout=0))
+    found, state = losses(config, make_mesh(devices=jax.devices()[:1]), 6)
+    assert found[1] < found[0]
+    assert found[-1] < 0.7 * found[0]
+    assert int(state.step) == 6
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The config, and the loss and the state after one step on one device."""
+    # with a parameter large enough to be sharded
+    config = dataclasses.replace(CONFIG, model=variant_config("glintiqa_tiny", vit_mlp_width=1024))
+    return config, *losses(config, make_mesh(devices=jax.devices()[:1]), 1)
+
+
+@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (4, 2)])
+def test_any_mesh_takes_the_same_step(alone, data, fsdp):
+    config, expected_loss, expected = alone
+    loss, state = losses(config, make_mesh(data, fsdp), 1)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    kernels = [leaf.sharding.spec for leaf in jax.tree.leaves(state.params) if leaf.size >= 2**14]
+    assert kernels
+    assert all(("fsdp" in spec) == (fsdp > 1) for spec in kernels)
+    # The statistics, and Adam's moments, which after one step are the gradient and its square. Not the parameters:
+    # Adam's first step is the gradient's sign, and turns the rounding of one near zero into a whole step.
+    for ours, theirs in zip(
+        jax.tree.leaves((state.rest, state.opt_state)),
+        jax.tree.leaves((expected.rest, expected.opt_state)),
+        strict=True,
+    ):
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        assert np.linalg.norm(ours - theirs) <= 1e-3 * np.linalg.norm(theirs) + 1e-7
+
+
+def test_frozen_parameters_stay_and_statistics_move():
+    model = variant_config("glintiqa_tiny", frozen_blocks=2, train_embeddings=False)
+    trainer = Trainer(dataclasses.replace(CONFIG, model=model), make_mesh(devices=jax.devices()[:1]))
+    state = trainer.start_from(new_model(model))
+    before = {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(state.rest)}
+    state, _ = trainer.step(state, BATCH, jax.random.key(0))
+    for path, leaf in nnx.to_flat_state(state.rest):
+        moved = not np.array_equal(before[path], leaf[...])
+        assert moved == ("mean" in path or "var" in path), path
+
+
+def test_adam_l2_adds_the_decay_to_the_gradient():
+    """By hand, from the definition of torch.optim.Adam(weight_decay=): moments see gradient + decay * parameter."""
+    config = dataclasses.replace(
+        CONFIG, optimizer="adam_l2", weight_decay=0.1, learning_rate=0.01, schedule="released_cosine", cosine_period=30
+    )
+    optimiser = make_optimiser(config)
+    parameter, gradient = np.float32(2.0), np.float32(0.5)
+    params = {"kernel": jnp.full((2, 2), parameter)}
+    updates, _ = optimiser.update({"kernel": jnp.full((2, 2), gradient)}, optimiser.init(params), params)
+    decayed = gradient + 0.1 * parameter
+    expected = -0.01 * decayed / (np.sqrt(decayed**2) + 1e-8)
+    np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-5)
+
+
+def test_adamw_decays_kernels_only():
+    config = dataclasses.replace(CONFIG, weight_decay=0.1, learning_rate=0.01)
+    optimiser = make_optimiser(config)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones((2,)), "token": jnp.ones((1, 1, 2))}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimiser.update(zero, optimiser.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.001, rtol=1e-5)
+    assert not np.any(updates["bias"])
+    assert not np.any(updates["token"])
+
+
+def test_large_gradients_are_scaled_down_to_clip_norm():
+    config = dataclasses.replace(CONFIG, clip_norm=1.0)
+    optimiser = make_optimiser(config)
+    params = {"kernel": jnp.ones((2, 2))}
+    for size, clipped in ((50.0, 0.5), (0.25, 0.25)):  # norms 100 and 0.5
+        _, state = optimiser.update({"kernel": jnp.full((2, 2), size)}, optimiser.init(params), params)
+        first_moment = optax.tree_utils.tree_get(state, "mu")["kernel"]
+        np.testing.assert_allclose(first_moment, 0.1 * clipped, rtol=1e-5)
+
+
+def test_schedules():
+    rise = learning_rate_schedule(dataclasses.replace(CONFIG, warmup_steps=10, learning_rate=1.0))
+    np.testing.assert_allclose([rise(0), rise(5), rise(10), rise(30), rise(50)], [0, 0.5, 1, 0.5, 0], atol=1e-6)
+    wave = learning_rate_schedule(
+        dataclasses.replace(CONFIG, schedule="released_cosine", cosine_period=30, learning_rate=2.0)
+    )
+    np.testing.assert_allclose([wave(0), wave(15), wave(30), wave(60), wave(90)], [2, 1, 0, 2, 0], atol=1e-5)
+
+
+def test_meshes_and_batches_that_do_not_divide_are_refused():
+    with pytest.raises(UserError, match="--mesh_data, --mesh_fsdp: expected sizes whose product is the 8 devices"):
+        make_mesh(3, 2)
+    with pytest.raises(UserError, match="--batch_size: expected a multiple of the 8 devices, found 12"):
+        check_divides("batch_size", 12, make_mesh())
+
+
+def test_small_arrays_are_replicated():
+    shapes = {"small": jax.ShapeDtypeStruct((8, 8), jnp.float32), "odd": jax.ShapeDtypeStruct((32769,), jnp.float32)}
+    shardings = state_sharding(make_mesh(4, 2), shapes)
+    assert all(sharding.is_fully_replicated for sharding in shardings.values())
