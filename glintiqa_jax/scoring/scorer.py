@@ -1,0 +1,95 @@
+"""The trained model in use: any image in, one score out, in the unit the model was trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data.images import IMAGE_SUFFIXES, BadImageError, decode_image, limit_short_side
+from glintiqa_jax.data.transforms import grid_crops
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation.prediction import make_predict
+from glintiqa_jax.sharding import make_mesh
+from glintiqa_jax.training.checkpoints import load_model
+from glintiqa_jax.training.config import TrainConfig
+
+
+class Scorer:
+    """Scores images with a trained checkpoint.
+
+    A score is the mean over a fixed grid of crops of one image at a time: it is a function of that image alone,
+    whatever else is scored before or after it.
+
+    Args:
+      checkpoint: a training run's ``--workdir`` or the folder of one checkpoint.
+
+    Attributes:
+      scale: what the scores mean: range, unit and direction.
+      config: how the model was trained.
+
+    Raises:
+      UserError: when there is no checkpoint.
+    """
+
+    def __init__(self, checkpoint: str | os.PathLike):
+        # One device: an image is one batch, so that a score cannot depend on its neighbours.
+        mesh = make_mesh(devices=jax.devices()[:1])
+        loaded = load_model(checkpoint, mesh)
+        self.config: TrainConfig = loaded.description.config
+        self.scale: ScoreScale = loaded.description.scale
+        self._params, self._rest = loaded.params, loaded.rest
+        self._predict = make_predict(loaded.graphdef, mesh)
+
+    def score(self, image: np.ndarray) -> float:
+        """The score of one image.
+
+        Args:
+          image: uint8 RGB ``(height, width, 3)``, neither side shorter than the model's crop.
+
+        Returns:
+          The predicted opinion score in the unit of ``scale``.
+
+        Raises:
+          ValueError: for another dtype or shape, or an image smaller than the crop.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"expected a uint8 image (height, width, 3), found {image.dtype} {image.shape}")
+        image = limit_short_side(image, self.config.data.max_short_side)
+        crops = grid_crops(image, self.config.model.crop_size, self.config.eval_grid)
+        quality = np.asarray(self._predict(self._params, self._rest, crops[None]), np.float64)
+        return float(self.scale.to_raw(quality).mean())
+
+    def score_file(self, path: str | os.PathLike) -> float:
+        """The score of an image file; ``BadImageError`` names the file that cannot be scored and says why."""
+        try:
+            return self.score(decode_image(Path(path).read_bytes(), str(path)))
+        except OSError as error:
+            raise BadImageError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise BadImageError(f"{path}: {error}") from error
+
+
+def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """Image files: those named, and those below the folders named, sorted within each folder.
+
+    Raises:
+      UserError: for a path that does not exist and a folder without an image.
+    """
+    return [image for path in paths for image in _images_at(Path(path).expanduser())]
+
+
+def _images_at(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        raise UserError(f"{path}: expected an image or a folder of images, found nothing there")
+    images = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not images:
+        raise UserError(f"{path}: expected images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}), found none")
+    yield from images

@@ -1,0 +1,91 @@
+"""A score is a function of the image alone."""
+
+import grain
+import jax
+import numpy as np
+import pytest
+from conftest import write_images
+from PIL import Image
+
+from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data.images import BadImageError
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import variant_config
+from glintiqa_jax.scoring.scorer import Scorer, find_images
+from glintiqa_jax.sharding import make_mesh
+from glintiqa_jax.training.checkpoints import CheckpointStore, Description
+from glintiqa_jax.training.config import DataConfig, TrainConfig
+from glintiqa_jax.training.step import Trainer
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    config = TrainConfig(
+        data=DataConfig(max_short_side=64), variant="glintiqa_tiny", model=variant_config("glintiqa_tiny")
+    )
+    trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
+    store = CheckpointStore(workdir, Description(config, ScoreScale(0.0, 10.0), "none"))
+    nobody_goes_on_with_it = iter(grain.MapDataset.range(1).to_iter_dataset())
+    store.save(trainer.init(), nobody_goes_on_with_it, {"srocc": 0.5})
+    store.close()
+    return workdir
+
+
+def test_a_score_does_not_depend_on_what_is_scored_beside_it(checkpoint, tmp_path):
+    names = write_images(tmp_path, 6, size=(50, 70))
+    scorer = Scorer(checkpoint)
+    forwards = {name: scorer.score_file(tmp_path / name) for name in names}
+    backwards = {name: Scorer(checkpoint).score_file(tmp_path / name) for name in names[::-1]}
+    assert forwards == backwards
+    assert len(set(forwards.values())) == 6
+
+
+def test_the_same_pixels_have_the_same_score_in_any_file(checkpoint, tmp_path):
+    (name,) = write_images(tmp_path, 1, size=(50, 70))
+    image = Image.open(tmp_path / name)
+    image.save(tmp_path / "same.bmp")
+    image.save(tmp_path / "same.tiff")
+    scorer = Scorer(checkpoint)
+    scores = {scorer.score_file(tmp_path / file) for file in (name, "same.bmp", "same.tiff")}
+    assert scores == {scorer.score(np.asarray(image))}
+
+
+def test_large_photographs_are_shrunk_as_in_training(checkpoint):
+    scorer = Scorer(checkpoint)
+    large = np.random.default_rng(0).integers(0, 256, (640, 900, 3), np.uint8)
+    shrunk = np.asarray(Image.fromarray(large).resize((90, 64), Image.Resampling.BICUBIC))
+    assert scorer.score(large) == scorer.score(shrunk)
+
+
+def test_what_cannot_be_scored_is_named(checkpoint, tmp_path):
+    scorer = Scorer(checkpoint)
+    Image.new("RGB", (20, 90)).save(tmp_path / "small.png")
+    (tmp_path / "broken.png").write_bytes(b"")
+    for name, message in [
+        ("small.png", "small.png: an image of 20x90 pixels is smaller than the model's crop of 32"),
+        ("broken.png", "broken.png: not an image"),
+        ("absent.png", "absent.png: cannot be read"),
+    ]:
+        with pytest.raises(BadImageError, match=message):
+            scorer.score_file(tmp_path / name)
+    with pytest.raises(ValueError, match="float64"):
+        scorer.score(np.zeros((64, 64, 3)))
+
+
+def test_folders_are_searched_in_order(tmp_path):
+    write_images(tmp_path / "b", 2)
+    write_images(tmp_path / "a" / "deep", 1)
+    (tmp_path / "a" / "notes.txt").write_text("")
+    found = find_images([tmp_path / "b" / "image01.png", tmp_path])
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "b/image01.png",
+        "a/deep/image00.png",
+        "b/image00.png",
+        "b/image01.png",
+    ]
+    with pytest.raises(UserError, match="found nothing there"):
+        find_images([tmp_path / "c"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: expected images in this folder .* found none"):
+        find_images([tmp_path / "empty"])
