@@ -1,0 +1,44 @@
+"""Evaluate a trained checkpoint.
+
+    python experiments/evaluate.py --checkpoint=runs/quickstart
+    python experiments/evaluate.py --checkpoint=runs/quickstart --dataset=csv --images=DIR --scores=FILE.csv
+
+Without data flags, on the test split the checkpoint was not trained on. With them, on all images of other data, or on
+the split that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not mind, PLCC and
+RMSE assume that both ranges mean the same.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from glintiqa_jax import command_line
+from glintiqa_jax.data.readers import SPLIT_NAMES
+from glintiqa_jax.training import flags as config_flags
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", required=True)
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    [*SPLIT_NAMES, "all"],
+    "what to evaluate on (default: test of its own data, all of other data)",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "also write every image's prediction to this CSV file")
+config_flags.define_data_flags()
+flags.adopt_module_key_flags(config_flags)  # so that --help lists them
+
+
+def main() -> None:
+    """The command."""
+    command_line.check_output(_OUTPUT.value)
+    data = config_flags.data_config() if config_flags.any_data_flag_given() else None
+    from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
+
+    name, predictions = evaluate_checkpoint(_CHECKPOINT.value, data, split=_SPLIT.value)
+    command_line.print_metrics({name: predictions.metrics()})
+    if _OUTPUT.value:
+        predictions.write_csv(Path(_OUTPUT.value))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

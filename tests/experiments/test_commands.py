@@ -1,0 +1,132 @@
+"""The commands as a user runs them, on twenty tiny images; each mistake is one line and exit code 2."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_images, write_scores
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "--variant=glintiqa_tiny",
+    "--steps=12",
+    "--batch_size=8",
+    "--eval_every=6",
+    "--eval_grid=2",
+    "--warmup_steps=2",
+    "--learning_rate=0.001",
+    "--validation_fraction=0.2",
+]
+
+
+def run(command: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / f"{command}.py"), *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with images/, scores.csv and what the training command left in run/."""
+    folder = tmp_path_factory.mktemp("own_data")
+    names = write_images(folder / "images", 20)
+    rows = [{"image": name, "mos": number * 5} for number, name in enumerate(names)]
+    write_scores(folder / "scores.csv", rows)
+    data = [f"--images={folder}/images", f"--scores={folder}/scores.csv", f"--data_dir={folder}/data"]
+    (folder / "own.flags").write_text("\n".join(["--dataset=csv", *data, "--score_range=0,95", *TINY]))
+    done = run("train", f"--flagfile={folder}/own.flags", f"--workdir={folder}/run")
+    assert done.returncode == 0, done.stderr
+    return folder, done, data
+
+
+def test_train_says_what_it_found_and_how_to_go_on(trained):
+    folder, done, _ = trained
+    results = json.loads((folder / "run" / "results.json").read_text())
+    assert f"SROCC {results['test']['srocc']:.4f}" in done.stdout
+    assert "test:" in done.stdout
+    assert f"python experiments/score.py --checkpoint={folder}/run PATH" in done.stdout
+    assert "training: 100%" in done.stderr
+    assert "arning" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_score_prints_a_table_and_writes_it(trained, tmp_path):
+    folder, _, _ = trained
+    done = run(
+        "score", f"--checkpoint={folder}/run", folder / "images", f"--output={tmp_path}/scores.csv", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    header, *lines = done.stdout.splitlines()
+    assert "MOS 0 to 95, higher is better" in header
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(lines) == 20
+    for row, line in zip(rows, lines, strict=True):
+        printed, path = line.split(maxsplit=1)
+        assert path == row["image"]
+        assert float(printed) == pytest.approx(float(row["score"]), abs=1e-3)
+
+
+def test_score_leaves_out_bad_images_when_asked(trained, tmp_path):
+    folder, _, _ = trained
+    write_images(tmp_path / "photos", 2)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"")
+    refused = run("score", f"--checkpoint={folder}/run", tmp_path / "photos")
+    assert refused.returncode == 2
+    assert "broken.jpg: not an image" in refused.stderr
+    done = run("score", f"--checkpoint={folder}/run", tmp_path / "photos", "--on_bad_image=skip")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert "1 of 3 images were left out" in done.stderr
+
+
+def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_path):
+    folder, _, data = trained
+    results = json.loads((folder / "run" / "results.json").read_text())
+    done = run("evaluate", f"--checkpoint={folder}/run", f"--output={tmp_path}/predictions.csv")
+    assert done.returncode == 0, done.stderr
+    assert f"csv test:  SROCC {results['test']['srocc']:.4f}" in done.stdout
+    assert (tmp_path / "predictions.csv").read_text() == (folder / "run" / "predictions_test.csv").read_text()
+    other = run("evaluate", f"--checkpoint={folder}/run", "--dataset=csv", *data)
+    assert other.returncode == 0, other.stderr
+    assert "csv all:" in other.stdout
+    assert "(20 images)" in other.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("train", ["--stepps=3", "--workdir=x"], "stepps"),
+        ("train", [], "workdir"),
+        ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
+        ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size must be a positive multiple"),
+        ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
+        ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
+        ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
+        ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
+        ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
+        ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, command, arguments, message):
+    write_images(tmp_path, 1)
+    done = run(command, *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_help_lists_every_flag():
+    done = run("train", "--help")
+    for flag in ("--workdir", "--max_steps", "--images", "--[no]lower_is_better", "--model_tapped_blocks", "--variant"):
+        assert flag in done.stdout

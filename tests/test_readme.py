@@ -1,0 +1,72 @@
+"""Every command and every line of Python in the README runs as it stands there, training cut short after two steps."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_images, write_scores
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [shlex.split(part, comments=True) for part in parts if part and not part.startswith("#")]
+
+
+def test_the_two_commands_stand_first():
+    assert blocks("bash")[0].startswith("pip install -e . && python experiments/train.py --flagfile=")
+    assert blocks("bash")[1] == "pip install -e '.[test]' && pytest\n"
+
+
+def test_every_file_and_test_it_names_is_there():
+    for path in re.findall(r"`((?:tests|experiments|docs)/[\w/.]+)(?:::(\w+))?`", README):
+        file, test = path
+        assert (ROOT / file).exists(), file
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.slow
+def test_every_command_runs(tmp_path, monkeypatch):
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    names = write_images(tmp_path / "DIR", 12, size=(140, 160))
+    write_scores(tmp_path / "FILE.csv", [{"image": name, "mos": 8 * i} for i, name in enumerate(names)])
+    write_images(tmp_path / "folder", 2, size=(140, 160))
+    Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / "photo.jpg")
+    ours = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")  # compiled as users compile
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment["HOME"] = str(tmp_path / "home")  # no records of this machine are found or left
+    ran = 0
+    for program, *arguments in commands():
+        if program in ("pip", "pytest"):
+            continue  # what started this test
+        assert program == "python"
+        if arguments[0].endswith("train.py"):
+            arguments.append("--max_steps=2")
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        ran += 1
+    assert ran >= 6
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 4
+
+    image = np.asarray(Image.open(tmp_path / "photo.jpg"))
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("python"):
+        exec(block, {"image": image})

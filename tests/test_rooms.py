@@ -1,0 +1,70 @@
+"""Which room may import which, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
+# A room may import itself and the rooms listed for it. CONTRIBUTING.md draws the same picture.
+MAY_IMPORT = {
+    "errors": set(),
+    "version": set(),
+    "models": set(),
+    "sharding": {"errors"},
+    "data": {"errors"},
+    "saqt": {"errors", "data", "models"},
+    "evaluation": {"errors", "data", "models", "sharding"},
+    "training": {"errors", "data", "models", "sharding", "saqt", "evaluation"},
+    "scoring": {"errors", "data", "models", "sharding", "evaluation", "training"},
+    "command_line": {"errors"},
+    "__init__": {"models", "scoring", "version"},
+}
+FORBIDDEN = {
+    "data": {"jax", "flax", "optax", "orbax"},
+    "saqt": set(),
+}
+EVERYWHERE_FORBIDDEN = {"torch", "tensorflow", "experiments"}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "glintiqa_jax"}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_point_one_way(path):
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imports(path):
+        top, *rest = name.split(".")
+        assert top not in EVERYWHERE_FORBIDDEN | FORBIDDEN.get(room, set()), f"{path} imports {name}"
+        if top == "glintiqa_jax" and rest and rest[0] != room:
+            assert rest[0] in MAY_IMPORT[room], f"{path} imports {name}, which {room} may not"
+
+
+def test_every_room_is_in_the_picture():
+    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert rooms - {"__pycache__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("glintiqa_jax", ["jax", "flax", "tensorflow_datasets", "matplotlib", "skimage"]),
+        # Grain itself imports jax and Orbax; the static test above holds that we do not
+        ("glintiqa_jax.data.pipeline", ["flax", "optax", "torch", "tensorflow"]),
+        ("glintiqa_jax.training.loop", ["torch", "tensorflow"]),
+    ],
+)
+def test_importing_stays_light(module, heavy):
+    code = f"import sys, {module}; print(*[name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert found == []
