@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
 from glintiqa_jax.models.initialisation import initial_state
 from glintiqa_jax.models.integration import ATTENTION_LAYOUTS, IntegrationStage, MultiKernelEmbedding
 from glintiqa_jax.models.resnet import ResNet
 from glintiqa_jax.models.vit import VisionTransformer
+
+CNNS = ("resnet", "efficientnet_lite0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,9 @@ class GlintIQAConfig:
     tapped_blocks: tuple[int, ...] = dataclasses.field(
         default=(6, 7, 8, 9),
         metadata={"help": "ViT blocks, from 0, whose outputs are integrated, one stage each"},
+    )
+    cnn: str = dataclasses.field(
+        default="resnet", metadata={"help": "the CNN branch: 'resnet' (the paper's) or 'efficientnet_lite0'"}
     )
     resnet_blocks: tuple[int, ...] = dataclasses.field(
         default=(3, 4, 6), metadata={"help": "residual blocks in each of the CNN's three stages"}
@@ -60,6 +66,9 @@ class GlintIQAConfig:
         default=5,
         metadata={"help": "leading ViT blocks not trained; with any, the patch embedding is not either"},
     )
+    train_cnn: bool = dataclasses.field(
+        default=True, metadata={"help": "train the CNN branch; off, its weights and statistics stay as loaded"}
+    )
     train_embeddings: bool = dataclasses.field(
         default=True, metadata={"help": "train the class token and the position embedding"}
     )
@@ -84,6 +93,7 @@ class GlintIQAConfig:
             len(taps) > 0 and taps[0] >= 0 and all(a < b for a, b in itertools.pairwise(taps)),
             f"tapped_blocks must be increasing block numbers from 0, found {taps}",
         )
+        require(self.cnn in CNNS, f"cnn must be one of {', '.join(CNNS)}, found {self.cnn!r}")
         require(
             len(self.resnet_blocks) == 3 and min(self.resnet_blocks) > 0,
             f"resnet_blocks must be three positive numbers, found {self.resnet_blocks}",
@@ -140,9 +150,13 @@ class GlintIQA(nnx.Module):
         )
         self.head = QualityHead(config.width, dropout=config.head_dropout, rngs=rngs)
 
-    @staticmethod
-    def preprocess(images: jax.Array) -> jax.Array:
-        """uint8 ``(..., 3)`` in [0, 255] to the float32 in [-1, 1] that the network takes: mean 0.5, std 0.5."""
+    def preprocess(self, images: jax.Array) -> jax.Array:
+        """uint8 ``(..., 3)`` in [0, 255] to the float32 in [-1, 1] that the network takes.
+
+        Mean 0.5 and standard deviation 0.5 of [0, 1], as released; what EfficientNet-Lite takes where that is the CNN.
+        """
+        if self.config.cnn == "efficientnet_lite0":
+            return (images.astype(jnp.float32) - 127.0) / 128.0
         return (images.astype(jnp.float32) / 255.0 - 0.5) / 0.5
 
     def __call__(
@@ -175,7 +189,7 @@ class GlintIQA(nnx.Module):
         if self.clfe is None or self.local is None:
             feature = taps[0]  # without the CNN, integration starts from the first ViT map
         else:
-            maps = self.clfe(images, train=train)
+            maps = self.clfe(images, train=train and self.config.train_cnn)
             steps.update({f"cnn{i}": features for i, features in enumerate(maps, start=1)})
             used = [maps[stage - 1] for stage in self.config.embedded_stages]
             feature, local_steps = self.local(used, train=train, rngs=rngs)
@@ -199,7 +213,9 @@ def _vit_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> VisionTransformer:
     )
 
 
-def _cnn_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> ResNet:
+def _cnn_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> ResNet | EfficientNetLite0:
+    if config.cnn == "efficientnet_lite0":
+        return EfficientNetLite0(rngs=rngs)
     return ResNet(
         stage_blocks=config.resnet_blocks,
         bottleneck=config.resnet_bottleneck,
@@ -209,11 +225,15 @@ def _cnn_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> ResNet:
 
 
 def _local_embedding(config: GlintIQAConfig, rngs: nnx.Rngs) -> MultiKernelEmbedding:
-    channels = ResNet.channels(bottleneck=config.resnet_bottleneck, width=config.resnet_width)
+    if config.cnn == "efficientnet_lite0":
+        channels, strides = EfficientNetLite0.CHANNELS, EfficientNetLite0.STRIDES
+    else:
+        channels = ResNet.channels(bottleneck=config.resnet_bottleneck, width=config.resnet_width)
+        strides = ResNet.STRIDES
     used = [stage - 1 for stage in config.embedded_stages]
     return MultiKernelEmbedding(
         channels=tuple(channels[stage] for stage in used),
-        kernels=tuple(config.patch_size // ResNet.STRIDES[stage] for stage in used),
+        kernels=tuple(config.patch_size // strides[stage] for stage in used),
         width=config.width,
         tokens=config.tokens,
         use_cwsa=config.use_cwsa,
@@ -243,6 +263,19 @@ VARIANTS: dict[str, GlintIQAConfig] = {
     "glintiqa_b16_r50": GlintIQAConfig(width=768, vit_heads=12, vit_mlp_width=3072),
     "glintiqa_ti16_r18": GlintIQAConfig(
         width=192, vit_heads=3, vit_mlp_width=768, resnet_blocks=(2, 2, 2), resnet_bottleneck=False
+    ),
+    # A CNN branch whose ImageNet weights a package carries, and a small ViT: fine-tuned on CPU in an hour.
+    "glintiqa_lite": GlintIQAConfig(
+        patch_size=32,
+        width=192,
+        vit_heads=3,
+        vit_mlp_width=384,
+        tapped_blocks=(0, 1, 2, 3),
+        cnn="efficientnet_lite0",
+        identity_start=True,
+        attention_dropout=0.1,
+        head_dropout=0.1,
+        frozen_blocks=0,
     ),
     # The same parts, small enough to be trained from scratch on two CPU cores in minutes: the quickstart's.
     "glintiqa_mini": GlintIQAConfig(
@@ -313,6 +346,8 @@ def is_trainable(config: GlintIQAConfig, path: tuple, value: object) -> bool:
             return index >= config.frozen_blocks
         case ("vgfe", "cls_token" | "pos_embed", *_):
             return config.train_embeddings
+        case ("clfe", *_):
+            return config.train_cnn
     return True
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 
-def initial_state(abstract: nnx.State, *, seed: int, identity_start: bool) -> nnx.State:
+def initial_state(abstract: nnx.State, *, seed: int, identity_start: bool = False) -> nnx.State:
     """Values for every variable of an abstract state, as ``nnx.eval_shape`` gives it.
 
     Convolutions of the CNN branch have He's deviation, every other weight LeCun's, the ViT's tokens 0.02.
@@ -28,14 +28,13 @@ def initial_state(abstract: nnx.State, *, seed: int, identity_start: bool) -> nn
         the second d channels passed on, next to a tenth of the usual weights.
     """
     flat = [
-        (path, variable.replace(_initial(path, variable, seed, identity_start)))
+        (path, variable.replace(_initial(path, variable.shape, seed, identity_start)))
         for path, variable in nnx.to_flat_state(abstract)
     ]
     return nnx.from_flat_state(flat)
 
 
-def _initial(path: tuple[Any, ...], variable: nnx.Variable, seed: int, identity_start: bool) -> jax.Array:
-    shape = variable.shape
+def _initial(path: tuple[Any, ...], shape: tuple[int, ...], seed: int, identity_start: bool) -> jax.Array:
     name = ".".join(map(str, path))
     if path[-1] in ("bias", "mean"):
         return jnp.asarray(np.zeros(shape, np.float32))
@@ -54,6 +53,7 @@ def _initial(path: tuple[Any, ...], variable: nnx.Variable, seed: int, identity_
 def _deviation(path: tuple[Any, ...], shape: tuple[int, ...]) -> float:
     if path[-1] in ("cls_token", "pos_embed"):
         return 0.02
-    if path[0] == "clfe":
-        return math.sqrt(2.0 / (math.prod(shape[:-2]) * shape[-1]))  # by what a value is spread over
+    if path[0] == "clfe" and path[-2] != "fc":
+        depthwise = len(shape) == 4 and shape[2] == 1
+        return math.sqrt(2.0 / (math.prod(shape[:-2]) * (1 if depthwise else shape[-1])))  # by what it is spread over
     return math.sqrt(1.0 / math.prod(shape[:-1]))  # by what a value is a sum of

@@ -23,7 +23,10 @@ class PointwiseConv(nnx.Linear):
         self.stride = stride
 
     def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
-        return super().__call__(inputs[:, :: self.stride, :: self.stride, :], out_sharding)
+        x = inputs[:, :: self.stride, :: self.stride, :]
+        # (batch, height, width, in) -> (batch * height * width, in) -> (batch, height, width, out): of four axes XLA's
+        # CPU backend makes transposed copies for the kernel's gradient, which takes it several times as long
+        return super().__call__(x.reshape(-1, x.shape[-1]), out_sharding).reshape(*x.shape[:-1], -1)
 
 
 class BatchNorm(nnx.Module):
