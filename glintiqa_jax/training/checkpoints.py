@@ -24,7 +24,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import abstract_model, split_model
+from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
 from glintiqa_jax.sharding import replicated
 from glintiqa_jax.training import config as config_module
 from glintiqa_jax.training.config import TrainConfig
@@ -89,7 +89,7 @@ class CheckpointStore:
         self._manager.save(
             int(state.step),
             args=ocp.args.Composite(
-                model=ocp.args.StandardSave(_model_arrays(state)),
+                model=ocp.args.StandardSave(_model_arrays(state.params, state.rest)),
                 optimiser=ocp.args.StandardSave(_optimiser_arrays(state)),
                 data=grain.checkpoint.CheckpointSave(iterator),
                 description=ocp.args.JsonSave(self._description.to_json()),
@@ -103,7 +103,9 @@ class CheckpointStore:
     ) -> TrainState:
         """A saved state in the given shardings; the iterator, where given, is moved to where it was."""
         items: dict[str, Any] = {
-            "model": _target(_model_arrays(abstract), _model_arrays(sharding)),
+            "model": _target(
+                _model_arrays(abstract.params, abstract.rest), _model_arrays(sharding.params, sharding.rest)
+            ),
             "optimiser": _target(_optimiser_arrays(abstract), _optimiser_arrays(sharding)),
         }
         if iterator is not None:
@@ -124,6 +126,17 @@ class CheckpointStore:
     def close(self) -> None:
         self.wait()
         self._manager.close()
+
+
+def save_model(folder: str | os.PathLike, model: GlintIQA, description: Description) -> None:
+    """Write a network as a checkpoint by itself, which ``load_model`` reads but no training run goes on from."""
+    _, params, rest = split_model(model)
+    items = {
+        "model": ocp.args.StandardSave(_model_arrays(params, rest)),
+        "description": ocp.args.JsonSave(description.to_json()),
+    }
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(Path(folder).absolute(), args=ocp.args.Composite(**items))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +166,7 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
         ]
         description = Description.from_json(content)
         graphdef, params, rest = split_model(abstract_model(description.config.model))
-        arrays = {"params": nnx.to_pure_dict(params), "rest": nnx.to_pure_dict(rest)}
+        arrays = _model_arrays(params, rest)
         everywhere = jax.tree.map(lambda _: replicated(mesh), arrays)
         restored = checkpointer.restore(folder.absolute(), args=ocp.args.Composite(model=_target(arrays, everywhere)))[
             "model"
@@ -192,9 +205,9 @@ def _manager_options(**options: Any) -> ocp.CheckpointManagerOptions:
     )
 
 
-def _model_arrays(state: TrainState) -> dict[str, Any]:
+def _model_arrays(params: nnx.State, rest: nnx.State) -> dict[str, Any]:
     """Nested dicts of arrays, named as in the model: a file format that outlives Flax's classes."""
-    return {"params": nnx.to_pure_dict(state.params), "rest": nnx.to_pure_dict(state.rest)}
+    return {"params": nnx.to_pure_dict(params), "rest": nnx.to_pure_dict(rest)}
 
 
 def _optimiser_arrays(state: TrainState) -> dict[str, Any]:
@@ -220,7 +233,7 @@ def _filled(like: nnx.State, pure: dict[str, Any]) -> nnx.State:
 def digest(state: TrainState) -> str:
     """SHA-256 of every parameter and statistic, names and values: equal for equal networks."""
     sha = hashlib.sha256()
-    flat = jax.tree_util.tree_flatten_with_path(_model_arrays(state))[0]
+    flat = jax.tree_util.tree_flatten_with_path(_model_arrays(state.params, state.rest))[0]
     for path, leaf in flat:
         sha.update(jax.tree_util.keystr(path).encode())
         sha.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())

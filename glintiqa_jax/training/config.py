@@ -74,6 +74,12 @@ class TrainConfig:
     variant: str = _field("glintiqa_s16_r50", "a row of the variant table", tuple(VARIANTS))
     model: GlintIQAConfig = dataclasses.field(default_factory=GlintIQAConfig)
 
+    backbone_weights: tuple[str, ...] = _field(
+        (),
+        "where training starts from, comma-separated: 'timm' (downloaded), 'package' (installed with the extra "
+        "'pretrained') or files of weights, each recognised by its keys; none: from scratch",
+    )
+
     steps: int = _field(10_000, "optimiser steps of the whole run; the schedule ends there")
     batch_size: int = _field(32, "crops per step, over all devices")
     loss: str = _field(
@@ -81,6 +87,8 @@ class TrainConfig:
     )
     optimizer: str = _field("adamw", "'adamw', or 'adam_l2': the released Adam with L2 in the gradient", OPTIMISERS)
     learning_rate: float = _field(3e-4, "peak learning rate")
+    vit_rate: float = _field(1.0, "learning rate of the ViT branch, as a share of the rest's")
+    cnn_rate: float = _field(1.0, "learning rate of the CNN branch, as a share of the rest's")
     weight_decay: float = _field(0.05, "weight decay")
     clip_norm: float = _field(0.0, "gradients of a larger global norm are scaled down to it; 0: never")
     schedule: str = _field(
@@ -112,7 +120,16 @@ class TrainConfig:
             "cosine_period",
         ):
             _require(getattr(self, name) > 0, f"--{name}: expected 1 or more, found {getattr(self, name)}")
-        for name in ("warmup_steps", "mesh_data", "num_workers", "seed", "weight_decay", "clip_norm"):
+        for name in (
+            "warmup_steps",
+            "mesh_data",
+            "num_workers",
+            "seed",
+            "vit_rate",
+            "cnn_rate",
+            "weight_decay",
+            "clip_norm",
+        ):
             _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
         _require(
             self.learning_rate > 0 and math.isfinite(self.learning_rate),

@@ -23,8 +23,11 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
 from glintiqa_jax.evaluation.report import write_report
-from glintiqa_jax.models.glintiqa import new_model
+from glintiqa_jax.models.glintiqa import GlintIQA, new_model
+from glintiqa_jax.models.pretrained import find_weights
+from glintiqa_jax.models.weights import WeightsError, load_backbone
 from glintiqa_jax.sharding import batch_sharding, check_divides, make_mesh
+from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest
 from glintiqa_jax.training.config import TrainConfig, differences, from_json, to_json
 from glintiqa_jax.training.dataset import open_dataset, split_source
@@ -61,6 +64,7 @@ def train_and_evaluate(
     check_divides("eval_batch_size", config.eval_batch_size, mesh)
     _check_same_experiment(config, workdir)
     last_step = min(config.steps, max_steps or config.steps)
+    first = None if (workdir / CHECKPOINTS).exists() else _first_model(config)
     source = open_dataset(config.data, crop_size=config.model.crop_size, say=tqdm.write)
     split = split_source(config.data, source)
     description = Description(config, source.scale, source.card["fingerprint"])
@@ -70,7 +74,7 @@ def train_and_evaluate(
 
     run = _Run(config, workdir, mesh, source, split)
     with contextlib.closing(CheckpointStore(workdir, description)) as store, _stop_on_signals() as stop:
-        state, iterator = run.start(store)
+        state, iterator = run.start(store, first)
         state = run.train(state, iterator, store, last_step, stop)
         if stop.is_set():
             tqdm.write(f"stopped at step {int(state.step)} and saved; the same command goes on from there")
@@ -113,8 +117,8 @@ class _Run:
         self._predict = make_predict(self.trainer.graphdef, mesh)
         self._schedule = learning_rate_schedule(config)
 
-    def start(self, store: CheckpointStore) -> tuple[TrainState, Any]:
-        """The state and the data iterator to go on from: the latest checkpoint's, or new ones."""
+    def start(self, store: CheckpointStore, first: GlintIQA | None) -> tuple[TrainState, Any]:
+        """The state and the data iterator to go on from: the latest checkpoint's, or the first model's."""
         iterator = iter(
             training_batches(
                 self.source,
@@ -128,7 +132,7 @@ class _Run:
         )
         step = store.latest_step()
         if step is None:
-            state = self.trainer.start_from(new_model(self.config.model, seed=self.config.seed))
+            state = self.trainer.start_from(first or _first_model(self.config))
         else:
             tqdm.write(f"going on from step {step}")
             state = store.restore(self.trainer.abstract_state, self.trainer.sharding, iterator, step=step)
@@ -189,6 +193,18 @@ class _Run:
     def _log(self, row: dict[str, Any]) -> None:
         with (self.workdir / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _first_model(config: TrainConfig) -> GlintIQA:
+    """What training starts from: new values, and those of ``--backbone_weights`` where there are any."""
+    model = new_model(config.model, seed=config.seed)
+    for name in config.backbone_weights:
+        try:
+            for path in find_weights(name, config.model, say=tqdm.write):
+                tqdm.write(f"{load_backbone(model, path)} starts from {path}")
+        except WeightsError as error:
+            raise UserError(f"--backbone_weights={name}: {error}") from error
+    return model
 
 
 def _check_same_experiment(config: TrainConfig, workdir: Path) -> None:

@@ -32,24 +32,37 @@ def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
     PyTorch's Adam calls weight decay and the release used: decay times every parameter, added to its gradient
     before the moments.
     """
+    return _standard_promotion(optax.chain(_adam(config), _branch_rates(config)))
+
+
+def _adam(config: TrainConfig) -> optax.GradientTransformation:
     schedule = learning_rate_schedule(config)
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     if config.optimizer == "adam_l2":
-        return _standard_promotion(
-            optax.chain(
-                clip,
-                optax.add_decayed_weights(config.weight_decay),
-                optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
-                optax.scale_by_learning_rate(schedule),
-            )
+        return optax.chain(
+            clip,
+            optax.add_decayed_weights(config.weight_decay),
+            optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+            optax.scale_by_learning_rate(schedule),
         )
 
     def is_kernel(params):
         return jax.tree.map(lambda p: p.ndim > 1 and p.shape[0] > 1, params)
 
-    return _standard_promotion(
-        optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=is_kernel))
-    )
+    return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=is_kernel))
+
+
+def _branch_rates(config: TrainConfig) -> optax.GradientTransformation:
+    """Scales the updates of the ViT and the CNN branch: pretrained ones move less than what is new."""
+    rates = {"vgfe": config.vit_rate, "clfe": config.cnn_rate}
+
+    def update(updates, state, params=None):
+        def scaled(path, leaf):
+            return leaf * rates.get(getattr(path[0], "key", None), 1.0)
+
+        return jax.tree_util.tree_map_with_path(scaled, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _standard_promotion(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import write_images, write_scores
 
@@ -102,6 +103,36 @@ def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_pat
     assert "(20 images)" in other.stdout
 
 
+def test_weights_go_out_and_come_back(trained, tmp_path):
+    """To the official layout, to a checkpoint again that gives the same scores, and as the start of a training run."""
+    folder, _, _ = trained
+    for file in ("out.npz", "out.safetensors"):
+        done = run("convert_weights", f"--input={folder}/run", f"--output={tmp_path}/{file}")
+        assert done.returncode == 0, done.stderr
+    variant = ["--variant=glintiqa_tiny", "--eval_grid=2"]
+    # the exported network gives quality in [0, 1]
+    back = [f"--input={tmp_path}/out.safetensors", "--score_range=0,1", f"--output={tmp_path}/back"]
+    done = run("convert_weights", *back, *variant)
+    assert done.returncode == 0, done.stderr
+    assert f"--checkpoint={tmp_path}/back PATH" in done.stdout
+    scores = []
+    for checkpoint, name in ((folder / "run", "first.csv"), (tmp_path / "back", "second.csv")):
+        done = run("score", f"--checkpoint={checkpoint}", folder / "images", f"--output={tmp_path}/{name}")
+        assert done.returncode == 0, done.stderr
+        with (tmp_path / name).open() as file:
+            scores.append(np.array([float(row["score"]) for row in csv.DictReader(file)]))
+    np.testing.assert_allclose(scores[0], 95 * scores[1], rtol=1e-4)
+
+    start = [f"--flagfile={folder}/own.flags", f"--backbone_weights={tmp_path}/out.npz", "--learning_rate=1e-12"]
+    done = run("train", *start, f"--workdir={tmp_path}/run", "--max_steps=1")
+    assert done.returncode == 0, done.stderr
+    assert f"GlintIQA starts from {tmp_path}/out.npz" in done.stderr + done.stdout
+    done = run("convert_weights", f"--input={tmp_path}/run", f"--output={tmp_path}/after.npz")
+    with np.load(tmp_path / "out.npz") as before, np.load(tmp_path / "after.npz") as after:
+        for name in ("quality_head.layers.0.weight", "clfe.backbone.conv1.weight"):
+            np.testing.assert_allclose(after[name], before[name], atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
@@ -110,6 +141,10 @@ def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_pat
         ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
         ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size must be a positive multiple"),
         ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
+        ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
+        ("convert_weights", ["--input=a.pth", "--output=x"], "--score_range: needed"),
+        ("convert_weights", ["--input=a.pth", "--output=x", "--score_range=0,1"], "--input=a.pth: a.pth: expected"),
+        ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--checkpoint=nowhere: expected"),
         ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
         ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
         ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),

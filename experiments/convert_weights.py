@@ -1,0 +1,39 @@
+"""Bring weights in and out: official checkpoints to ours, ours to PyTorch's layout.
+
+    python experiments/convert_weights.py --input=official.pth --score_range=0,100 --output=runs/official
+    python experiments/convert_weights.py --input=runs/quickstart --output=quickstart.safetensors
+
+The first makes a checkpoint that score.py and evaluate.py take; an official file does not say what its scores mean, so
+the flags do. The second writes a checkpoint's network in the official layout, as .safetensors or .npz.
+"""
+
+from absl import flags
+
+from glintiqa_jax import command_line
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.training import flags as config_flags
+
+_INPUT = flags.DEFINE_string("input", None, "a file of official weights, or a checkpoint of ours", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "a new folder, or a .safetensors or .npz file", required=True)
+config_flags.define_train_flags()
+flags.adopt_module_key_flags(config_flags)  # so that --help lists them
+
+
+def main() -> None:
+    """The command."""
+    command_line.check_output(_OUTPUT.value)
+    config = config_flags.train_config()
+    from glintiqa_jax.scoring.convert import export_checkpoint, import_official
+
+    if _OUTPUT.value.endswith((".safetensors", ".npz")):
+        export_checkpoint(_INPUT.value, _OUTPUT.value)
+    elif not config.data.score_range:
+        raise UserError("--score_range: needed to say what the scores of --input mean, found nothing")
+    else:
+        import_official(_INPUT.value, _OUTPUT.value, config)
+        print(f"score an image:  python experiments/score.py --checkpoint={_OUTPUT.value} PATH")
+    print(f"wrote {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,79 @@
+"""Official checkpoints to ours, and ours to the official layout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import safetensors.numpy
+from flax import nnx
+
+from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.glintiqa import GlintIQA, new_model
+from glintiqa_jax.models.weights import WeightsError, export_glintiqa, load_glintiqa
+from glintiqa_jax.sharding import make_mesh
+from glintiqa_jax.training.checkpoints import Description, load_model, save_model
+from glintiqa_jax.training.config import TrainConfig
+
+
+def import_official(source: str | os.PathLike, folder: str | os.PathLike, config: TrainConfig) -> None:
+    """Make a checkpoint of official weights, which gives the scores that they give.
+
+    An official network's output is a score in its database's unit, ours is quality in [0, 1]: the last layer is
+    rescaled by ``config.data.score_range`` and ``lower_is_better``, which is what the scorer undoes.
+
+    Args:
+      source: a file that ``load_glintiqa`` takes.
+      folder: a new folder.
+      config: the network, and what its scores mean.
+
+    Raises:
+      UserError: weights that do not fit, a range that is none, or a folder that is there already.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists():
+        raise UserError(f"--output={folder}: expected a new folder, found one that exists")
+    low, high = config.data.score_range
+    try:
+        scale = ScoreScale(low, high, lower_is_better=config.data.lower_is_better)
+    except ValueError as error:
+        raise UserError(f"--score_range: {error}") from error
+    model = new_model(config.model)
+    try:
+        load_glintiqa(model, source)
+    except WeightsError as error:
+        raise UserError(f"--input={source}: {error}") from error
+    _give_quality(model, scale)
+    save_model(folder, model, Description(config, scale, data_fingerprint="imported"))
+
+
+def export_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Write a checkpoint's network in the official layout, as .safetensors or .npz by the path's ending.
+
+    Its output is quality in [0, 1], higher is better, whatever it was trained on.
+
+    Raises:
+      UserError: when there is no checkpoint.
+    """
+    loaded = load_model(checkpoint, make_mesh(devices=jax.devices()[:1]))
+    weights = export_glintiqa(nnx.merge(loaded.graphdef, loaded.params, loaded.rest))
+    path = Path(path)
+    temporary = path.with_name("partial." + path.name)  # with its ending, which NumPy would add
+    if path.suffix == ".npz":
+        np.savez(temporary, **weights)  # type: ignore[arg-type]
+    else:
+        safetensors.numpy.save_file(weights, temporary)
+    temporary.replace(path)
+
+
+def _give_quality(model: GlintIQA, scale: ScoreScale) -> None:
+    """Rescale the last layer so that quality comes out where a score in the database's unit did."""
+    factor = 1.0 / (scale.high - scale.low)
+    offset = -scale.low * factor
+    if scale.lower_is_better:
+        factor, offset = -factor, 1.0 - offset
+    last = nnx.state(model.head.fc2)
+    nnx.update(model.head.fc2, jax.tree.map(lambda leaf: leaf * factor + offset * (leaf.ndim == 1), last))

