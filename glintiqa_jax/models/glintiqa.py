@@ -69,6 +69,10 @@ class GlintIQAConfig:
     train_cnn: bool = dataclasses.field(
         default=True, metadata={"help": "train the CNN branch; off, its weights and statistics stay as loaded"}
     )
+    batch_statistics: bool = dataclasses.field(
+        default=True,
+        metadata={"help": "the CNN normalises by the batch in training, as released; off, by the statistics loaded"},
+    )
     train_embeddings: bool = dataclasses.field(
         default=True, metadata={"help": "train the class token and the position embedding"}
     )
@@ -189,7 +193,7 @@ class GlintIQA(nnx.Module):
         if self.clfe is None or self.local is None:
             feature = taps[0]  # without the CNN, integration starts from the first ViT map
         else:
-            maps = self.clfe(images, train=train and self.config.train_cnn)
+            maps = self.clfe(images, train=train and self.config.train_cnn and self.config.batch_statistics)
             steps.update({f"cnn{i}": features for i, features in enumerate(maps, start=1)})
             used = [maps[stage - 1] for stage in self.config.embedded_stages]
             feature, local_steps = self.local(used, train=train, rngs=rngs)
@@ -272,6 +276,7 @@ VARIANTS: dict[str, GlintIQAConfig] = {
         vit_mlp_width=384,
         tapped_blocks=(0, 1, 2, 3),
         cnn="efficientnet_lite0",
+        batch_statistics=False,
         identity_start=True,
         attention_dropout=0.1,
         head_dropout=0.1,

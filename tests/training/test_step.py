@@ -87,6 +87,31 @@ def test_frozen_parameters_stay_and_statistics_move():
         assert moved == ("mean" in path or "var" in path), path
 
 
+@pytest.mark.parametrize(
+    ("overrides", "weights_move", "statistics_move"),
+    [({}, True, True), ({"batch_statistics": False}, True, False), ({"train_cnn": False}, False, False)],
+    ids=str,
+)
+def test_what_moves_in_the_cnn(overrides, weights_move, statistics_move):
+    config = dataclasses.replace(CONFIG, model=variant_config("glintiqa_tiny", **overrides))
+    trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
+    model = new_model(config.model)
+    state, _ = trainer.step(trainer.start_from(model), BATCH, jax.random.key(0))
+    after = nnx.merge(trainer.graphdef, state.params, state.rest)
+    assert np.any(after.clfe.conv1.kernel[...] != model.clfe.conv1.kernel[...]) == weights_move
+    assert np.any(after.clfe.bn1.mean[...] != model.clfe.bn1.mean[...]) == statistics_move
+
+
+def test_the_branches_have_their_own_rates():
+    config = dataclasses.replace(CONFIG, cnn_rate=0.0, vit_rate=0.5, weight_decay=0.0)
+    optimiser = make_optimiser(config)
+    params = {"clfe": jnp.ones((2, 2)), "vgfe": jnp.ones((2, 2)), "head": jnp.ones((2, 2))}
+    updates, _ = optimiser.update(params, optimiser.init(params), params)
+    assert not np.any(updates["clfe"])
+    np.testing.assert_allclose(updates["vgfe"], 0.5 * updates["head"], rtol=1e-6)
+    assert np.all(updates["head"] < 0)
+
+
 def test_adam_l2_adds_the_decay_to_the_gradient():
     """By hand, from the definition of torch.optim.Adam(weight_decay=): moments see gradient + decay * parameter."""
     config = dataclasses.replace(
