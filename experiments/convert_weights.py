@@ -7,6 +7,8 @@ The first makes a checkpoint that score.py and evaluate.py take; an official fil
 the flags do. The second writes a checkpoint's network in the official layout, as .safetensors or .npz.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from glintiqa_jax import command_line
@@ -21,14 +23,15 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 
 def main() -> None:
     """The command."""
-    command_line.check_output(_OUTPUT.value)
     config = config_flags.train_config()
     from glintiqa_jax.scoring.convert import export_checkpoint, import_official
 
-    if _OUTPUT.value.endswith((".safetensors", ".npz")):
-        export_checkpoint(_INPUT.value, _OUTPUT.value)
-    elif not config.data.score_range:
-        raise UserError("--score_range: needed to say what the scores of --input mean, found nothing")
+    source = Path(_INPUT.value).expanduser()
+    if not source.exists():
+        raise UserError(f"--input={source}: expected a file of weights or a checkpoint's folder, found nothing there")
+    if source.is_dir():
+        command_line.check_output(_OUTPUT.value)
+        export_checkpoint(source, _OUTPUT.value)
     else:
         import_official(_INPUT.value, _OUTPUT.value, config)
         print(f"score an image:  python experiments/score.py --checkpoint={_OUTPUT.value} PATH")

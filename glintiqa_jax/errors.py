@@ -6,3 +6,8 @@ class UserError(Exception):
 
     The commands in ``experiments/`` print it without a traceback and exit with code 2.
     """
+
+
+def about(flag: str, value: object, error: Exception) -> str:
+    """A message about a flag's value: ``--flag=value: what went wrong``, the value named once."""
+    return f"--{flag}={value}: {str(error).removeprefix(f'{value}: ')}"

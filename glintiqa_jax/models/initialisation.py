@@ -43,10 +43,11 @@ def _initial(path: tuple[Any, ...], shape: tuple[int, ...], seed: int, identity_
         return jnp.asarray(np.full(shape, 0.0 if zero else 1.0, np.float32))
     values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape, np.float32)
     values *= np.float32(_deviation(path, shape))
-    if identity_start and path[-3:] == ("siem", "conv", "kernel"):
-        values *= np.float32(0.1)  # (3, 3, 2 d, d)
+    if identity_start and "siem" in path:
+        values *= np.float32(0.1)  # (3, 3, 2 d, d), or (2 d, d) where a linear layer stands in for it
         width = shape[-1]
-        values[1, 1, width:] += np.eye(width, dtype=np.float32)
+        centre = values[1, 1] if values.ndim == 4 else values
+        centre[width:] += np.eye(width, dtype=np.float32)
     return jnp.asarray(values)
 
 

@@ -51,6 +51,7 @@ _LEGACY: _Rules = [
 _HUGGING_FACE: _Rules = [
     (r"^(vit|dinov2)\.", ""),
     (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.mask_token$", "mask_token"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^encoder\.layer\.", "blocks."),

@@ -52,9 +52,9 @@ def read_weights(source: Source) -> Weights:
     path = Path(source).expanduser()
     try:
         with path.open("rb") as file:
-            start = file.read(64)
-            file.seek(0)
-            if start.startswith(b"PK") and b".npy" in start:
+            start = file.read(16)
+            if start.startswith(b"PK") and all(name.endswith(".npy") for name in zipfile.ZipFile(file).namelist()):
+                file.seek(0)
                 with np.load(file, allow_pickle=False) as content:
                     return {name: content[name] for name in content.files}
         if start[8:9] == b"{":

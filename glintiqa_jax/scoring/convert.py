@@ -11,11 +11,11 @@ import safetensors.numpy
 from flax import nnx
 
 from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.weights import WeightsError, export_glintiqa, load_glintiqa
 from glintiqa_jax.sharding import make_mesh
-from glintiqa_jax.training.checkpoints import Description, load_model, save_model
+from glintiqa_jax.training.checkpoints import IMPORTED, Description, load_model, save_model
 from glintiqa_jax.training.config import TrainConfig
 
 
@@ -36,18 +36,21 @@ def import_official(source: str | os.PathLike, folder: str | os.PathLike, config
     folder = Path(folder).expanduser()
     if folder.exists():
         raise UserError(f"--output={folder}: expected a new folder, found one that exists")
+    if not config.data.score_range:
+        raise UserError("--score_range: needed to say what the scores of --input mean, found nothing")
     low, high = config.data.score_range
+    lower = config.data.lower_is_better
     try:
-        scale = ScoreScale(low, high, lower_is_better=config.data.lower_is_better)
+        scale = ScoreScale(low, high, lower_is_better=lower, unit="DMOS" if lower else "MOS")
     except ValueError as error:
         raise UserError(f"--score_range: {error}") from error
     model = new_model(config.model)
     try:
         load_glintiqa(model, source)
     except WeightsError as error:
-        raise UserError(f"--input={source}: {error}") from error
+        raise UserError(about("input", source, error)) from error
     _give_quality(model, scale)
-    save_model(folder, model, Description(config, scale, data_fingerprint="imported"))
+    save_model(folder, model, Description(config, scale, data_fingerprint=IMPORTED))
 
 
 def export_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) -> None:
@@ -56,11 +59,16 @@ def export_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) ->
     Its output is quality in [0, 1], higher is better, whatever it was trained on.
 
     Raises:
-      UserError: when there is no checkpoint.
+      UserError: when there is no checkpoint, or the ending is another.
     """
-    loaded = load_model(checkpoint, make_mesh(devices=jax.devices()[:1]))
+    path = Path(path).expanduser()
+    if path.suffix not in (".safetensors", ".npz"):
+        raise UserError(f"--output={path}: expected a .safetensors or .npz file, as --input is a checkpoint's folder")
+    try:
+        loaded = load_model(checkpoint, make_mesh(devices=jax.devices()[:1]))
+    except UserError as error:
+        raise UserError(str(error).replace("--checkpoint=", "--input=")) from error
     weights = export_glintiqa(nnx.merge(loaded.graphdef, loaded.params, loaded.rest))
-    path = Path(path)
     temporary = path.with_name("partial." + path.name)  # with its ending, which NumPy would add
     if path.suffix == ".npz":
         np.savez(temporary, **weights)  # type: ignore[arg-type]

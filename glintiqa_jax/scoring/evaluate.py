@@ -8,9 +8,10 @@ import os
 import numpy as np
 from tqdm import tqdm
 
+from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
 from glintiqa_jax.sharding import check_divides, make_mesh
-from glintiqa_jax.training.checkpoints import load_model
+from glintiqa_jax.training.checkpoints import IMPORTED, load_model
 from glintiqa_jax.training.config import DataConfig
 from glintiqa_jax.training.dataset import open_dataset, split_source
 
@@ -34,6 +35,8 @@ def evaluate_checkpoint(
     mesh = make_mesh()
     loaded = load_model(checkpoint, mesh)
     config = loaded.description.config
+    if data is None and loaded.description.data_fingerprint == IMPORTED:
+        raise UserError("--dataset: needed, as this checkpoint was trained elsewhere and has no data of its own")
     check_divides("eval_batch_size", config.eval_batch_size, mesh)
     split = split or ("test" if data is None else "all")
     data = dataclasses.replace(data or config.data, max_short_side=config.data.max_short_side)

@@ -31,6 +31,7 @@ from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
+IMPORTED = "imported"  # the data fingerprint of weights that were trained elsewhere
 # Orbax spreads the writing of replicated arrays over the replicas, and compiles a slice per array and replica for it:
 # a minute for a network of small arrays on eight devices. One replica writes them faster.
 _verbosity = logging.get_verbosity()

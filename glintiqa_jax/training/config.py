@@ -48,9 +48,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        if self.dataset == "csv":
-            for name in ("images", "scores"):
+        for name in ("images", "scores"):
+            if self.dataset == "csv":
                 _require(bool(getattr(self, name)), f"--{name}: needed with --dataset=csv, found nothing")
+            else:
+                _require(not getattr(self, name), f"--{name}: needs --dataset=csv, found --dataset={self.dataset}")
         _require(
             len(self.score_range) in (0, 2),
             f"--score_range: expected lowest,highest, found {len(self.score_range)} numbers",

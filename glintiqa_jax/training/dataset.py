@@ -32,18 +32,25 @@ def read_collection(config: DataConfig) -> Collection:
     )
 
 
-def open_dataset(config: DataConfig, *, crop_size: int, say: Callable[[str], None] = logging.warning) -> RatedSource:
+def open_dataset(
+    config: DataConfig,
+    *,
+    crop_size: int,
+    collection: Collection | None = None,
+    say: Callable[[str], None] = logging.warning,
+) -> RatedSource:
     """The prepared source, its records written first where they are not there yet.
 
     Args:
       config: the data flags.
       crop_size: the network's crop, which every image must hold.
+      collection: what ``read_collection`` gave for the flags, where it was called before.
       say: is told what the reader noticed, a line each.
 
     Raises:
       UserError: what the reader or the preparation refuses, and images smaller than the crop.
     """
-    collection = read_collection(config)
+    collection = collection or read_collection(config)
     for note in collection.notes:
         say(note)
     folder = prepare(collection, config.data_dir, on_bad_image=config.on_bad_image)

@@ -71,11 +71,11 @@ def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
             flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
         else:
             text = None if default is None else ",".join(map(str, default))
-            flags.DEFINE(_NumbersParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
+            flags.DEFINE(_TupleParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
 
 
-class _NumbersParser(flags.ArgumentParser):
-    """Comma-separated numbers to a tuple."""
+class _TupleParser(flags.ArgumentParser):
+    """Comma-separated values to a tuple."""
 
     def __init__(self, kind: type):
         self.kind = kind
@@ -85,12 +85,12 @@ class _NumbersParser(flags.ArgumentParser):
         if isinstance(argument, tuple):
             return argument
         try:
-            return tuple(self.kind(part) for part in argument.split(",") if part)
+            return tuple(self.kind(part.strip()) for part in argument.split(",") if part.strip())
         except ValueError as error:
             raise ValueError(f"expected {self.syntactic_help}, found {argument!r}") from error
 
     def flag_type(self) -> str:
-        return "numbers"
+        return "comma-separated values"
 
 
 def _given(config: type, prefix: str, flag_values: flags.FlagValues) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from glintiqa_jax.data.files import write_json, write_text
 from glintiqa_jax.data.pipeline import training_batches
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.splits import Split
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
 from glintiqa_jax.evaluation.report import write_report
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
@@ -30,7 +30,7 @@ from glintiqa_jax.sharding import batch_sharding, check_divides, make_mesh
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest
 from glintiqa_jax.training.config import TrainConfig, differences, from_json, to_json
-from glintiqa_jax.training.dataset import open_dataset, split_source
+from glintiqa_jax.training.dataset import open_dataset, read_collection, split_source
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.step import Trainer, TrainState
 
@@ -64,8 +64,9 @@ def train_and_evaluate(
     check_divides("eval_batch_size", config.eval_batch_size, mesh)
     _check_same_experiment(config, workdir)
     last_step = min(config.steps, max_steps or config.steps)
+    collection = read_collection(config.data)
     first = None if (workdir / CHECKPOINTS).exists() else _first_model(config)
-    source = open_dataset(config.data, crop_size=config.model.crop_size, say=tqdm.write)
+    source = open_dataset(config.data, crop_size=config.model.crop_size, collection=collection, say=tqdm.write)
     split = split_source(config.data, source)
     description = Description(config, source.scale, source.card["fingerprint"])
     _claim_workdir(workdir, description)
@@ -144,7 +145,7 @@ class _Run:
     ) -> TrainState:
         """Steps up to ``last_step``, or until ``stop`` is set; evaluates and saves on the way."""
         config, step = self.config, int(state.step)
-        dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)  # 0 is the parameters'
+        dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)
         losses: list[jax.Array] = []
         best = max(_validation_sroccs(self.workdir / "metrics.jsonl"), default=math.nan)
         images = config.batch_size
@@ -203,7 +204,7 @@ def _first_model(config: TrainConfig) -> GlintIQA:
             for path in find_weights(name, config.model, say=tqdm.write):
                 tqdm.write(f"{load_backbone(model, path)} starts from {path}")
         except WeightsError as error:
-            raise UserError(f"--backbone_weights={name}: {error}") from error
+            raise UserError(about("backbone_weights", name, error)) from error
     return model
 
 

@@ -122,6 +122,9 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
         with (tmp_path / name).open() as file:
             scores.append(np.array([float(row["score"]) for row in csv.DictReader(file)]))
     np.testing.assert_allclose(scores[0], 95 * scores[1], rtol=1e-4)
+    done = run("evaluate", f"--checkpoint={tmp_path}/back")
+    assert done.returncode == 2
+    assert "--dataset: needed" in done.stderr
 
     start = [f"--flagfile={folder}/own.flags", f"--backbone_weights={tmp_path}/out.npz", "--learning_rate=1e-12"]
     done = run("train", *start, f"--workdir={tmp_path}/run", "--max_steps=1")
@@ -142,9 +145,17 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
         ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size must be a positive multiple"),
         ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
         ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
-        ("convert_weights", ["--input=a.pth", "--output=x"], "--score_range: needed"),
-        ("convert_weights", ["--input=a.pth", "--output=x", "--score_range=0,1"], "--input=a.pth: a.pth: expected"),
-        ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--checkpoint=nowhere: expected"),
+        ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
+        ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
+        ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
+        ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
+        ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),
+        ("convert_weights", ["--input=image00.png", "--output=x"], "--score_range: needed"),
+        (
+            "convert_weights",
+            ["--input=image00.png", "--output=x", "--score_range=0,1"],
+            "--input=image00.png: expected",
+        ),
         ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
         ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
         ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),

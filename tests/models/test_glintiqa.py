@@ -111,8 +111,9 @@ def test_released_layout_is_the_shuffled_transpose():
     np.testing.assert_allclose(plain(x, train=False, rngs=None) - x, plain.norm(jnp.asarray(y)), atol=1e-5)
 
 
-def test_identity_start_passes_the_local_feature_on():
-    models = [create_model("glintiqa_tiny", identity_start=start) for start in (True, False)]
+@pytest.mark.parametrize("use_siem", [True, False])
+def test_identity_start_passes_the_local_feature_on(use_siem):
+    models = [create_model("glintiqa_tiny", identity_start=start, use_siem=use_siem) for start in (True, False)]
     (_, steps), (_, usual) = (scores_of(model, images(2, 32), return_intermediates=True) for model in models)
     for found, close in ((steps, True), (usual, False)):
         moved = np.linalg.norm(found["f4"] - found["local_feature"]) / np.linalg.norm(found["local_feature"])

@@ -105,6 +105,31 @@ def test_resnet_layout(tmp_path):
     np.testing.assert_array_equal(score(model), expected())
 
 
+def test_dinov2_as_hugging_face_names_it():
+    vit = {name.removeprefix("vit."): array for name, array in hugging_face(VIT(official())).items()}
+    for ours, theirs in (("layernorm_before", "norm1"), ("layernorm_after", "norm2")):
+        vit = {name.replace(ours, theirs): array for name, array in vit.items()}
+    vit |= {f"encoder.layer.{n}.layer_scale{i}.lambda1": np.ones(16, np.float32) for n in range(4) for i in (1, 2)}
+    vit["embeddings.mask_token"] = np.zeros((1, 16), np.float32)
+    model = model_without("vgfe.")
+    assert load_backbone(model, vit) == "ViT"
+    np.testing.assert_array_equal(score(model), expected())
+
+
+def test_efficientnet_lite_goes_out_and_comes_back(tmp_path):
+    model, copy, branch_only = (create_model("glintiqa_lite", seed=seed, crop_size=32) for seed in (0, 1, 2))
+    weights = export_glintiqa(model)
+    assert load_backbone(copy, save(weights, "npz", tmp_path / "lite")) == "GlintIQA"
+    again = export_glintiqa(copy)
+    assert all(weights[name].tobytes() == again[name].tobytes() for name in weights)
+    head = {"_conv_head.weight": np.zeros((1, 1, 1, 1), np.float32), "_fc.bias": np.zeros(3, np.float32)}
+    head["_blocks.15._bn0.weight"] = np.zeros(3, np.float32)
+    assert load_backbone(branch_only, RESNET(weights) | head) == "EfficientNet-Lite0"
+    for path, leaf in nnx.to_flat_state(nnx.state(branch_only.clfe)):
+        expected_leaf = dict(nnx.to_flat_state(nnx.state(model.clfe)))[path]
+        np.testing.assert_array_equal(leaf[...], expected_leaf[...])
+
+
 def test_layer_scale_is_folded_in():
     """A block's branch times gamma, as DINOv2 has it, is the branch whose last layer is multiplied."""
     plain, scaled = VIT(official()), VIT(official())

@@ -10,7 +10,7 @@ from PIL import Image
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.images import BadImageError
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import variant_config
+from glintiqa_jax.models.glintiqa import new_model, variant_config
 from glintiqa_jax.scoring.scorer import Scorer, find_images
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description
@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory):
     trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
     store = CheckpointStore(workdir, Description(config, ScoreScale(0.0, 10.0), "none"))
     nobody_goes_on_with_it = iter(grain.MapDataset.range(1).to_iter_dataset())
-    store.save(trainer.init(), nobody_goes_on_with_it, {"srocc": 0.5})
+    store.save(trainer.start_from(new_model(config.model)), nobody_goes_on_with_it, {"srocc": 0.5})
     store.close()
     return workdir
 
