@@ -43,7 +43,7 @@ def test_every_file_and_test_it_names_is_there():
 @pytest.mark.slow
 def test_every_command_runs(tmp_path, monkeypatch):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    names = write_images(tmp_path / "DIR", 12, size=(140, 160))
+    names = write_images(tmp_path / "DIR", 12, size=(230, 240))
     write_scores(tmp_path / "FILE.csv", [{"image": name, "mos": 8 * i} for i, name in enumerate(names)])
     write_images(tmp_path / "folder", 2, size=(140, 160))
     Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / "photo.jpg")

@@ -87,6 +87,16 @@ def test_frozen_parameters_stay_and_statistics_move():
         assert moved == ("mean" in path or "var" in path), path
 
 
+def test_frozen_embeddings_save_the_way_back_through_the_frozen_blocks():
+    def operations(**overrides):
+        config = dataclasses.replace(CONFIG, model=variant_config("glintiqa_tiny", frozen_blocks=3, **overrides))
+        trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        return trainer.step.lower(trainer.abstract_state, BATCH, key).cost_analysis()["flops"]
+
+    assert operations(train_embeddings=False) < 0.99 * operations(train_embeddings=True)
+
+
 @pytest.mark.parametrize(
     ("overrides", "weights_move", "statistics_move"),
     [({}, True, True), ({"batch_statistics": False}, True, False), ({"train_cnn": False}, False, False)],
