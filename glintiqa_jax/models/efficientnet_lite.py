@@ -182,12 +182,19 @@ class EfficientNetLite0(nnx.Module):
         self.head_bn = Norm(HEAD_CHANNELS) if classes else None
         self.fc = nnx.Linear(HEAD_CHANNELS, classes, rngs=rngs) if classes else None
 
-    def __call__(self, images: jax.Array, *, train: bool) -> list[jax.Array]:
+    @classmethod
+    def stage(cls, path: tuple) -> int:
+        """The part, from 1, of the variable at an NNX path: each ends with a map, the first begins with the stem."""
+        return 1 + sum(path[1] > tapped for tapped in cls.TAPPED) if path[0] == "blocks" else 1
+
+    def __call__(self, images: jax.Array, *, train: bool, frozen_stages: int = 0) -> list[jax.Array]:
         """Maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, 24)``, ...
 
-        The images are normalised by the caller: uint8 pixels as ``(pixel - 127) / 128``.
+        The images are normalised by the caller: uint8 pixels as ``(pixel - 127) / 128``. The parts up to the
+        ``frozen_stages``-th map never normalise by the batch.
         """
-        outputs = self._outputs(images, train=train, blocks=self.TAPPED[-1] + 1)
+        frozen_blocks = self.TAPPED[frozen_stages - 1] + 1 if frozen_stages else 0
+        outputs = self._outputs(images, train=train, blocks=self.TAPPED[-1] + 1, frozen_blocks=frozen_blocks)
         return [outputs[block] / self.DEVIATION for block in self.TAPPED]
 
     def logits(self, images: jax.Array) -> jax.Array:
@@ -198,11 +205,11 @@ class EfficientNetLite0(nnx.Module):
         x = nnx.relu6(self.head_bn(self.head(x), train=False))
         return self.fc(jnp.mean(x, axis=(1, 2)))
 
-    def _outputs(self, images: jax.Array, *, train: bool, blocks: int) -> list[jax.Array]:
-        x = nnx.relu6(self.stem_bn(self.stem(images), train=train))
+    def _outputs(self, images: jax.Array, *, train: bool, blocks: int, frozen_blocks: int = 0) -> list[jax.Array]:
+        x = nnx.relu6(self.stem_bn(self.stem(images), train=train and frozen_blocks == 0))
         outputs = []
-        for block in self.blocks[:blocks]:
-            x = block(x, train=train)
+        for index, block in enumerate(self.blocks[:blocks]):
+            x = block(x, train=train and index >= frozen_blocks)
             outputs.append(x)
         return outputs
 

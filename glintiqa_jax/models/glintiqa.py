@@ -66,8 +66,9 @@ class GlintIQAConfig:
         default=5,
         metadata={"help": "leading ViT blocks not trained; with any, the patch embedding is not either"},
     )
-    train_cnn: bool = dataclasses.field(
-        default=True, metadata={"help": "train the CNN branch; off, its weights and statistics stay as loaded"}
+    frozen_stages: int = dataclasses.field(
+        default=0,
+        metadata={"help": "leading CNN stages, of three, whose weights and statistics stay as loaded"},
     )
     batch_statistics: bool = dataclasses.field(
         default=True,
@@ -119,6 +120,7 @@ class GlintIQAConfig:
             0 <= self.frozen_blocks <= taps[-1] + 1,
             f"frozen_blocks must be between 0 and the {taps[-1] + 1} blocks that are built, found {self.frozen_blocks}",
         )
+        require(0 <= self.frozen_stages <= 3, f"frozen_stages must be from 0 to 3, found {self.frozen_stages}")
 
     @property
     def tokens(self) -> int:
@@ -193,7 +195,8 @@ class GlintIQA(nnx.Module):
         if self.clfe is None or self.local is None:
             feature = taps[0]  # without the CNN, integration starts from the first ViT map
         else:
-            maps = self.clfe(images, train=train and self.config.train_cnn and self.config.batch_statistics)
+            by_batch = train and self.config.batch_statistics
+            maps = self.clfe(images, train=by_batch, frozen_stages=self.config.frozen_stages)
             steps.update({f"cnn{i}": features for i, features in enumerate(maps, start=1)})
             used = [maps[stage - 1] for stage in self.config.embedded_stages]
             feature, local_steps = self.local(used, train=train, rngs=rngs)
@@ -351,8 +354,9 @@ def is_trainable(config: GlintIQAConfig, path: tuple, value: object) -> bool:
             return index >= config.frozen_blocks
         case ("vgfe", "cls_token" | "pos_embed", *_):
             return config.train_embeddings
-        case ("clfe", *_):
-            return config.train_cnn
+        case ("clfe", *rest):
+            branch = EfficientNetLite0 if config.cnn == "efficientnet_lite0" else ResNet
+            return branch.stage(tuple(rest)) > config.frozen_stages
     return True
 
 

@@ -161,13 +161,21 @@ class ResNet(nnx.Module):
         expansion = Bottleneck.expansion if bottleneck else BasicBlock.expansion
         return (width * expansion, 2 * width * expansion, 4 * width * expansion)
 
-    def __call__(self, images: jax.Array, *, train: bool) -> list[jax.Array]:
-        """Maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, channels)``, ..."""
-        x = nnx.relu(self.bn1(self.conv1(images), train=train))
+    @staticmethod
+    def stage(path: tuple) -> int:
+        """The stage, from 1, that the variable at an NNX path belongs to; the stem is part of the first."""
+        return path[1] + 1 if path[0] == "stages" else 1
+
+    def __call__(self, images: jax.Array, *, train: bool, frozen_stages: int = 0) -> list[jax.Array]:
+        """Maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, channels)``, ...
+
+        The first ``frozen_stages`` never normalise by the batch.
+        """
+        x = nnx.relu(self.bn1(self.conv1(images), train=train and frozen_stages == 0))
         x = max_pool_3x3(x)
         maps = []
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages, start=1):
             for block in stage:
-                x = block(x, train=train)
+                x = block(x, train=train and number > frozen_stages)
             maps.append(x)
         return maps

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import new_model, variant_config
+from glintiqa_jax.models.glintiqa import abstract_model, new_model, split_model, variant_config
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.optimiser import learning_rate_schedule, make_optimiser
@@ -99,7 +99,7 @@ def test_frozen_embeddings_save_the_way_back_through_the_frozen_blocks():
 
 @pytest.mark.parametrize(
     ("overrides", "weights_move", "statistics_move"),
-    [({}, True, True), ({"batch_statistics": False}, True, False), ({"train_cnn": False}, False, False)],
+    [({}, True, True), ({"batch_statistics": False}, True, False), ({"frozen_stages": 3}, False, False)],
     ids=str,
 )
 def test_what_moves_in_the_cnn(overrides, weights_move, statistics_move):
@@ -110,6 +110,30 @@ def test_what_moves_in_the_cnn(overrides, weights_move, statistics_move):
     after = nnx.merge(trainer.graphdef, state.params, state.rest)
     assert np.any(after.clfe.conv1.kernel[...] != model.clfe.conv1.kernel[...]) == weights_move
     assert np.any(after.clfe.bn1.mean[...] != model.clfe.bn1.mean[...]) == statistics_move
+
+
+@pytest.mark.parametrize(
+    ("variant", "part", "trained_indices"),
+    [("glintiqa_tiny", "stages", {2}), ("glintiqa_lite", "blocks", set(range(5, 11)))],
+)
+def test_frozen_stages_are_the_leading_ones(variant, part, trained_indices):
+    _, trained, _ = split_model(abstract_model(variant_config(variant, frozen_stages=2)))
+    branch = [path for path, _ in nnx.to_flat_state(trained) if path[0] == "clfe"]
+    assert {path[1] for path in branch} == {part}
+    assert {path[2] for path in branch} == trained_indices
+
+
+def test_only_what_is_not_frozen_normalises_by_the_batch():
+    config = dataclasses.replace(CONFIG, model=variant_config("glintiqa_tiny", frozen_stages=1))
+    trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
+    model = new_model(config.model)
+    state, _ = trainer.step(trainer.start_from(model), BATCH, jax.random.key(0))
+    after = nnx.merge(trainer.graphdef, state.params, state.rest)
+    moved = [
+        np.any(after.clfe.stages[stage][0].bn1.mean[...] != model.clfe.stages[stage][0].bn1.mean[...])
+        for stage in range(3)
+    ]
+    assert moved == [False, True, True]
 
 
 def test_the_branches_have_their_own_rates():
