@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from glintiqa_jax import command_line
-from glintiqa_jax.data.readers import SPLIT_NAMES
+from glintiqa_jax.data.rated_images import SPLIT_NAMES
 from glintiqa_jax.training import flags as config_flags
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", required=True)
@@ -31,10 +31,11 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 def main() -> None:
     """The command."""
     command_line.check_output(_OUTPUT.value)
-    data = config_flags.data_config() if config_flags.any_data_flag_given() else None
+    data = config_flags.other_data()
+    data_dir = flags.FLAGS.data_dir if flags.FLAGS["data_dir"].present else None
     from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
 
-    name, predictions = evaluate_checkpoint(_CHECKPOINT.value, data, split=_SPLIT.value)
+    name, predictions = evaluate_checkpoint(_CHECKPOINT.value, data, data_dir=data_dir, split=_SPLIT.value)
     command_line.print_metrics({name: predictions.metrics()})
     if _OUTPUT.value:
         predictions.write_csv(Path(_OUTPUT.value))

@@ -40,9 +40,20 @@ def test_every_file_and_test_it_names_is_there():
         assert (ROOT / path).exists(), path
 
 
+def write_koniq10k(folder: Path) -> None:
+    names = write_images(folder / "1024x768", 12, size=(230, 240), seed=1)
+    parts = ["training"] * 8 + ["validation"] * 2 + ["test"] * 2
+    rows = [
+        {"image_name": name, "MOS": 8 * number, "SD": 0.5, "set": part}
+        for number, (name, part) in enumerate(zip(names, parts, strict=True))
+    ]
+    write_scores(folder / "koniq10k_distributions_sets.csv", rows)
+
+
 @pytest.mark.slow
 def test_every_command_runs(tmp_path, monkeypatch):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    write_koniq10k(tmp_path / "KONIQ")
     names = write_images(tmp_path / "DIR", 12, size=(230, 240))
     write_scores(tmp_path / "FILE.csv", [{"image": name, "mos": 8 * i} for i, name in enumerate(names)])
     write_images(tmp_path / "folder", 2, size=(140, 160))

@@ -8,40 +8,54 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
+import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from tqdm import tqdm
 
+from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.files import write_csv, write_json
-from glintiqa_jax.data.images import BadImageError, decode_image
-from glintiqa_jax.data.readers import Collection, RatedImage
+from glintiqa_jax.data.images import BadImageError, decode_image, encode_png, limit_long_side
+from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates, save_fingerprints
+from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
+from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
 
 RECORD_SPLIT = "images"  # the one TFDS split; train, validation and test are drawn later, by content
 INDEX_COLUMNS = (
     "name",
     "raw_score",
+    "score_std",
     "group",
     "split",
+    "reference",
     "distortion_type",
     "distortion_level",
     "height",
     "width",
+    "sha256",
 )
+_LISTED = 1000  # pairs of near-duplicates that the card names; all of them are merged where they are
+_UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
 
 
 class RatedImages(tfds.core.GeneratorBasedBuilder):
     """TFDS builder over any collection; image bytes are stored as they are."""
 
     name = "rated_images"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
 
     def __init__(self, *, rated_images: Iterable[RatedImage] = (), **kwargs):
         self._rated_images = rated_images
@@ -55,8 +69,10 @@ class RatedImages(tfds.core.GeneratorBasedBuilder):
                     "image": tfds.features.Image(shape=(None, None, 3)),
                     "name": tfds.features.Text(),
                     "raw_score": np.float32,
-                    "group": tfds.features.Text(),
+                    "score_std": np.float32,
+                    "group": tfds.features.Text(),  # as the database has it, before near-duplicates are merged
                     "split": tfds.features.Text(),
+                    "reference": tfds.features.Text(),
                     "distortion_type": np.int32,
                     "distortion_level": np.int32,
                 }
@@ -70,21 +86,24 @@ class RatedImages(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         for position, rated in enumerate(self._rated_images):
-            yield (
-                position,
-                {
-                    "image": io.BytesIO(rated.encoded()),
-                    "name": rated.name,
-                    "raw_score": rated.raw_score,
-                    "group": rated.group,
-                    "split": rated.split,
-                    "distortion_type": rated.distortion_type,
-                    "distortion_level": rated.distortion_level,
-                },
-            )
+            facts = {field.name: getattr(rated, field.name) for field in dataclasses.fields(rated)}
+            yield position, facts | {"image": io.BytesIO(rated.encoded())}
 
 
-def prepare(collection: Collection, data_dir: str | os.PathLike, *, on_bad_image: str = "fail") -> Path:
+def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
+    """Where the records of a prepared collection are, by its folder's name: a database's, or one of ``csv-...``."""
+    return Path(data_dir).expanduser() / RatedImages.name / name / str(RatedImages.VERSION)
+
+
+def prepare(
+    collection: Collection,
+    data_dir: str | os.PathLike,
+    *,
+    on_bad_image: str = "fail",
+    max_side: int = 0,
+    merge_near_duplicates: bool | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Write a collection's records, or find them written, and return their folder.
 
     Args:
@@ -92,74 +111,186 @@ def prepare(collection: Collection, data_dir: str | os.PathLike, *, on_bad_image
       data_dir: where all prepared collections live.
       on_bad_image: "fail" stops at the first image that does not decode; "skip" leaves such images out and lists
         them in ``card.json``.
+      max_side: images whose longer side is longer are shrunk to it and stored as PNG; 0 stores files as they are.
+      merge_near_duplicates: near-duplicates share a group; None leaves that to the catalog. They are listed anyway.
+      overwrite: replace records of the same database that were prepared from other files or with other options.
 
     Raises:
-      UserError: a bad image with "fail", no good image at all with "skip", or a folder that cannot be written.
+      UserError: a bad image with "fail", no good image at all with "skip", a folder that cannot be written, or a
+        database that is already prepared in another way.
     """
-    root = Path(data_dir).expanduser()
-    config = f"{collection.name}-{collection.fingerprint[:12]}-{on_bad_image}"
-    folder = root / RatedImages.name / config / str(RatedImages.VERSION)
-    if (folder / "card.json").is_file():
+    database = DATABASES.get(collection.name)
+    merge = (
+        bool(database and database.merge_near_duplicates) if merge_near_duplicates is None else merge_near_duplicates
+    )
+    identity = fingerprint(collection.fingerprint, on_bad_image, max_side, merge)
+    config = collection.name if database else f"{collection.name}-{identity[:12]}"
+    folder = records_folder(config, data_dir)
+    if _is_prepared(folder, identity, overwrite):
         return folder
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted preparation left
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"--data_dir={data_dir}: cannot be written ({error})") from error
-    index: list[list] = []
-    skipped: list[str] = []
-    builder_config = tfds.core.BuilderConfig(name=config, version=str(RatedImages.VERSION))
+    try:
+        written = _write(collection, work, config, identity, on_bad_image, max_side, merge)
+        _put_in_place(written, folder, identity)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
+    if not (folder / "card.json").is_file():
+        return False
+    if read_card(folder)["fingerprint"] == identity:
+        return True
+    if not overwrite:
+        raise UserError(f"{folder}: already prepared, from other files or with other options; --overwrite replaces it")
+    return False
+
+
+def _put_in_place(written: Path, folder: Path, identity: str) -> None:
+    """Rename what was written to where it belongs; what was there before goes only now."""
+    if (folder / "card.json").is_file() and read_card(folder)["fingerprint"] == identity:
+        return  # the same was prepared beside us
+    if folder.exists():
+        folder.rename(written.parent / "replaced")
+    written.rename(folder)
+
+
+def _write(
+    collection: Collection,
+    work: Path,
+    config: str,
+    identity: str,
+    on_bad_image: str,
+    max_side: int,
+    merge: bool,
+) -> Path:
+    checked = _Checked(collection, on_bad_image, max_side)
     with _quiet_tfds():
         builder = RatedImages(
-            rated_images=_checked(collection, on_bad_image, index, skipped),
-            data_dir=str(root),
-            config=builder_config,
+            rated_images=checked,
+            data_dir=str(work),
+            config=tfds.core.BuilderConfig(name=config, version=str(RatedImages.VERSION)),
             file_format="array_record",
         )
-        builder.download_and_prepare(download_dir=str(folder.parent / "downloads"))
-    shutil.rmtree(folder.parent / "downloads", ignore_errors=True)
-    write_csv(folder / "index.csv", INDEX_COLUMNS, index)
-    scores = [row[INDEX_COLUMNS.index("raw_score")] for row in index]
+        builder.download_and_prepare(download_dir=str(work / "downloads"))
+    folder = records_folder(config, work)
+    rows = checked.index
+    pairs = near_duplicates(checked.fingerprints, [row["group"] for row in rows])
+    identical = [pair for pair in pairs if len({checked.fingerprints[position].digest for position in pair}) == 1]
+    # the same bytes are the same content, whatever the user wants of near-duplicates
+    merged = merge_groups([row["group"] for row in rows], pairs if merge else identical)
+    for row, group in zip(rows, merged, strict=True):
+        row["group"] = group
+    save_fingerprints(folder / "fingerprints.npz", checked.fingerprints)
+    write_csv(folder / "index.csv", INDEX_COLUMNS, ([row[column] for column in INDEX_COLUMNS] for row in rows))
+    scores = [row["raw_score"] for row in rows]
     card = {
         "name": collection.name,
-        "images": len(index),
-        "groups": len({row[INDEX_COLUMNS.index("group")] for row in index}),
+        "images": len(rows),
+        "groups": len(set(merged)),
         "score_min": min(scores),
         "score_max": max(scores),
+        "direction": "lower is better" if collection.scale.lower_is_better else "higher is better",
         "scale": dataclasses.asdict(collection.scale),
-        "skipped": skipped,
-        "fingerprint": collection.fingerprint,
+        "notes": list(collection.notes),
+        "skipped": [*collection.missing, *checked.skipped],
+        "max_side": max_side,
+        "resize": "Pillow, bicubic, antialiased" if max_side else None,
+        "near_duplicate_pairs": len(pairs),
+        "near_duplicates": [[rows[position]["name"] for position in pair] for pair in pairs[:_LISTED]],
+        "identical": [[rows[position]["name"] for position in pair] for pair in identical[:_LISTED]],
+        "near_duplicates_merged": merge,
+        "index_sha256": hashlib.sha256((folder / "index.csv").read_bytes()).hexdigest(),
+        "fingerprint": identity,
     }
     write_json(folder / "card.json", card)
     return folder
 
 
-def _checked(collection: Collection, on_bad_image: str, index: list, skipped: list) -> Iterator[RatedImage]:
-    """The images that decode; fills ``index`` and ``skipped`` on the way."""
-    bar = tqdm(collection.images(), total=collection.size, desc=f"preparing {collection.name}", unit="image")
-    for rated in bar:
+class _Checked:
+    """The images of a collection that decode, as they are stored; what is known of them is kept on the way.
+
+    Several are read and decoded at once, in order, and few wait to be written.
+    """
+
+    def __init__(self, collection: Collection, on_bad_image: str, max_side: int):
+        self.collection, self.on_bad_image, self.max_side = collection, on_bad_image, max_side
+        self.index: list[dict[str, Any]] = []
+        self.fingerprints: list[Fingerprint] = []
+        self.skipped: list[str] = []
+
+    def __iter__(self) -> Iterator[RatedImage]:
+        name, size = self.collection.name, self.collection.size
+        with tqdm(total=size, desc=f"preparing {name}", unit="image") as bar:
+            for result in _in_order(self._stored, self.collection.images()):
+                bar.update()
+                try:
+                    rated, row, fingerprint_ = result.result()
+                except BadImageError as error:
+                    if self.on_bad_image == "fail":
+                        raise BadImageError(f"{error}; --on_bad_image=skip leaves such images out") from error
+                    self.skipped.append(str(error))
+                    continue
+                self.index.append(row)
+                self.fingerprints.append(fingerprint_)
+                yield rated
+        if not self.index:
+            raise UserError(f"none of the {size} images of {name} can be decoded: {first_five(self.skipped[:1])}")
+
+    def _stored(self, rated: RatedImage) -> tuple[RatedImage, dict[str, Any], Fingerprint]:
         try:
-            height, width = decode_image(rated.encoded(), rated.name).shape[:2]
-        except BadImageError as error:
-            if on_bad_image == "fail":
-                raise BadImageError(f"{error}; --on_bad_image=skip leaves such images out") from error
-            skipped.append(str(error))
-            continue
-        index.append(
-            [
-                rated.name,
-                rated.raw_score,
-                rated.group,
-                rated.split,
-                rated.distortion_type,
-                rated.distortion_level,
-                height,
-                width,
-            ]
+            encoded = rated.encoded()
+        except OSError as error:
+            raise BadImageError(f"{rated.name}: cannot be read ({error})") from error
+        pixels = decode_image(encoded, rated.name)
+        found = Fingerprint.of(encoded, pixels)
+        limited = limit_long_side(pixels, self.max_side)
+        if limited is not pixels or encoded.startswith(_UNCOMPRESSED):
+            encoded = encode_png(limited)
+        row = {field.name: getattr(rated, field.name) for field in dataclasses.fields(rated) if field.name != "image"}
+        height, width = limited.shape[:2]
+        row |= {"height": height, "width": width, "sha256": found.digest}
+        return dataclasses.replace(rated, image=encoded), row, found
+
+
+def _in_order(
+    function: Callable[[RatedImage], Any], images: Iterable[RatedImage]
+) -> Iterator[Future[tuple[RatedImage, dict[str, Any], Fingerprint]]]:
+    """``function`` of each image as a finished future, by several threads that are never far ahead."""
+    workers = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future] = deque()
+        try:
+            for image in images:
+                waiting.append(pool.submit(function, image))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of a prepared collection's ``card.json``; ``UserError`` where there is none, or a broken one."""
+    path = folder / "card.json"
+    try:
+        card = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{folder}: expected a prepared dataset (with card.json), found none") from error
+    except ValueError as error:
+        raise UserError(f"{path}: expected what a preparation wrote, found no JSON ({error})") from error
+    if not isinstance(card, dict) or "index_sha256" not in card:
+        raise UserError(
+            f"{path}: expected what a preparation of version {RatedImages.VERSION} wrote, found something else"
         )
-        yield rated
-    if not index:
-        raise UserError(f"none of the {collection.size} images of {collection.name} can be decoded: {skipped[0]}")
+    return card
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the scores of a database mean: range, direction, unit. One table, the only home of these facts."""
+"""What is known of each database: its scores' range, direction and unit, its size, whom to cite. One table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ class ScoreScale:
       high: the highest.
       lower_is_better: True for DMOS-like scores.
       unit: what a person calls the score, "MOS" or "DMOS".
+      raw_target: networks are trained on the raw scores (``--target=raw``, as released) rather than on quality.
     """
 
     low: float
     high: float
     lower_is_better: bool = False
     unit: str = "MOS"
+    raw_target: bool = False
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
@@ -38,13 +40,200 @@ class ScoreScale:
         quality = 1.0 - quality if self.lower_is_better else quality
         return quality * (self.high - self.low) + self.low
 
+    def to_target(self, raw):
+        """What the network is trained on: quality, or with ``raw_target`` the score itself."""
+        return np.asarray(raw) if self.raw_target else self.to_quality(raw)
+
+    def from_target(self, predicted):
+        """What the network says, in the database's unit and direction."""
+        return np.asarray(predicted) if self.raw_target else self.to_raw(predicted)
+
     def describe(self) -> str:
         """For people: ``MOS 1 to 5, higher is better``."""
         direction = "lower is better" if self.lower_is_better else "higher is better"
         return f"{self.unit} {self.low:g} to {self.high:g}, {direction}"
 
 
-SCALES: dict[str, ScoreScale] = {
-    # KADID-10k's observers rated impairment from 1 (very annoying) to 5 (imperceptible); the demo carries their means.
-    "demo": ScoreScale(1.0, 5.0, unit="MOS"),
+@dataclasses.dataclass(frozen=True)
+class Database:
+    """One row of the catalog.
+
+    Attributes:
+      title: what people call it.
+      scale: what its scores mean.
+      images: rated images as published; 0 where there is no such number.
+      groups: content groups as published, likewise.
+      content: what makes the images of a group the same content: "reference", "image", "prompt" or "source image".
+      citation: whom to cite.
+      home: where it is from.
+      licence: its terms as its authors state them; "not known here" where we have not seen any.
+      merge_near_duplicates: images that show nearly the same share a group unless the user says otherwise.
+    """
+
+    title: str
+    scale: ScoreScale
+    images: int
+    groups: int
+    content: str
+    citation: str
+    home: str
+    licence: str = "not known here"
+    merge_near_duplicates: bool = False
+
+
+_LIVE_TERMS = "any use, without fee, with the copyright notice and an acknowledgement"
+
+DATABASES: dict[str, Database] = {
+    "live": Database(
+        "LIVE, release 2",
+        # realigned DMOS go a little below 0 and beyond 100: found are -2.6 and 111.8
+        ScoreScale(-3, 112, lower_is_better=True, unit="DMOS"),
+        779,
+        29,
+        "reference",
+        "Sheikh, Sabir, Bovik, IEEE TIP 15(11), 2006",
+        "https://live.ece.utexas.edu/research/quality/subjective.htm",
+        _LIVE_TERMS,
+    ),
+    "csiq": Database(
+        "CSIQ",
+        ScoreScale(0, 1, lower_is_better=True, unit="DMOS"),
+        866,
+        30,
+        "reference",
+        "Larson, Chandler, Journal of Electronic Imaging 19(1), 2010",
+        "https://s2.smu.edu/~eclarson/csiq.html",
+    ),
+    "tid2008": Database(
+        "TID2008",
+        ScoreScale(0, 9),
+        1700,
+        25,
+        "reference",
+        "Ponomarenko et al., Advances of Modern Radioelectronics 10, 2009",
+        "https://www.ponomarenko.info/tid2008.htm",
+        "education and research, without fee, unmodified, with the notice",
+    ),
+    "tid2013": Database(
+        "TID2013",
+        ScoreScale(0, 9),
+        3000,
+        25,
+        "reference",
+        "Ponomarenko et al., Signal Processing: Image Communication 30, 2015",
+        "https://www.ponomarenko.info/tid2013.htm",
+    ),
+    "kadid10k": Database(
+        "KADID-10k",
+        ScoreScale(1, 5),
+        10125,
+        81,
+        "reference",
+        "Lin, Hosu, Saupe, QoMEX 2019",
+        "https://database.mmsp-kn.de/kadid-10k-database.html",
+    ),
+    "livemd": Database(
+        "LIVE Multiply Distorted",
+        ScoreScale(0, 100, lower_is_better=True, unit="DMOS"),
+        450,
+        15,
+        "reference",
+        "Jayaraman, Mittal, Moorthy, Bovik, Asilomar 2012",
+        "https://live.ece.utexas.edu/research/Quality/live_multidistortedimage.html",
+        _LIVE_TERMS,
+    ),
+    "clive": Database(
+        "LIVE In the Wild Challenge",
+        ScoreScale(0, 100),
+        1162,
+        1162,
+        "image",
+        "Ghadiyaram, Bovik, IEEE TIP 25(1), 2016",
+        "https://live.ece.utexas.edu/research/ChallengeDB/index.html",
+        _LIVE_TERMS,
+    ),
+    "koniq10k": Database(
+        "KonIQ-10k",
+        ScoreScale(0, 100),
+        10073,
+        10073,
+        "image",
+        "Hosu, Lin, Sziranyi, Saupe, IEEE TIP 29, 2020",
+        "https://database.mmsp-kn.de/koniq-10k-database.html",
+    ),
+    "spaq": Database(
+        "SPAQ",
+        ScoreScale(0, 100),
+        11125,
+        11125,
+        "image",
+        "Fang, Zhu, Zeng, Ma, Wang, CVPR 2020",
+        "https://github.com/h4nwei/SPAQ",
+        "MIT, as an author answered in the repository's issue 29",
+    ),
+    "bid": Database(
+        "BID",
+        ScoreScale(0, 5),
+        586,
+        586,
+        "image",
+        "Ciancio et al., IEEE TIP 20(1), 2011",
+        "https://www02.smt.ufrj.br/~eduardo/ImageDatabase.htm",
+    ),
+    "flive": Database(
+        "LIVE-FB (FLIVE, PaQ-2-PiQ)",
+        ScoreScale(0, 100),
+        39810,
+        39810,
+        "image",
+        "Ying et al., CVPR 2020",
+        "https://github.com/niu-haoran/FLIVE_Database",
+    ),
+    "biq2021": Database(
+        "BIQ2021",
+        ScoreScale(0, 1),
+        12000,
+        12000,
+        "image",
+        "Ahmed, Asif, Journal of Electronic Imaging 31(5), 2022",
+        "https://github.com/nisarahmedrana/BIQ2021",
+        "freely available for use and benchmarking",
+        merge_near_duplicates=True,
+    ),
+    "pipal": Database(
+        "PIPAL, training part",
+        # Elo ratings; found are 917 to 1,836
+        ScoreScale(900, 1900, unit="Elo"),
+        23200,
+        200,
+        "reference",
+        "Gu et al., ECCV 2020",
+        "https://www.jasongt.com/projectpages/pipal.html",
+    ),
+    "agiqa3k": Database(
+        "AGIQA-3K",
+        ScoreScale(0, 5),
+        2982,
+        300,
+        "prompt",
+        "Li et al., IEEE TCSVT, 2023",
+        "https://github.com/lcysyzxdxc/AGIQA-3k-Database",
+        "MIT",
+    ),
+    "saqt": Database(
+        "semantic-aligned quality transfer",
+        ScoreScale(0, 9),
+        0,
+        0,
+        "source image",
+        "Wang, Zhang, arXiv 2408.03885",
+        "",
+        "that of the source images",
+    ),
 }
+
+# KADID-10k's observers rated impairment from 1 (very annoying) to 5 (imperceptible); the demo carries their means.
+DEMO_SCALE = DATABASES["kadid10k"].scale
+
+# Of several databases together: each brought to quality by its own row.
+MIXED_SCALE = ScoreScale(0, 1, unit="quality")

@@ -28,16 +28,20 @@ def decode_image(encoded: bytes, name: str) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
-            image = ImageOps.exif_transpose(opened)
+            ImageOps.exif_transpose(opened, in_place=True)  # which copies only where there is an orientation
+            image: Image.Image = opened
             if image.mode.startswith(("I", "F")):
                 wide = np.asarray(image, np.float64)
-                eight_bit = wide / 256.0 if wide.max(initial=0) > 255 else wide
+                sixteen_bit = image.mode.startswith("I;16") or wide.max(initial=0) > 255
+                eight_bit = wide / 256.0 if sixteen_bit else wide
                 image = Image.fromarray(np.clip(eight_bit, 0, 255).astype(np.uint8))
             if image.has_transparency_data:
                 layers = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert always copies
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file, Pillow's parsers raise whatever they trip over
         raise BadImageError(f"{name}: not an image that can be decoded ({error})") from error
 
 
@@ -51,6 +55,19 @@ def limit_short_side(image: np.ndarray, limit: int) -> np.ndarray:
     if size == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def limit_long_side(image: np.ndarray, limit: int) -> np.ndarray:
+    """Shrink uint8 ``(height, width, 3)`` so that its longer side is at most ``limit`` pixels; 0 is no limit.
+
+    Pillow's antialiased bicubic, as everywhere; an image that is small enough comes back as it is.
+    """
+    height, width = image.shape[:2]
+    if limit == 0 or max(height, width) <= limit:
+        return image
+    scale = limit / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def limited_size(height: int, width: int, limit: int) -> tuple[int, int]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
+import hashlib
+import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from glintiqa_jax.data.builder import INDEX_COLUMNS, RECORD_SPLIT
-from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data.builder import INDEX_COLUMNS, RECORD_SPLIT, read_card, records_folder
+from glintiqa_jax.data.catalog import DATABASES, ScoreScale
 from glintiqa_jax.data.images import decode_image, limit_short_side, limited_size
+from glintiqa_jax.data.near_duplicates import Fingerprint, load_fingerprints
 from glintiqa_jax.errors import UserError
+
+# Of a record only these are read, the rest is in the index: converting all features takes four times as long.
+_READ = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "name": tfds.features.Text()})
+_UNDECODED = {"image": tfds.decode.SkipDecoding()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,55 +31,78 @@ class Index:
 
     names: list[str]
     raw_scores: np.ndarray
+    score_stds: np.ndarray
     groups: list[str]
     splits: list[str]
+    references: list[str]
     distortion_types: np.ndarray
     distortion_levels: np.ndarray
     heights: np.ndarray
     widths: np.ndarray
+    sha256s: list[str]
 
 
 class RatedSource:
     """``len()`` and ``[position]`` over a prepared collection.
 
-    An item is a dict: ``image`` uint8 ``(height, width, 3)``; ``score`` in [0, 1], higher is better; ``raw_score`` in
-    the collection's unit and direction; ``name``, ``group``, ``split``, ``distortion_type``, ``distortion_level``.
+    An item is a dict: ``image`` uint8 ``(height, width, 3)``; ``score`` in [0, 1], higher is better; ``raw_score`` and
+    ``score_std`` (NaN where not known) in the collection's unit and direction; ``name``, ``group``, ``split``,
+    ``reference``, ``distortion_type``, ``distortion_level``.
 
     Args:
       folder: what ``prepare`` returned.
       max_short_side: images whose shorter side is longer are shrunk to it; 0 leaves them as they are.
+      raw_target: networks are trained on the raw scores (``--target=raw``), not on ``score``.
 
     Raises:
-      UserError: when the folder holds no prepared collection.
+      UserError: when the folder holds no prepared collection, and by ``[position]`` when a record is damaged.
     """
 
-    def __init__(self, folder: str | os.PathLike, *, max_short_side: int = 0):
+    def __init__(self, folder: str | os.PathLike, *, max_short_side: int = 0, raw_target: bool = False):
         self.folder = Path(folder)
         self.max_short_side = max_short_side
-        if not (self.folder / "card.json").is_file():
-            raise UserError(f"{folder}: expected a prepared dataset (with card.json), found none")
-        self.card: dict[str, Any] = json.loads((self.folder / "card.json").read_text())
-        self.scale = ScoreScale(**self.card["scale"])
-        self.index = _read_index(self.folder / "index.csv")
+        self.card = read_card(self.folder)
+        self.scale = ScoreScale(**self.card["scale"] | {"raw_target": raw_target})
+        self.index = _read_index(self.folder / "index.csv", self.card["index_sha256"])
         self._records: Any = None
+
+    @property
+    def parts(self) -> list[RatedSource]:
+        """The databases this is made of: itself."""
+        return [self]
 
     def __len__(self) -> int:
         return len(self.index.names)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        position = int(position)
+        position = range(len(self))[int(position)]  # from the end where it is negative, IndexError beyond it
         index = self.index
         raw_score = float(index.raw_scores[position])
         return {
             "image": self._image(position),
             "score": np.float32(self.scale.to_quality(raw_score)),
             "raw_score": raw_score,
+            "score_std": float(index.score_stds[position]),
             "name": index.names[position],
             "group": index.groups[position],
             "split": index.splits[position],
+            "reference": index.references[position],
             "distortion_type": int(index.distortion_types[position]),
             "distortion_level": int(index.distortion_levels[position]),
         }
+
+    def fingerprints(self) -> list[Fingerprint]:
+        """What the images look like, in record order, to find near-duplicates in other databases."""
+        return load_fingerprints(self.folder / "fingerprints.npz")
+
+    def contradictions(self) -> list[str]:
+        """A line for each pair of identical files that were rated differently."""
+        scores = dict(zip(self.index.names, self.index.raw_scores, strict=True))
+        return [
+            f"warning: {one} and {other} are the same file, scored {scores[one]:g} and {scores[other]:g}"
+            for one, other in self.card["identical"]
+            if scores[one] != scores[other]
+        ]
 
     def sizes(self) -> np.ndarray:
         """Height and width of every image as ``[position]`` gives it, int64 ``(images, 2)``."""
@@ -91,27 +121,72 @@ class RatedSource:
         return f"RatedSource({self.card['name']}, {self.card['fingerprint']}, max_short_side={self.max_short_side})"
 
     def _image(self, position: int) -> np.ndarray:
-        if self._records is None:
-            builder = tfds.builder_from_directory(str(self.folder))
-            self._records = builder.as_data_source(split=RECORD_SPLIT, decoders={"image": tfds.decode.SkipDecoding()})
-        record = self._records[position]
         name = self.index.names[position]
+        try:
+            if self._records is None:
+                builder = tfds.builder_from_directory(str(self.folder))
+                raw = tfds.decode.DeserializeMethod.RAW_BYTES
+                self._records = builder.as_data_source(split=RECORD_SPLIT, deserialize_method=raw)
+            record = _READ.deserialize_example_np(self._records[position], decoders=_UNDECODED)
+        except Exception as error:  # ArrayRecord checks what it reads, and says so with whatever is at hand
+            raise UserError(f"{self.folder}: record {position}, {name!r}, is damaged ({error})") from error
         if record["name"].decode() != name:
             raise UserError(f"{self.folder}: record {position} is {record['name'].decode()!r}, expected {name!r}")
         return limit_short_side(decode_image(record["image"], name), self.max_short_side)
 
 
-def _read_index(path: Path) -> Index:
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = {column: [row[column] for row in rows] for column in INDEX_COLUMNS}
+def open_dataset(
+    name: str,
+    *,
+    data_dir: str | os.PathLike = "~/.cache/glintiqa_jax",
+    max_short_side: int = 0,
+    raw_target: bool = False,
+) -> RatedSource:
+    """A database that ``experiments/prepare_dataset.py`` has written, as a random-access source.
+
+    Args:
+      name: the database's, such as "koniq10k", or the folder's name that preparing one's own images printed.
+      data_dir: where it was prepared.
+      max_short_side: images whose shorter side is longer are shrunk to it; 0 leaves them as they are.
+      raw_target: networks are trained on the raw scores, not on ``score``.
+
+    Raises:
+      UserError: when it is not prepared there; the message says what is, and how to prepare it.
+    """
+    folder = records_folder(name, data_dir)
+    if not (folder / "card.json").is_file():
+        prepared = sorted(path.parents[1].name for path in folder.parents[1].glob("[!.]*/*/card.json"))
+        hint = (
+            f"; python experiments/prepare_dataset.py --dataset={name} --source=DIR --data_dir={data_dir} prepares it"
+        )
+        raise UserError(
+            f"--dataset={name}: expected a database prepared in --data_dir={data_dir}, "
+            f"found {', '.join(prepared) or 'none'}{hint if name in DATABASES else ''}"
+        )
+    return RatedSource(folder, max_short_side=max_short_side, raw_target=raw_target)
+
+
+def _read_index(path: Path, sha256: str) -> Index:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: expected the index of a prepared dataset, found none ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"{path}: has changed since it was prepared; prepare_dataset.py with --overwrite writes it again"
+        )
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    columns: dict[str, Sequence[str]] = {column: [row[column] for row in rows] for column in INDEX_COLUMNS}
     return Index(
-        names=columns["name"],
+        names=list(columns["name"]),
         raw_scores=np.asarray(columns["raw_score"], np.float64),
-        groups=columns["group"],
-        splits=columns["split"],
+        score_stds=np.asarray(columns["score_std"], np.float64),
+        groups=list(columns["group"]),
+        splits=list(columns["split"]),
+        references=list(columns["reference"]),
         distortion_types=np.asarray(columns["distortion_type"], np.int32),
         distortion_levels=np.asarray(columns["distortion_level"], np.int32),
         heights=np.asarray(columns["height"], np.int64),
         widths=np.asarray(columns["width"], np.int64),
+        sha256s=list(columns["sha256"]),
     )

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.readers import SPLIT_NAMES
+from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.rated_images import SPLIT_NAMES
+from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
+
+_RELEASED_SEED = 12345  # times the number of the round (paper section IV-A, as released)
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Record positions of the three parts, each increasing, none empty, none sharing a group with another."""
+    """Record positions of the three parts, each increasing, none sharing a group with another.
+
+    Only validation may be empty.
+    """
 
     train: np.ndarray
     validation: np.ndarray
@@ -25,56 +36,136 @@ def split_by_group(groups: Sequence[str], *, validation_fraction: float, test_fr
 
     Args:
       groups: each image's content group.
-      validation_fraction: share of the groups that validates, in (0, 1); at least one group does.
+      validation_fraction: share of the groups that validates, in [0, 1); at least one group does, unless it is 0.
       test_fraction: share of the groups that is tested, in (0, 1); at least one group is.
       seed: the same seed and the same set of groups give the same split, in whatever order the images come.
 
     Raises:
-      UserError: with fewer than three groups.
+      UserError: with fewer groups than parts.
     """
     distinct = sorted(set(groups))
-    if len(distinct) < 3:
+    parts = 3 if validation_fraction else 2
+    if len(distinct) < parts:
         raise UserError(
-            "a train, a validation and a test split need at least three content groups, "
+            f"a split into {parts} parts needs at least {parts} content groups, "
             f"found {len(distinct)}: {', '.join(distinct)}"
         )
     shuffled = [distinct[i] for i in np.random.default_rng(seed).permutation(len(distinct))]
-    tests = min(max(round(test_fraction * len(distinct)), 1), len(distinct) - 2)
-    validations = min(max(round(validation_fraction * len(distinct)), 1), len(distinct) - 1 - tests)
+    tests = min(max(round(test_fraction * len(distinct)), 1), len(distinct) - parts + 1)
+    validations = 0
+    if validation_fraction:
+        validations = min(max(round(validation_fraction * len(distinct)), 1), len(distinct) - 1 - tests)
     part = dict.fromkeys(shuffled, "train")
     part |= dict.fromkeys(shuffled[:tests], "test")
     part |= dict.fromkeys(shuffled[tests : tests + validations], "validation")
     return _from_names([part[group] for group in groups])
 
 
-def split_as_declared(splits: Sequence[str], groups: Sequence[str], *, validation_fraction: float, seed: int) -> Split:
+def released_seed(round_number: int) -> int:
+    """The seed of a round of the released protocol, from 1; which contents it draws is this library's."""
+    return _RELEASED_SEED * round_number
+
+
+def split_as_declared(
+    splits: Sequence[str], groups: Sequence[str], *, validation_fraction: float, seed: int, leave_out: bool = False
+) -> Split:
     """The split that the data declare, each image "train", "validation" or "test".
 
     Where no image is declared "validation", a share of the training groups is held out for it.
+
+    Args:
+      splits: what the data declare of each image.
+      groups: each image's content group.
+      validation_fraction: share of the training groups held out where none is declared; 0 holds none out.
+      seed: of the choice of what is held out.
+      leave_out: where a group is on two sides, keep the test images as they are declared and train or validate on none
+        of their content (nor train on any that validates), rather than to refuse.
 
     Raises:
       UserError: when a group is on two sides (naming the first five), a part is empty, or training has fewer than two
         groups to hold one out from.
     """
-    sides: dict[str, set[str]] = {}
-    for group, split in zip(groups, splits, strict=True):
-        sides.setdefault(group, set()).add(split)
-    torn = sorted(group for group, found in sides.items() if len(found) > 1)
-    if torn:
-        raise UserError(f"{len(torn)} content groups are on two sides of the declared split: {', '.join(torn[:5])}")
     declared = list(splits)
+    sides: dict[str, set[str]] = {}
+    for group, side in zip(groups, declared, strict=True):
+        sides.setdefault(group, set()).add(side)
+    torn = {group: found for group, found in sides.items() if len(found) > 1}
+    if torn and not leave_out:
+        raise UserError(
+            f"{len(torn)} content groups are on two sides of the declared split: {first_five(sorted(torn))}"
+        )
+    for position, group in enumerate(groups):
+        if group in torn:
+            kept = next(name for name in reversed(SPLIT_NAMES) if name in torn[group])  # test before validation
+            declared[position] = kept if declared[position] == kept else ""
     for needed in ("train", "test"):
         if needed not in declared:
             raise UserError(f"the declared split has no image in {needed!r}, found {', '.join(sorted(set(declared)))}")
-    if "validation" not in declared:
-        training = sorted({group for group, split in zip(groups, declared, strict=True) if split == "train"})
+    if "validation" not in declared and validation_fraction:
+        training = sorted({group for group, side in zip(groups, declared, strict=True) if side == "train"})
         if len(training) < 2:
             raise UserError("to hold a validation split out, 'train' needs at least two content groups, found 1")
         count = min(max(round(validation_fraction * len(training)), 1), len(training) - 1)
         chosen = np.random.default_rng(seed).permutation(len(training))[:count]
         held_out = {training[i] for i in chosen}
-        declared = ["validation" if g in held_out else s for g, s in zip(groups, declared, strict=True)]
+        declared = [
+            "validation" if g in held_out and s == "train" else s for g, s in zip(groups, declared, strict=True)
+        ]
     return _from_names(declared)
+
+
+def save_split(path: Path, split: Split, names: Sequence[str], database: str) -> None:
+    """Write a split as JSON, for others to reuse: ``database``, and names in ``train``, ``validation``, ``test``."""
+    write_json(path, {"database": database} | _by_name(split, names))
+
+
+def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database: str) -> Split:
+    """A split that ``save_split`` wrote, over the images of a source; those it does not name are in no part.
+
+    Raises:
+      UserError: a file that is no split, or of another database, names that the source does not have or that are in two
+        parts, a content group on two sides, nothing to train on or to test.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(
+            f"--split_by={path}: expected 'auto', 'published', 'drawn' or a file of a split, {error}"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"--split_by={path}: expected JSON, found something else ({error})") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in SPLIT_NAMES):
+        raise UserError(f"--split_by={path}: expected lists of image names called {', '.join(SPLIT_NAMES)}")
+    if content.get("database") != database:
+        raise UserError(f"--split_by={path}: expected a split of {database}, found one of {content.get('database')}")
+    positions = {name: position for position, name in enumerate(names)}
+    declared = [""] * len(names)
+    unknown = [str(name) for part in SPLIT_NAMES for name in content[part] if str(name) not in positions]
+    if unknown:
+        raise UserError(
+            f"--split_by={path}: {len(unknown)} of its images are not in this dataset: {first_five(unknown)}"
+        )
+    for part in SPLIT_NAMES:
+        for name in content[part]:
+            if declared[positions[name]]:
+                raise UserError(f"--split_by={path}: {name!r} is named twice")
+            declared[positions[name]] = part
+    kept = [position for position, part in enumerate(declared) if part]
+    sides, contents = ([values[position] for position in kept] for values in (declared, groups))
+    try:
+        chosen = split_as_declared(sides, contents, validation_fraction=0, seed=0)
+    except UserError as error:
+        raise UserError(f"--split_by={path}: {error}") from error
+    return Split(*(np.asarray(kept)[getattr(chosen, part)] for part in SPLIT_NAMES))
+
+
+def split_digest(split: Split, names: Sequence[str]) -> str:
+    """SHA-256 of a split by names: two runs with the same digest trained and tested on the same images."""
+    return hashlib.sha256(json.dumps(_by_name(split, names), sort_keys=True).encode()).hexdigest()
+
+
+def _by_name(split: Split, names: Sequence[str]) -> dict[str, Any]:
+    return {part: sorted(names[position] for position in getattr(split, part)) for part in SPLIT_NAMES}
 
 
 def _from_names(names: Sequence[str]) -> Split:

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import grain
 import numpy as np
 
 
-class RandomCropAndFlip(grain.transforms.RandomMap):
-    """The released augmentation (paper section IV-A): a random crop, flipped at random both ways, never resized.
+class RandomCropsAndFlips(grain.transforms.RandomMap):
+    """The released augmentation (paper section IV-A): random crops, flipped at random both ways, never resized.
 
-    Item to ``{"image": uint8 (crop, crop, 3), "score": float32}``.
+    ``vertical_flips=False`` leaves the upside down ones out, which photographs are not.
+
+    An item of an image and its target to ``{"image": uint8 (crops, crop, crop, 3), "target": float32 (crops,)}``.
     """
 
-    def __init__(self, crop_size: int):
-        self.crop_size = crop_size
+    def __init__(self, crop_size: int, crops: int = 1, *, vertical_flips: bool = True):
+        self.crop_size, self.crops, self.vertical_flips = crop_size, crops, vertical_flips
 
     def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         image, size = element["image"], self.crop_size
-        top = int(rng.integers(image.shape[0] - size + 1))
-        left = int(rng.integers(image.shape[1] - size + 1))
-        crop = image[top : top + size, left : left + size]
-        if rng.integers(2):
-            crop = crop[:, ::-1]
-        if rng.integers(2):
-            crop = crop[::-1]
-        return {"image": np.ascontiguousarray(crop), "score": element["score"]}
+        crops = np.empty((self.crops, size, size, 3), np.uint8)
+        for out in crops:
+            top = int(rng.integers(image.shape[0] - size + 1))
+            left = int(rng.integers(image.shape[1] - size + 1))
+            crop = image[top : top + size, left : left + size]
+            sideways, upside_down = bool(rng.integers(2)), bool(rng.integers(2)) and self.vertical_flips
+            if sideways:  # NumPy's copy of a reversed row takes ten times as long
+                cv2.flip(crop, -1 if upside_down else 1, dst=out)
+            else:
+                out[:] = crop[::-1] if upside_down else crop
+        return {"image": crops, "target": np.full(self.crops, element["target"], np.float32)}
 
 
 def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:

@@ -12,10 +12,12 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.files import write_csv
+from glintiqa_jax.data.mixture import MixedSource, database_of
 from glintiqa_jax.data.pipeline import evaluation_batches
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.evaluation.metrics import all_metrics
+from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.sharding import batch_sharding, replicated
 
 
@@ -29,6 +31,7 @@ class Predictions:
       predicted: float64 ``(images,)``, mean over an image's crops.
       crop_deviation: float64 ``(images,)``, standard deviation over an image's crops.
       target: float64 ``(images,)``, the raw opinion scores.
+      databases: the database of each image.
     """
 
     positions: np.ndarray
@@ -36,10 +39,22 @@ class Predictions:
     predicted: np.ndarray
     crop_deviation: np.ndarray
     target: np.ndarray
+    databases: list[str]
 
     def metrics(self) -> dict[str, float | int]:
-        """``all_metrics`` of these predictions."""
-        return all_metrics(self.predicted, self.target)
+        """``all_metrics``; of several databases the mean over them, as their scores do not compare."""
+        each = list(self.metrics_by_database().values())
+        if len(each) == 1:
+            return each[0]
+        return {name: float(np.mean([one[name] for one in each])) for name in METRICS} | {"images": len(self.target)}
+
+    def metrics_by_database(self) -> dict[str, dict[str, float | int]]:
+        """``all_metrics`` of each database."""
+        rows = np.asarray(self.databases)
+        return {
+            name: all_metrics(self.predicted[rows == name], self.target[rows == name])
+            for name in dict.fromkeys(self.databases)
+        }
 
     def write_csv(self, path: Path) -> None:
         """One row per image: name, predicted, crop_deviation, score."""
@@ -50,9 +65,10 @@ class Predictions:
 
 def predict_source(
     predict: Callable[[jax.Array], jax.Array],
-    source: RatedSource,
+    source: RatedSource | MixedSource,
     positions: np.ndarray,
     *,
+    scale: ScoreScale,
     crop_size: int,
     grid: int,
     batch_size: int,
@@ -63,9 +79,10 @@ def predict_source(
     """Predict some images of a source, every one exactly once.
 
     Args:
-      predict: uint8 ``(batch, crops, crop, crop, 3)`` to quality ``(batch, crops)`` on the [0, 1] scale.
+      predict: uint8 ``(batch, crops, crop, crop, 3)`` to ``(batch, crops)``, what the network says.
       source: where the images are.
       positions: which of them.
+      scale: what the network was trained on; predictions are brought to the source's own.
       crop_size: side of a crop, in pixels.
       grid: crops per side of the fixed grid.
       batch_size: images per batch, a multiple of the mesh's devices.
@@ -73,7 +90,7 @@ def predict_source(
       num_workers: processes that load images; 0 is threads.
       progress: what the progress bar says; none is shown when empty.
     """
-    quality = np.full((len(source), grid * grid), np.nan)
+    said = np.full((len(source), grid * grid), np.nan)
     batches = evaluation_batches(
         source, positions, crop_size=crop_size, grid=grid, batch_size=batch_size, num_workers=num_workers
     )
@@ -81,9 +98,11 @@ def predict_source(
         for batch in batches:
             crops = jax.device_put(batch["image"], batch_sharding(mesh))
             real = batch["position"] >= 0
-            quality[batch["position"][real]] = np.asarray(predict(crops), np.float64)[real]
+            said[batch["position"][real]] = np.asarray(predict(crops), np.float64)[real]
             bar.update(int(real.sum()))
-    raw = source.scale.to_raw(quality[positions])
+    raw = scale.from_target(said[positions])
+    if dataclasses.replace(scale, raw_target=source.scale.raw_target) != source.scale:
+        raw = source.scale.to_raw(scale.to_quality(raw))
     if not np.isfinite(raw).all():
         bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
         raise FloatingPointError(f"predictions that are no numbers, for {', '.join(bad)}")
@@ -93,6 +112,7 @@ def predict_source(
         predicted=raw.mean(axis=1),
         crop_deviation=raw.std(axis=1),
         target=source.index.raw_scores[positions],
+        databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
     )
 
 
@@ -101,7 +121,7 @@ def make_predict(
 ) -> Callable[[nnx.State, nnx.State, jax.typing.ArrayLike], jax.Array]:
     """``predict(params, rest, crops) -> scores``: uint8 ``(images, crops, height, width, 3)`` to ``(images, crops)``.
 
-    Scores are on the [0, 1] scale, higher is better.
+    Scores are quality in [0, 1], higher is better, or what ``--target`` says the network was trained on.
     """
 
     def predict(params: nnx.State, rest: nnx.State, crops: jax.Array) -> jax.Array:

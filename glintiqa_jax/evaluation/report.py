@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from glintiqa_jax.data.files import save_figure, write_text
+from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.metrics import METRICS, logistic_mapping
 from glintiqa_jax.evaluation.prediction import Predictions
@@ -20,7 +22,7 @@ _SHOWN = 6  # images in each row of the contact sheet
 def write_report(
     workdir: Path,
     *,
-    source: RatedSource,
+    source: RatedSource | MixedSource,
     predictions: Predictions,
     history: list[dict[str, Any]],
     results: dict[str, Any],
@@ -37,10 +39,10 @@ def write_report(
       config: the configuration as JSON values.
     """
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        _save(_learning_curve(history, results["best_step"], config["loss"]), workdir / "learning_curve.png")
-        _save(_scatter(predictions, source.scale.describe()), workdir / "predicted_against_true.png")
-        _save(_best_and_worst(predictions, source), workdir / "best_and_worst.png")
-    (workdir / "report.md").write_text(_markdown(source, results, config))
+        save_figure(_learning_curve(history, results["best_step"], config["loss"]), workdir / "learning_curve.png")
+        save_figure(_scatter(predictions, source.scale.describe()), workdir / "predicted_against_true.png")
+        save_figure(_best_and_worst(predictions, source), workdir / "best_and_worst.png")
+    write_text(workdir / "report.md", _markdown(source, results, config))
 
 
 def _learning_curve(history: list[dict[str, Any]], best_step: int, loss: str) -> Figure:
@@ -48,7 +50,7 @@ def _learning_curve(history: list[dict[str, Any]], best_step: int, loss: str) ->
     left, right = figure.subplots(1, 2)
     trained = [row for row in history if "loss" in row]
     left.plot([row["step"] for row in trained], [row["loss"] for row in trained], linewidth=1)
-    left.set(xlabel="step", ylabel=f"training loss ({loss}, scores on [0, 1])")
+    left.set(xlabel="step", ylabel=f"training loss ({loss})")
     validated = [row for row in history if "validation" in row and row["validation"]["srocc"] is not None]
     right.plot(
         [row["step"] for row in validated],
@@ -74,7 +76,7 @@ def _scatter(predictions: Predictions, scale: str) -> Figure:
     return figure
 
 
-def _best_and_worst(predictions: Predictions, source: RatedSource) -> Figure:
+def _best_and_worst(predictions: Predictions, source: RatedSource | MixedSource) -> Figure:
     order = np.argsort(np.abs(predictions.predicted - predictions.target), kind="stable")
     count = min(_SHOWN, len(order))
     figure = Figure(figsize=(2 * count, 4.2), layout="constrained")
@@ -87,22 +89,22 @@ def _best_and_worst(predictions: Predictions, source: RatedSource) -> Figure:
                 f"{title}: {name if len(name) <= 24 else name[:21] + '...'}\n"
                 f"predicted {predictions.predicted[index]:.2f}, people {predictions.target[index]:.2f}",
                 fontsize=7,
+                parse_math=False,  # a name may hold a $
             )
             axes.axis("off")
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=120)
-
-
-def _markdown(source: RatedSource, results: dict[str, Any], config: dict[str, Any]) -> str:
+def _markdown(source: RatedSource | MixedSource, results: dict[str, Any], config: dict[str, Any]) -> str:
     header = "| split | images | " + " | ".join(name.upper() for name in METRICS) + " |"
     rows = [header, "|---" * (2 + len(METRICS)) + "|"]
-    for split in ("validation", "test"):
-        part = results[split]
+    for split, part in results.items():
+        if not isinstance(part, dict):
+            continue
         values = ["undefined" if part[name] is None else f"{part[name]:.4f}" for name in METRICS]
         rows.append(f"| {split} | {part['images']} | " + " | ".join(values) + " |")
+    kept = f"The network is the one of step {results['best_step']} of {results['step']}, "
+    kept += "the best on validation. " if "validation" in results else "the last, as there is no validation split. "
     return "\n".join(
         [
             f"# {config['variant']} on {source.card['name']}",
@@ -112,8 +114,7 @@ def _markdown(source: RatedSource, results: dict[str, Any], config: dict[str, An
             "",
             *rows,
             "",
-            f"The network is the one of step {results['best_step']} of {results['step']}, the best on validation. "
-            "The test split was used once, for this table.",
+            kept + "The test split was used once, for this table.",
             "",
             "## Learning curve",
             "",
@@ -127,7 +128,8 @@ def _markdown(source: RatedSource, results: dict[str, Any], config: dict[str, An
             "",
             "![best and worst predicted](best_and_worst.png)",
             "",
-            "Every image's prediction is in `predictions_test.csv`, the whole configuration in `config.json`.",
+            "Every image's prediction is in `predictions_test.csv`, the whole configuration in `config.json`, and who "
+            "trained and who was tested in `split.json`.",
             "",
         ]
     )

@@ -16,9 +16,9 @@ import matplotlib
 import numpy as np
 import skimage
 
-from glintiqa_jax.data.catalog import SCALES
+from glintiqa_jax.data.catalog import DEMO_SCALE
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
-from glintiqa_jax.data.readers import Collection, RatedImage, fingerprint
+from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
 from glintiqa_jax.saqt.distortions import DISTORTIONS, distort
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.scenes import dead_leaves
@@ -80,7 +80,7 @@ def read_demo() -> Collection:
     contents = list(_contents())
     return Collection(
         name="demo",
-        scale=SCALES["demo"],
+        scale=DEMO_SCALE,
         size=sum(len(content.distortions) for content in contents),
         fingerprint=fingerprint("demo", _REVISION, [dataclasses.astuple(content) for content in contents]),
         images=lambda: _distorted(contents),

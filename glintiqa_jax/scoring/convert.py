@@ -12,7 +12,7 @@ from flax import nnx
 
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.errors import UserError, about
-from glintiqa_jax.models.glintiqa import GlintIQA, new_model
+from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.models.weights import WeightsError, export_glintiqa, load_glintiqa
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import IMPORTED, Description, load_model, save_model
@@ -22,8 +22,8 @@ from glintiqa_jax.training.config import TrainConfig
 def import_official(source: str | os.PathLike, folder: str | os.PathLike, config: TrainConfig) -> None:
     """Make a checkpoint of official weights, which gives the scores that they give.
 
-    An official network's output is a score in its database's unit, ours is quality in [0, 1]: the last layer is
-    rescaled by ``config.data.score_range`` and ``lower_is_better``, which is what the scorer undoes.
+    An official network's output is a score in its database's unit, which ``config.data.score_range`` and
+    ``lower_is_better`` describe; it comes out as it is.
 
     Args:
       source: a file that ``load_glintiqa`` takes.
@@ -41,7 +41,7 @@ def import_official(source: str | os.PathLike, folder: str | os.PathLike, config
     low, high = config.data.score_range
     lower = config.data.lower_is_better
     try:
-        scale = ScoreScale(low, high, lower_is_better=lower, unit="DMOS" if lower else "MOS")
+        scale = ScoreScale(low, high, lower_is_better=lower, unit="DMOS" if lower else "MOS", raw_target=True)
     except ValueError as error:
         raise UserError(f"--score_range: {error}") from error
     model = new_model(config.model)
@@ -49,14 +49,13 @@ def import_official(source: str | os.PathLike, folder: str | os.PathLike, config
         load_glintiqa(model, source)
     except WeightsError as error:
         raise UserError(about("input", source, error)) from error
-    _give_quality(model, scale)
     save_model(folder, model, Description(config, scale, data_fingerprint=IMPORTED))
 
 
 def export_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) -> None:
     """Write a checkpoint's network in the official layout, as .safetensors or .npz by the path's ending.
 
-    Its output is quality in [0, 1], higher is better, whatever it was trained on.
+    Its output is what it was trained on: quality in [0, 1], higher is better, or with ``--target=raw`` the raw score.
 
     Raises:
       UserError: when there is no checkpoint, or the ending is another.
@@ -75,13 +74,3 @@ def export_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) ->
     else:
         safetensors.numpy.save_file(weights, temporary)
     temporary.replace(path)
-
-
-def _give_quality(model: GlintIQA, scale: ScoreScale) -> None:
-    """Rescale the last layer so that quality comes out where a score in the database's unit did."""
-    factor = 1.0 / (scale.high - scale.low)
-    offset = -scale.low * factor
-    if scale.lower_is_better:
-        factor, offset = -factor, 1.0 - offset
-    last = nnx.state(model.head.fc2)
-    nnx.update(model.head.fc2, jax.tree.map(lambda leaf: leaf * factor + offset * (leaf.ndim == 1), last))

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.data.images import IMAGE_SUFFIXES, BadImageError, decode_image, limit_short_side
+from glintiqa_jax.data.images import IMAGE_SUFFIXES, BadImageError, decode_image, limit_long_side, limit_short_side
 from glintiqa_jax.data.transforms import grid_crops
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import make_predict
@@ -42,6 +42,7 @@ class Scorer:
         loaded = load_model(checkpoint, mesh)
         self.config: TrainConfig = loaded.description.config
         self.scale: ScoreScale = loaded.description.scale
+        self._max_side = loaded.description.max_side
         self._params, self._rest = loaded.params, loaded.rest
         self._predict = make_predict(loaded.graphdef, mesh)
 
@@ -59,10 +60,10 @@ class Scorer:
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"expected a uint8 image (height, width, 3), found {image.dtype} {image.shape}")
-        image = limit_short_side(image, self.config.data.max_short_side)
+        image = limit_short_side(limit_long_side(image, self._max_side), self.config.data.max_short_side)
         crops = grid_crops(image, self.config.model.crop_size, self.config.eval_grid)
-        quality = np.asarray(self._predict(self._params, self._rest, crops[None]), np.float64)
-        return float(self.scale.to_raw(quality).mean())
+        predicted = np.asarray(self._predict(self._params, self._rest, crops[None]), np.float64)
+        return float(self.scale.from_target(predicted).mean())
 
     def score_file(self, path: str | os.PathLike) -> float:
         """The score of an image file; ``BadImageError`` names the file that cannot be scored and says why."""

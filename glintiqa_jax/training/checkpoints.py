@@ -45,17 +45,29 @@ _UNDEFINED = -2.0  # ranks an undefined SROCC (constant predictions) below every
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a checkpoint says of itself: how it was trained and what its scores mean."""
+    """What a checkpoint says of itself.
+
+    Attributes:
+      config: how it was trained.
+      scale: what its scores mean.
+      data_fingerprint: of the records it was trained on.
+      split_sha256: of who trained and who was tested.
+      max_side: the longer side that its images were shrunk to when they were prepared; 0 where they were not.
+    """
 
     config: TrainConfig
     scale: ScoreScale
     data_fingerprint: str
+    split_sha256: str = ""
+    max_side: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "config": config_module.to_json(self.config),
             "scale": dataclasses.asdict(self.scale),
             "data_fingerprint": self.data_fingerprint,
+            "split_sha256": self.split_sha256,
+            "max_side": self.max_side,
         }
 
     @staticmethod
@@ -64,6 +76,8 @@ class Description:
             config=config_module.from_json(content["config"]),
             scale=ScoreScale(**content["scale"]),
             data_fingerprint=content["data_fingerprint"],
+            split_sha256=content["split_sha256"],
+            max_side=content["max_side"],
         )
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from typing import Any
 
+from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
 from glintiqa_jax.training.losses import LOSSES
 
-DATASETS = ("demo", "csv")
+DATASETS = ("demo", "csv", *DATABASES)
+TARGETS = ("quality", "raw")
+SPLIT_CHOICES = ("auto", "published", "drawn")
 OPTIMISERS = ("adamw", "adam_l2")
 SCHEDULES = ("warmup_cosine", "released_cosine")
 
@@ -25,7 +29,11 @@ def _field(default: Any, help_text: str, choices: tuple[str, ...] | None = None)
 class DataConfig:
     """Which rated images, and how they are read."""
 
-    dataset: str = _field("demo", "what to train on: 'demo' needs nothing, 'csv' is your own folder", DATASETS)
+    dataset: str = _field(
+        "demo",
+        "what to train on: 'demo' needs nothing, 'csv' is your own folder, and a database's name is one that "
+        "prepare_dataset.py has prepared; several are mixed by weight: koniq10k:2,kadid10k:1",
+    )
     data_dir: str = _field("~/.cache/glintiqa_jax", "where prepared records are kept and found again")
     images: str = _field("", "csv: folder of the images")
     scores: str = _field("", "csv: CSV file with one row per image")
@@ -35,37 +43,92 @@ class DataConfig:
         "", "csv: column of the content groups, which never cross a split; none: each image is one"
     )
     split_column: str = _field("", "csv: column that says train, validation or test; none: splits are drawn")
+    std_column: str = _field("", "csv: column of the standard deviations of the opinions; none: not known")
     score_range: tuple[float, ...] = _field((), "csv: lowest,highest possible score; none: as found in the scores")
     lower_is_better: bool = _field(False, "csv: the scores are DMOS-like")
-    on_bad_image: str = _field("fail", "an image that does not decode stops the run or is left out", BAD_IMAGE_POLICIES)
+    on_bad_image: str = _field(
+        "fail",
+        "an image that is missing, does not decode or is smaller than the crop stops the run or is left out",
+        BAD_IMAGE_POLICIES,
+    )
+    max_side: int = _field(0, "when records are written: shrink images whose longer side is longer; 0: never")
+    merge_near_duplicates: bool | None = _field(
+        None, "when records are written: images that show nearly the same share a group (default: the catalog's)"
+    )
+    target: str = _field("quality", "train on quality in [0, 1], or on the 'raw' score as released", TARGETS)
     max_short_side: int = _field(0, "shrink images whose shorter side is longer than this, in pixels; 0: never")
     cache_megabytes: int = _field(1500, "keep decoded images in memory when all of them fit into this")
+    split_by: str = _field(
+        "auto", "'published', 'drawn' by content group, 'auto': published where it is, or a split.json of another run"
+    )
     validation_fraction: float = _field(
-        0.1, "share of the content groups held out for validation, where none is declared"
+        0.1, "share of the content groups held out for validation, where none is declared; 0: none is"
     )
     test_fraction: float = _field(0.2, "share of the content groups held out for the test, where none is declared")
     split_seed: int = _field(0, "seed of the drawn splits")
+    split_round: int = _field(0, "draw the split by the seed of this released round, 12345 * round; 0: no")
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        names = [name for name, _ in self.datasets]
         for name in ("images", "scores"):
-            if self.dataset == "csv":
+            if "csv" in names:
                 _require(bool(getattr(self, name)), f"--{name}: needed with --dataset=csv, found nothing")
             else:
                 _require(not getattr(self, name), f"--{name}: needs --dataset=csv, found --dataset={self.dataset}")
+        if "csv" not in names and set(names) & set(DATABASES):
+            for name in ("group_column", "split_column", "std_column", "score_range", "lower_is_better"):
+                _require(not getattr(self, name), f"--{name}: needs --dataset=csv, found --dataset={self.dataset}")
+        _require(
+            self.split_by != "published" or "csv" not in names or bool(self.split_column),
+            "--split_by=published: csv comes without a split unless --split_column names one",
+        )
+        _require(
+            self.target == "quality" or len(names) == 1,
+            f"--target=raw: several databases have no unit in common, found --dataset={self.dataset}",
+        )
         _require(
             len(self.score_range) in (0, 2),
             f"--score_range: expected lowest,highest, found {len(self.score_range)} numbers",
         )
-        _require(self.max_short_side >= 0, f"--max_short_side: expected 0 or more, found {self.max_short_side}")
-        for name in ("validation_fraction", "test_fraction"):
-            share = getattr(self, name)
-            _require(0.0 < share < 1.0, f"--{name}: expected a share between 0 and 1, found {share}")
+        for name in ("max_short_side", "max_side", "split_round"):
+            _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
+        _require(
+            0.0 <= self.validation_fraction < 1.0,
+            f"--validation_fraction: expected a share from 0 to below 1, found {self.validation_fraction}",
+        )
+        _require(
+            0.0 < self.test_fraction < 1.0,
+            f"--test_fraction: expected a share between 0 and 1, found {self.test_fraction}",
+        )
+        _require(
+            not (self.split_round and self.split_by != "auto"),
+            f"--split_round: draws the split, found --split_by={self.split_by} beside it",
+        )
         _require(
             self.validation_fraction + self.test_fraction < 1.0,
             "--validation_fraction, --test_fraction: together they must leave something to train on, "
             f"found {self.validation_fraction} and {self.test_fraction}",
         )
+
+    @property
+    def datasets(self) -> list[tuple[str, float]]:
+        """The names and weights in ``--dataset``; ``UserError`` for an unknown or repeated name or a bad weight."""
+        parsed: list[tuple[str, float]] = []
+        for part in self.dataset.split(","):
+            name, colon, weight_text = part.strip().partition(":")
+            _require(name in DATASETS, f"--dataset: expected one of {', '.join(DATASETS)}, found {name!r}")
+            _require(name not in dict(parsed), f"--dataset: expected each database once, found {name} twice")
+            try:
+                weight = float(weight_text) if colon else 1.0
+            except ValueError:
+                weight = math.nan
+            _require(
+                weight > 0 and math.isfinite(weight),
+                f"--dataset: expected a positive weight after {name}:, found {weight_text!r}",
+            )
+            parsed.append((name, weight))
+        return parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +147,18 @@ class TrainConfig:
 
     steps: int = _field(10_000, "optimiser steps of the whole run; the schedule ends there")
     batch_size: int = _field(32, "crops per step, over all devices")
+    crops_per_image: int = _field(1, "crops of an image each time it comes up, side by side in a batch")
+    vertical_flips: bool = _field(True, "flip crops upside down, too, as released")
     loss: str = _field(
         "l1", "'l1' as released, or 'l1_plcc', which adds half of 1 - PLCC over the batch", tuple(LOSSES)
     )
     optimizer: str = _field("adamw", "'adamw', or 'adam_l2': the released Adam with L2 in the gradient", OPTIMISERS)
     learning_rate: float = _field(3e-4, "peak learning rate")
-    vit_rate: float = _field(1.0, "learning rate of the ViT branch, as a share of the rest's")
-    cnn_rate: float = _field(1.0, "learning rate of the CNN branch, as a share of the rest's")
+    rates: tuple[str, ...] = _field(
+        (),
+        "PATTERN=FACTOR, comma-separated: the learning rate times a factor for parameters in whose dotted names a "
+        r"regular expression is found; the first that is counts: ^clfe=3,siem\.conv=0.1",
+    )
     weight_decay: float = _field(0.05, "weight decay")
     clip_norm: float = _field(0.0, "gradients of a larger global norm are scaled down to it; 0: never")
     schedule: str = _field(
@@ -115,6 +183,7 @@ class TrainConfig:
         for name in (
             "steps",
             "batch_size",
+            "crops_per_image",
             "eval_every",
             "eval_grid",
             "eval_batch_size",
@@ -127,20 +196,40 @@ class TrainConfig:
             "mesh_data",
             "num_workers",
             "seed",
-            "vit_rate",
-            "cnn_rate",
             "weight_decay",
             "clip_norm",
         ):
             _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
         _require(
+            self.batch_size % self.crops_per_image == 0,
+            f"--crops_per_image: expected a divisor of the batch of {self.batch_size}, found {self.crops_per_image}",
+        )
+        _require(
             self.learning_rate > 0 and math.isfinite(self.learning_rate),
             f"--learning_rate: expected a positive number, found {self.learning_rate}",
         )
+        _ = self.rate_factors  # refuses what is none
         _require(
             self.schedule != "warmup_cosine" or self.warmup_steps < self.steps,
             f"--warmup_steps: expected fewer than the {self.steps} steps of the run, found {self.warmup_steps}",
         )
+
+    @property
+    def rate_factors(self) -> list[tuple[re.Pattern[str], float]]:
+        """The patterns and factors in ``--rates``; ``UserError`` for one that is none."""
+        parsed = []
+        for text in self.rates:
+            pattern, equals, factor_text = text.rpartition("=")
+            try:
+                factor = float(factor_text)
+                parsed.append((re.compile(pattern), factor))
+            except (ValueError, re.error) as error:
+                raise UserError(f"--rates: expected PATTERN=FACTOR, found {text!r} ({error})") from error
+            _require(
+                bool(equals) and factor >= 0 and math.isfinite(factor),
+                f"--rates: expected a factor of 0 or more after {pattern or text}=, found {factor_text!r}",
+            )
+        return parsed
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

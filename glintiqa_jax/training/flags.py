@@ -30,9 +30,20 @@ def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     _define(GlintIQAConfig, "model_", flag_values)
 
 
-def any_data_flag_given(flag_values: flags.FlagValues = flags.FLAGS) -> bool:
-    """Whether any flag that says which data was set by the user."""
-    return any(flag_values[name].present for name in ("dataset", "images", "scores"))
+def other_data(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig | None:
+    """The data flags of a command on a checkpoint; None where none says which data, so that its own are meant.
+
+    Raises:
+      UserError: for flags that would do nothing.
+    """
+    given = {field.name for field in dataclasses.fields(DataConfig) if flag_values[field.name].present}
+    if "max_short_side" in given:
+        raise UserError("--max_short_side: images are resized as the checkpoint's were, found a value of its own")
+    if given & {"dataset", "images", "scores"}:
+        return data_config(flag_values)
+    if without := sorted(given - {"data_dir"}):
+        raise UserError(f"--{without[0]}: needs --dataset, as a checkpoint's own data are as it was trained on them")
+    return None
 
 
 def data_config(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig:
@@ -59,7 +70,7 @@ def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
         # A network's field has no default of its own here: the variant gives it.
         default: Any = None if prefix else field.default
         help_text += " (default: the variant's)" if prefix else ""
-        if kind is bool:
+        if kind in (bool, bool | None):
             flags.DEFINE_bool(name, default, help_text, flag_values=flag_values)
         elif kind is int:
             flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)

@@ -17,9 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from glintiqa_jax.data.files import write_json, write_text
+from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.pipeline import training_batches
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.data.splits import Split
+from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
 from glintiqa_jax.evaluation.report import write_report
@@ -30,7 +31,7 @@ from glintiqa_jax.sharding import batch_sharding, check_divides, make_mesh
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest
 from glintiqa_jax.training.config import TrainConfig, differences, from_json, to_json
-from glintiqa_jax.training.dataset import open_dataset, read_collection, split_source
+from glintiqa_jax.training.dataset import find_parts, open_source, split_source
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.step import Trainer, TrainState
 
@@ -48,8 +49,8 @@ def train_and_evaluate(
 
     Args:
       config: the experiment.
-      workdir: where everything goes: ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``predictions_*.csv``,
-        ``report.md`` with its plots and, last, ``results.json``.
+      workdir: where everything goes: ``config.json``, ``split.json``, ``metrics.jsonl``, ``checkpoints/``,
+        ``predictions_*.csv``,         ``report.md`` with its plots and, last, ``results.json``.
       max_steps: end after this many steps, evaluation and results included; the schedule is still the whole run's.
 
     Returns:
@@ -64,12 +65,15 @@ def train_and_evaluate(
     check_divides("eval_batch_size", config.eval_batch_size, mesh)
     _check_same_experiment(config, workdir)
     last_step = min(config.steps, max_steps or config.steps)
-    collection = read_collection(config.data)
+    parts = find_parts(config.data)
     first = None if (workdir / CHECKPOINTS).exists() else _first_model(config)
-    source = open_dataset(config.data, crop_size=config.model.crop_size, collection=collection, say=tqdm.write)
-    split = split_source(config.data, source)
-    description = Description(config, source.scale, source.card["fingerprint"])
+    source = open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=tqdm.write)
+    split = split_source(config.data, source, crop_size=config.model.crop_size, say=tqdm.write)
+    split_sha256 = split_digest(split, source.index.names)
+    fingerprint, max_side = source.card["fingerprint"], source.card["max_side"]
+    description = Description(config, source.scale, fingerprint, split_sha256, max_side)
     _claim_workdir(workdir, description)
+    save_split(workdir / "split.json", split, source.index.names, source.card["name"])
     if finished := _finished(workdir, last_step):
         return finished
 
@@ -81,26 +85,31 @@ def train_and_evaluate(
             tqdm.write(f"stopped at step {int(state.step)} and saved; the same command goes on from there")
             return None
         params_sha256 = digest(state)
-        best_step = store.best_step()
-        assert best_step is not None  # the last step is always evaluated and saved
+        # without a validation split there is no choice to make
+        best_step = store.best_step() or last_step
         if best_step != int(state.step):
             state = store.restore(run.trainer.abstract_state, run.trainer.sharding, None, step=best_step)
-        validation = run.predict(state, split.validation, "validating the best")
-        test = run.predict(state, split.test, "testing once")
+        predictions = {}
+        if len(split.validation):
+            predictions["validation"] = run.predict(state, split.validation, "validating the best")
+        predictions["test"] = run.predict(state, split.test, "testing once")
         store.wait()
     results = {
         "step": last_step,
         "best_step": best_step,
-        "validation": _plain(validation.metrics()),
-        "test": _plain(test.metrics()),
+        **{name: _plain(part.metrics()) for name, part in predictions.items()},
+        "split_sha256": split_sha256,
         "params_sha256": params_sha256,
     }
-    validation.write_csv(workdir / "predictions_validation.csv")
-    test.write_csv(workdir / "predictions_test.csv")
+    for name, part in predictions.items():
+        if len(source.parts) > 1:
+            by_database = part.metrics_by_database()
+            results |= {f"{name} on {database}": _plain(metrics) for database, metrics in by_database.items()}
+        part.write_csv(workdir / f"predictions_{name}.csv")
     write_report(
         workdir,
         source=source,
-        predictions=test,
+        predictions=predictions["test"],
         history=_read_metrics(workdir / "metrics.jsonl"),
         results=results,
         config=to_json(config),
@@ -112,7 +121,7 @@ def train_and_evaluate(
 class _Run:
     """What stays the same for the length of a run."""
 
-    def __init__(self, config: TrainConfig, workdir: Path, mesh: Any, source: RatedSource, split: Split):
+    def __init__(self, config: TrainConfig, workdir: Path, mesh: Any, source: RatedSource | MixedSource, split: Split):
         self.config, self.workdir, self.mesh, self.source, self.split = config, workdir, mesh, source, split
         self.trainer = Trainer(config, mesh)
         self._predict = make_predict(self.trainer.graphdef, mesh)
@@ -127,6 +136,8 @@ class _Run:
                 crop_size=self.config.model.crop_size,
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,
+                crops_per_image=self.config.crops_per_image,
+                vertical_flips=self.config.vertical_flips,
                 cache_bytes=self.config.data.cache_megabytes * 2**20,
                 num_workers=self.config.num_workers,
             )
@@ -167,7 +178,9 @@ class _Run:
                     bar.update(len(losses) * images)
                     bar.set_postfix(loss=f"{mean_loss:.4f}", best_val_srocc=f"{best:.3f}")
                     losses = []
-                if evaluate:
+                if evaluate and not len(self.split.validation):
+                    store.save(state, iterator, None)
+                elif evaluate:
                     metrics = self.predict(state, self.split.validation, "validating").metrics()
                     self._log({"step": step, "validation": _plain(metrics)})
                     store.save(state, iterator, metrics)
@@ -183,6 +196,7 @@ class _Run:
             lambda crops: self._predict(state.params, state.rest, crops),
             self.source,
             positions,
+            scale=self.source.scale,
             crop_size=self.config.model.crop_size,
             grid=self.config.eval_grid,
             batch_size=self.config.eval_batch_size,
@@ -238,6 +252,11 @@ def _claim_workdir(workdir: Path, description: Description) -> None:
     if theirs["data_fingerprint"] != description.data_fingerprint:
         raise UserError(
             f"--workdir={workdir}: images or scores have changed since this run began; give it a new folder"
+        )
+    if theirs["split_sha256"] != description.split_sha256:
+        raise UserError(
+            f"--workdir={workdir}: who trains and who is tested has changed since this run began, by the file "
+            f"--split_by={description.config.data.split_by}; give it a new folder"
         )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 
+from glintiqa_jax.errors import UserError
 from glintiqa_jax.training.config import TrainConfig
 
 
@@ -32,7 +34,7 @@ def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
     PyTorch's Adam calls weight decay and the release used: decay times every parameter, added to its gradient
     before the moments.
     """
-    return _standard_promotion(optax.chain(_adam(config), _branch_rates(config)))
+    return _standard_promotion(optax.chain(_adam(config), _rates(config)))
 
 
 def _adam(config: TrainConfig) -> optax.GradientTransformation:
@@ -52,13 +54,30 @@ def _adam(config: TrainConfig) -> optax.GradientTransformation:
     return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=is_kernel))
 
 
-def _branch_rates(config: TrainConfig) -> optax.GradientTransformation:
-    """Scales the updates of the ViT and the CNN branch: pretrained ones move less than what is new."""
-    rates = {"vgfe": config.vit_rate, "clfe": config.cnn_rate}
+def check_rates(config: TrainConfig, params: nnx.State) -> None:
+    """``UserError`` for a pattern of ``--rates`` that no trained parameter's name holds."""
+    names = [name_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    for pattern, _ in config.rate_factors:
+        if not any(pattern.search(name) for name in names):
+            raise UserError(
+                f"--rates: {pattern.pattern!r} is found in the name of no trained parameter; one of them is {names[0]}"
+            )
+
+
+def name_of(path: tuple) -> str:
+    """A parameter's dotted name, ``clfe.blocks.3.expand.kernel``, of its path in a tree of parameters."""
+    parts = (getattr(key, "key", getattr(key, "name", None)) for key in path)
+    return ".".join(str(part) for part in parts if part not in (None, "value"))
+
+
+def _rates(config: TrainConfig) -> optax.GradientTransformation:
+    """Scales the updates of parameters by name: what is pretrained may move less than what is new, or more."""
+    factors = config.rate_factors
 
     def update(updates, state, params=None):
         def scaled(path, leaf):
-            return leaf * rates.get(getattr(path[0], "key", None), 1.0)
+            name = name_of(path)
+            return leaf * next((factor for pattern, factor in factors if pattern.search(name)), 1.0)
 
         return jax.tree_util.tree_map_with_path(scaled, updates), state
 

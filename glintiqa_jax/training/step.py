@@ -15,7 +15,7 @@ from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
 from glintiqa_jax.sharding import batch_sharding, replicated, state_sharding
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.losses import LOSSES
-from glintiqa_jax.training.optimiser import make_optimiser
+from glintiqa_jax.training.optimiser import check_rates, make_optimiser
 
 
 class TrainState(NamedTuple):
@@ -47,6 +47,7 @@ class Trainer:
         optimiser = make_optimiser(config)
         loss_function = LOSSES[config.loss]
         self.graphdef, params, rest = split_model(abstract_model(config.model))
+        check_rates(config, params)
         self.abstract_state = TrainState(
             jax.eval_shape(lambda: jnp.zeros((), jnp.int32)), params, rest, jax.eval_shape(optimiser.init, params)
         )
@@ -60,7 +61,7 @@ class Trainer:
                 # copy=True: batch statistics change inside the trace
                 model = nnx.merge(self.graphdef, params, state.rest, copy=True)
                 scores = model(model.preprocess(batch["image"]), train=True, rngs=nnx.Rngs(dropout=step_key))
-                return loss_function(scores, batch["score"]), split_model(model)[2]
+                return loss_function(scores, batch["target"]), split_model(model)[2]
 
             (loss, rest), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)

@@ -73,3 +73,11 @@ def test_short_side_is_limited_and_never_enlarged(height, width, limit):
     assert min(shrunk.shape[:2]) == (min(height, width, limit) if limit else min(height, width))
     assert shrunk.shape[0] <= height
     assert shrunk.shape[1] <= width
+
+
+def test_of_several_pictures_in_a_file_the_first_is_taken():
+    """As some phones write them: BIQ2021 has one such file, under the name of a JPEG."""
+    flat = [Image.new("RGB", (16, 8), colour) for colour in ("red", "blue")]
+    pixels = decode_image(encoded(flat[0], "MPO", save_all=True, append_images=flat[1:]), "x.jpg")
+    assert pixels.shape == (8, 16, 3)
+    assert pixels[0, 0, 0] > 240 > 20 > pixels[0, 0, 2]

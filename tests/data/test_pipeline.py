@@ -1,14 +1,17 @@
 """Prepared records and the batches made of them."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from conftest import write_rated_folder
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.images import BadImageError, decode_image
+from glintiqa_jax.data.mixture import MixedSource, database_of
 from glintiqa_jax.data.pipeline import evaluation_batches, training_batches
-from glintiqa_jax.data.readers import read_csv
+from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.errors import UserError
 
@@ -107,7 +110,7 @@ def test_a_seed_makes_a_sequence(source):
 
 
 def test_every_epoch_takes_every_image_once_in_another_order(source):
-    scores = [float(batch["score"][0]) for batch in take(iter(train(source, batch_size=1)), 21)]
+    scores = [float(batch["target"][0]) for batch in take(iter(train(source, batch_size=1)), 21)]
     epochs = [scores[0:7], scores[7:14], scores[14:21]]
     assert all(sorted(epoch) == sorted(epochs[0]) and len(set(epoch)) == 7 for epoch in epochs)
     assert epochs[0] != epochs[1]
@@ -121,6 +124,82 @@ def test_an_iterator_goes_on_where_it_stopped(source):
     resumed = iter(train(source))
     resumed.set_state(state)
     assert_same(take(resumed, 5), expected)
+
+
+def test_several_crops_of_an_image_come_side_by_side(source):
+    images = np.concatenate([batch["target"] for batch in take(iter(train(source, batch_size=2)), 7)])
+    batches = take(iter(train(source, batch_size=6, crops_per_image=3)), 7)
+    assert batches[0]["image"].shape == (6, 8, 8, 3)
+    targets = np.concatenate([batch["target"] for batch in batches])
+    np.testing.assert_array_equal(targets, np.repeat(images, 3))
+    assert not np.array_equal(batches[0]["image"][0], batches[0]["image"][1])
+    with pytest.raises(ValueError, match="crops_per_image must divide the batch of 6 crops, found 4"):
+        train(source, batch_size=6, crops_per_image=4)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_every_batch_of_one(source, count):
+    """What the processes of a host group get together is what one process would get, image for image."""
+    whole = take(iter(train(source, batch_size=6)), 5)
+    parts = [take(iter(train(source, batch_size=6 // count, process=(p, count))), 5) for p in range(count)]
+    for number, batch in enumerate(whole):
+        for key in batch:
+            together = np.stack([part[number][key] for part in parts], axis=1)  # (own, processes, ...)
+            np.testing.assert_array_equal(together.reshape(batch[key].shape), batch[key])
+
+
+def test_training_on_raw_scores(rated_folder, tmp_path):
+    collection = read_csv(*rated_folder(7), score_range=(0, 200), lower_is_better=True)
+    raw = RatedSource(prepare(collection, tmp_path / "data"), raw_target=True)
+    quality = RatedSource(raw.folder)
+    batch, other = (take(iter(train(source, batch_size=7)), 1)[0] for source in (raw, quality))
+    np.testing.assert_allclose(other["target"], 1 - batch["target"] / 200, atol=1e-6)
+    assert batch["target"].max() == 100
+
+
+@pytest.fixture
+def mixture(source, rated_folder, tmp_path):
+    """Seven images of one database and five of another, whose scores are -10 to 400, lower is better."""
+    images, scores = write_rated_folder(tmp_path / "other", 5, seed=9)
+    other = read_csv(images, scores, score_range=(-10, 400), lower_is_better=True)
+    renamed = dataclasses.replace(other, name="other")
+    return MixedSource([source, RatedSource(prepare(renamed, tmp_path / "data"))], [3.0, 1.0])
+
+
+def test_a_mixture_brings_every_score_to_quality(mixture):
+    assert (len(mixture), mixture.card["images"], mixture.card["groups"]) == (12, 12, 4 + 5)
+    assert mixture.index.names[6:8] == ["csv/image06.png", "other/image00.png"]
+    item = mixture[8]
+    assert (item["name"], item["group"]) == ("other/image01.png", "other/image01.png")
+    assert item["score"] == pytest.approx(1 - 85 / 410)
+    assert item["raw_score"] == pytest.approx(1 - 85 / 410)
+    np.testing.assert_array_equal(item["image"], mixture.parts[1][1]["image"])
+    assert database_of(mixture, np.array([0, 6, 7, 11])).tolist() == [0, 0, 1, 1]
+
+
+def test_a_mixture_draws_by_weight_each_part_in_epochs(mixture):
+    targets = np.concatenate([b["target"] for b in take(iter(train(mixture, np.arange(12), batch_size=4)), 35)])
+    of_first = np.isin(targets, mixture.index.raw_scores[:7].astype(np.float32))
+    assert of_first.mean() == pytest.approx(0.75, abs=0.01)
+    first = targets[of_first]
+    assert all(len(set(first[start : start + 7])) == 7 for start in range(0, 98, 7))
+
+
+def test_a_mixture_goes_on_where_it_stopped(mixture):
+    iterator = iter(train(mixture, np.array([0, 3, 4, 8, 11])))
+    take(iterator, 4)
+    state = iterator.get_state()
+    expected = take(iterator, 5)
+    resumed = iter(train(mixture, np.array([0, 3, 4, 8, 11])))
+    resumed.set_state(state)
+    assert_same(take(resumed, 5), expected)
+
+
+def test_what_cannot_be_mixed_is_refused(source):
+    with pytest.raises(UserError, match="--dataset: expected each database once, found csv, csv"):
+        MixedSource([source, source], [1, 1])
+    with pytest.raises(UserError, match="--target=raw: the scores of several databases have no unit in common"):
+        MixedSource([RatedSource(source.folder, raw_target=True)], [1])
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (7, 0), (10, 0), (3, 2)])

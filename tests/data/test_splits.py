@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.splits import split_as_declared, split_by_group
+from glintiqa_jax.data.splits import (
+    load_split,
+    released_seed,
+    save_split,
+    split_as_declared,
+    split_by_group,
+    split_digest,
+)
 from glintiqa_jax.errors import UserError
 
 many_groups = st.lists(st.sampled_from("abcdefghijkl"), min_size=3, max_size=60).filter(lambda g: len(set(g)) >= 3)
@@ -72,5 +79,62 @@ def test_bad_declarations_are_refused(splits, groups, message):
 
 
 def test_too_few_contents_are_refused():
-    with pytest.raises(UserError, match="at least three content groups, found 2: a, b"):
+    with pytest.raises(UserError, match="needs at least 3 content groups, found 2: a, b"):
         split_by_group(["a", "b", "a"], validation_fraction=0.1, test_fraction=0.2, seed=0)
+
+
+def test_without_validation_two_parts_are_drawn():
+    split = split_by_group([str(i) for i in range(10)], validation_fraction=0, test_fraction=0.2, seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (8, 0, 2)
+
+
+def test_released_rounds_have_their_seeds():
+    assert [released_seed(round_number) for round_number in (1, 2, 10)] == [12345, 24690, 123450]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["train", "validation", "test"])), min_size=6))
+def test_published_test_images_stay_and_their_content_is_left_out_of_training(rows):
+    rows = [("only train", "train"), ("only test", "test"), *rows]
+    groups, declared = zip(*rows, strict=True)
+    split = split_as_declared(declared, groups, validation_fraction=0, seed=0, leave_out=True)
+    assert split.test.tolist() == [i for i, side in enumerate(declared) if side == "test"]
+    sides = [{groups[i] for i in part} for part in (split.train, split.validation, split.test)]
+    assert sum(len(side) for side in sides) == len(set.union(*sides))
+
+
+def test_a_split_is_saved_and_read_again(tmp_path):
+    names, groups = [f"{i}.png" for i in range(20)], [str(i // 2) for i in range(20)]
+    split = split_by_group(groups, validation_fraction=0.2, test_fraction=0.3, seed=4)
+    save_split(tmp_path / "split.json", split, names, "mine")
+    order = np.random.default_rng(0).permutation(20)  # the database may list its images in another order
+    again = load_split(tmp_path / "split.json", [names[i] for i in order], [groups[i] for i in order], "mine")
+    for part in ("train", "validation", "test"):
+        assert {names[i] for i in getattr(split, part)} == {names[order[i]] for i in getattr(again, part)}
+    assert split_digest(split, names) == split_digest(again, [names[i] for i in order])
+    assert split_digest(split, names) != split_digest(split, names[::-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no json", "expected JSON"),
+        ('{"database": "theirs", "train": [], "validation": [], "test": []}', "a split of mine, found one of theirs"),
+        ("{}", "expected lists of image names called train, validation, test"),
+        (
+            '{"database": "mine", "train": ["0"], "validation": [], "test": ["9"]}',
+            "1 of its images are not in this",
+        ),
+        ('{"database": "mine", "train": ["0"], "validation": ["0"], "test": ["1"]}', "'0' is named twice"),
+        (
+            '{"database": "mine", "train": ["0"], "validation": [], "test": ["1", "2"]}',
+            "1 content groups are on two sides.*: a",
+        ),
+        ('{"database": "mine", "train": ["0"], "validation": [], "test": []}', "no image in 'test'"),
+    ],
+)
+def test_bad_split_files_are_refused(tmp_path, text, message):
+    (tmp_path / "split.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_split(tmp_path / "split.json", ["0", "1", "2"], ["a", "b", "a"], "mine")
+    with pytest.raises(UserError, match="expected 'auto', 'published', 'drawn' or a file"):
+        load_split(tmp_path / "nowhere.json", ["0"], ["a"], "mine")

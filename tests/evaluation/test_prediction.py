@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers import read_csv
+from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.prediction import predict_source
 from glintiqa_jax.sharding import make_mesh
@@ -23,7 +24,14 @@ def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_bet
         return crops.astype(np.float32).mean(axis=(2, 3, 4)) / 255
 
     found = predict_source(
-        quality_is_brightness, source, positions, crop_size=8, grid=2, batch_size=8, mesh=make_mesh()
+        quality_is_brightness,
+        source,
+        positions,
+        scale=source.scale,
+        crop_size=8,
+        grid=2,
+        batch_size=8,
+        mesh=make_mesh(),
     )
     assert found.names == [f"image{i:02d}.png" for i in positions]
     np.testing.assert_array_equal(found.target, [source[i]["raw_score"] for i in positions])
@@ -42,6 +50,22 @@ def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_bet
     assert float(rows[0]["predicted"]) == pytest.approx(found.predicted[0], rel=1e-5)
 
 
+def test_predictions_are_brought_to_the_unit_of_the_images(rated_folder, tmp_path):
+    """A network that was trained on DMOS 0 to 1 says 0.25 of everything: three quarters of the way up 0 to 100."""
+    source = RatedSource(prepare(read_csv(*rated_folder(3), score_range=(0, 100)), tmp_path / "data"))
+    found = predict_source(
+        lambda crops: np.full(crops.shape[:2], 0.25),
+        source,
+        np.arange(3),
+        scale=ScoreScale(0, 1, lower_is_better=True, raw_target=True),
+        crop_size=8,
+        grid=1,
+        batch_size=8,
+        mesh=make_mesh(),
+    )
+    np.testing.assert_allclose(found.predicted, 75.0)
+
+
 def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
     source = RatedSource(prepare(read_csv(*rated_folder(3)), tmp_path / "data"))
     with pytest.raises(FloatingPointError, match=r"image02\.png"):
@@ -49,6 +73,7 @@ def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
             lambda crops: np.full(crops.shape[:2], np.nan),
             source,
             np.array([2]),
+            scale=source.scale,
             crop_size=8,
             grid=1,
             batch_size=8,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers import read_csv
+from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import write_report
@@ -16,7 +16,7 @@ def test_a_report_has_its_table_and_plots(rated_folder, tmp_path, undefined):
     source = RatedSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
     positions = np.arange(9)
     target = source.index.raw_scores
-    predictions = Predictions(positions, source.index.names, target[::-1] / 2, np.zeros(9), target)
+    predictions = Predictions(positions, source.index.names, target[::-1] / 2, np.zeros(9), target, ["csv"] * 9)
     part = {"srocc": None if undefined else -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
     write_report(
         tmp_path,

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_images, write_scores
+from PIL import Image
+from small_databases import make_small
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -136,6 +139,45 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
             np.testing.assert_allclose(after[name], before[name], atol=1e-9)
 
 
+def test_evaluate_refuses_its_own_data_when_they_have_changed(trained, tmp_path):
+    """Who is tested may then have been trained on."""
+    folder, _, _ = trained
+    moved = shutil.copytree(folder / "data", tmp_path / "moved")
+    again = run("evaluate", f"--checkpoint={folder}/run", f"--data_dir={moved}")
+    assert again.returncode == 0, again.stderr
+    scores = (folder / "scores.csv").read_text()
+    try:
+        (folder / "scores.csv").write_text(scores.replace("image03.png,15", "image03.png,16"))
+        done = run("evaluate", f"--checkpoint={folder}/run", f"--data_dir={tmp_path}/data")
+    finally:
+        (folder / "scores.csv").write_text(scores)
+    assert done.returncode == 2
+    assert "the images or scores it was trained on have changed since" in done.stderr
+
+
+def test_a_database_is_prepared_with_a_card(tmp_path):
+    facts = make_small("koniq10k", tmp_path / "downloads")
+    for number, fact in enumerate(facts):  # instead of the stand-ins, which are all the same
+        (image,) = (tmp_path / "downloads").rglob(fact.name)
+        Image.new("RGB", (40 + number, 40)).save(image)
+    command = ["prepare_dataset", "--dataset=koniq10k", f"--source={tmp_path}/downloads", f"--data_dir={tmp_path}/data"]
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    assert f"KonIQ-10k has 10,073 images as published, found {len(facts)}" in done.stderr
+    assert done.stderr.index("as published") < done.stderr.index("preparing koniq10k")
+    for text in (f"{len(facts)} images of", "of MOS 0 to 100, higher is better", "near-duplicate pairs", "left out: 0"):
+        assert text in done.stdout
+    (card,) = (tmp_path / "data").rglob("card.md")
+    assert f"card:   {card}" in done.stdout
+    assert "# KonIQ-10k" in card.read_text()
+    again = run(*command)
+    assert again.returncode == 0
+    assert "preparing" not in again.stderr
+    other = run(*command, "--max_side=20")
+    assert other.returncode == 2
+    assert "--overwrite replaces it" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
@@ -147,6 +189,24 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
         ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
         ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
         ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
+        ("evaluate", ["--checkpoint=x", "--split_seed=3"], "--split_seed: needs --dataset"),
+        ("evaluate", ["--checkpoint=x", "--max_short_side=3"], "--max_short_side: images are resized as the"),
+        ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),
+        ("prepare_dataset", ["--dataset=clive", "--source=nowhere"], "--source=nowhere: expected the folder of a"),
+        ("prepare_dataset", ["--dataset=clive", "--source=."], "expected AllImages_release.mat, in any case"),
+        (
+            "prepare_dataset",
+            ["--dataset=clive", "--source=.", "--score_range=0,1"],
+            "--score_range: needs --dataset=csv",
+        ),
+        ("prepare_dataset", ["--dataset=clive,bid"], "--dataset: expected one database to prepare"),
+        ("prepare_dataset", ["--dataset=demo", "--source=."], "--source: needs a database's name"),
+        (
+            "train",
+            ["--dataset=clive", "--data_dir=x", "--workdir=x"],
+            "--dataset=clive: expected a database prepared in",
+        ),
+        ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn or a file"),
         ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
         ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
         ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),

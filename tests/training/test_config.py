@@ -73,7 +73,7 @@ def test_json_round_trip_and_differences():
         (["--score_range=1"], "--score_range: expected lowest,highest, found 1"),
         (["--batch_size=0"], "--batch_size: expected 1 or more, found 0"),
         (["--learning_rate=-1"], "--learning_rate: expected a positive number"),
-        (["--validation_fraction=1"], "--validation_fraction: expected a share between 0 and 1, found 1"),
+        (["--validation_fraction=1"], "--validation_fraction: expected a share from 0 to below 1, found 1"),
         (["--validation_fraction=0.6", "--test_fraction=0.4"], "--validation_fraction, --test_fraction"),
         (["--steps=50"], "--warmup_steps: expected fewer than the 50 steps"),
         (["--max_short_side=-1"], "--max_short_side: expected 0 or more"),
@@ -86,7 +86,7 @@ def test_impossible_values_are_refused_by_flag(arguments, message):
 
 @pytest.mark.parametrize(
     "argument",
-    ["--stepps=3", "--dataset=imagenet", "--variant=huge", "--steps=many", "--score_range=low,high", "--loss=l7"],
+    ["--stepps=3", "--variant=huge", "--steps=many", "--score_range=low,high", "--loss=l7"],
 )
 def test_unknown_flags_and_values_are_refused(argument):
     with pytest.raises(flags.Error, match=argument.split("=")[0].strip("-")):

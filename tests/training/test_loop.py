@@ -6,12 +6,15 @@ import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from conftest import write_rated_folder
 
+from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import variant_config
 from glintiqa_jax.scoring.scorer import Scorer
@@ -82,7 +85,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is undefined")  # four test im
 
 def test_a_run_leaves_what_it_promises(workdir, whole):
     results = whole
-    assert set(results) == {"step", "best_step", "validation", "test", "params_sha256"}
+    assert set(results) == {"step", "best_step", "validation", "test", "split_sha256", "params_sha256"}
     assert set(results["test"]) == {"srocc", "plcc", "krocc", "rmse", "images"}
     assert results["test"]["images"] == results["validation"]["images"] == 4
     assert results["step"] == 8
@@ -193,6 +196,50 @@ def test_a_checkpoint_alone_is_enough(config, workdir, whole, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     assert np.isfinite(scorer.score(image))
     assert scorer.scale.describe() == "MOS 0 to 100, higher is better"
+
+
+def test_without_validation_the_last_step_is_kept(config, tmp_path):
+    data = dataclasses.replace(config.data, split_column="", split_by="drawn", validation_fraction=0.0)
+    results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=4)
+    assert "validation" not in results
+    assert (results["step"], results["best_step"]) == (4, 4)
+    assert "the last, as there is no validation split" in (tmp_path / "run" / "report.md").read_text()
+    assert Scorer(tmp_path / "run").scale.high == 100
+
+
+def test_training_on_raw_scores_is_scored_in_their_unit(config, tmp_path):
+    """As released: the network says the score itself, which starts near 0 and far from the middle of the range."""
+    raw = dataclasses.replace(config, data=dataclasses.replace(config.data, target="raw"))
+    results = loop.train_and_evaluate(raw, tmp_path / "run", max_steps=1)
+    assert results["test"]["rmse"] > 20
+    scorer = Scorer(tmp_path / "run")
+    assert scorer.scale.raw_target
+    name, predicted, *_ = (tmp_path / "run" / "predictions_test.csv").read_text().splitlines()[1].split(",")
+    image = Path(config.data.images) / name
+    assert scorer.score_file(image) == pytest.approx(float(predicted), rel=1e-4)
+
+
+def test_a_run_over_two_databases_reports_each(config, tmp_path):
+    names = [f"image{number:02d}.png" for number in range(20)]
+    rows = "".join(f"{name},0.{number:02d},,\n" for number, name in enumerate(names))
+    folder = tmp_path / "biq" / "Images"
+    shutil.copytree(config.data.images, folder)
+    for file, part in (("Train", rows.splitlines()[:14]), ("Test", rows.splitlines()[14:])):
+        (tmp_path / "biq" / f"{file} (Images and MOS).csv").write_text("\n".join(["Images,MOS,,", *part]) + "\n")
+    prepare(read_database("biq2021", tmp_path / "biq"), config.data.data_dir, merge_near_duplicates=False)
+    data = dataclasses.replace(config.data, dataset="csv:1,biq2021:3")
+    results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=3)
+    each = [results[f"test on {name}"] for name in ("csv", "biq2021")]
+    assert [part["images"] for part in each] == [4, 6]
+    assert results["test"]["images"] == 10
+    assert results["test"]["rmse"] == pytest.approx(np.mean([part["rmse"] for part in each]))
+    assert "| test on biq2021 | 6 |" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_split_can_be_used_again(config, workdir, whole, tmp_path):
+    data = dataclasses.replace(config.data, split_by=str(workdir / "split.json"))
+    results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run")
+    assert results == whole
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file", "empty folder"])

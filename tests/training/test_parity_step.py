@@ -43,7 +43,7 @@ def step():
     load_glintiqa(model, official_state_dict())
     trainer = Trainer(CONFIG, make_mesh(devices=jax.devices()[:1]))
     state = trainer.start_from(model)
-    batch = {"image": parity()["image"], "score": parity()["target"]}
+    batch = {"image": parity()["image"], "target": parity()["target"]}
     state, loss = trainer.step(state, batch, jax.random.key(0))
     moments = optax.tree_utils.tree_get(state.opt_state, "mu")
     _, params, rest = split_model(model)

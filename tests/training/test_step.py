@@ -27,7 +27,7 @@ CONFIG = TrainConfig(
 RNG = np.random.default_rng(0)
 BATCH = {
     "image": RNG.integers(0, 256, (8, 32, 32, 3), np.uint8),
-    "score": RNG.random(8, np.float32),
+    "target": RNG.random(8, np.float32),
 }
 
 
@@ -136,14 +136,23 @@ def test_only_what_is_not_frozen_normalises_by_the_batch():
     assert moved == [False, True, True]
 
 
-def test_the_branches_have_their_own_rates():
-    config = dataclasses.replace(CONFIG, cnn_rate=0.0, vit_rate=0.5, weight_decay=0.0)
+def test_rates_are_by_name_and_the_first_match_counts():
+    config = dataclasses.replace(CONFIG, rates=("^clfe=0", "vgfe=0.5", "kernel=9"), weight_decay=0.0)
     optimiser = make_optimiser(config)
-    params = {"clfe": jnp.ones((2, 2)), "vgfe": jnp.ones((2, 2)), "head": jnp.ones((2, 2))}
+    params = {name: {"kernel": jnp.ones((2, 2))} for name in ("clfe", "vgfe", "not_clfe")} | {"bias": jnp.ones((2, 2))}
     updates, _ = optimiser.update(params, optimiser.init(params), params)
-    assert not np.any(updates["clfe"])
-    np.testing.assert_allclose(updates["vgfe"], 0.5 * updates["head"], rtol=1e-6)
-    assert np.all(updates["head"] < 0)
+    assert not np.any(updates["clfe"]["kernel"])
+    np.testing.assert_allclose(updates["vgfe"]["kernel"], 0.5 * updates["bias"], rtol=1e-6)
+    np.testing.assert_allclose(updates["not_clfe"]["kernel"], 9 * updates["bias"], rtol=1e-6)
+    assert np.all(updates["bias"] < 0)
+
+
+def test_a_rate_that_changes_nothing_is_refused():
+    config = dataclasses.replace(CONFIG, rates=(r"^stages\.\d\.siem=0.1", "vggfe=2"))
+    with pytest.raises(
+        UserError, match=r"--rates: 'vggfe' is found in the name of no trained parameter; one of them is "
+    ):
+        Trainer(config, make_mesh(devices=jax.devices()[:1]))
 
 
 def test_adam_l2_adds_the_decay_to_the_gradient():

@@ -1,11 +1,12 @@
 """The user's own CSV: what is read, and what is refused, each with one clear error."""
 
+import math
 import os
 
 import pytest
 from conftest import write_images, write_scores
 
-from glintiqa_jax.data.readers import read_csv
+from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.errors import UserError
 
 
@@ -54,6 +55,28 @@ def test_the_fingerprint_follows_scores_and_images(rated_folder):
     assert read_csv(folder, scores).fingerprint != before
 
 
+def test_deviations_come_along(rated_folder):
+    folder, scores = rated_folder(3)
+    deviations = [image.score_std for image in read_csv(folder, scores, std_column="mos").images()]
+    assert deviations == [100.0, 50.0, 0.0]
+    assert all(math.isnan(image.score_std) for image in read_csv(folder, scores).images())
+
+
+def test_an_empty_group_is_no_group(rated_folder):
+    folder, scores = rated_folder(3)
+    scores.write_text(scores.read_text().replace("scene1", " "))
+    with pytest.raises(UserError, match=r"line 4, column 'scene': expected a content group, found nothing"):
+        read_csv(folder, scores, group_column="scene")
+
+
+def test_a_link_out_of_the_folder_is_refused(rated_folder, tmp_path):
+    folder, scores = rated_folder(3)
+    (folder / "image01.png").rename(tmp_path / "elsewhere.png")
+    (folder / "image01.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(UserError, match=r"line 3: 'image01.png' is a link that points outside"):
+        read_csv(folder, scores)
+
+
 def test_images_without_a_score_are_counted(rated_folder):
     folder, scores = rated_folder(5)
     write_images(folder / "more", 2)
@@ -67,8 +90,12 @@ def test_missing_images_are_listed_and_counted(tmp_path):
     write_images(tmp_path / "images", 1)
     rows = [{"image": f"image{i:02d}.png", "mos": i} for i in range(9)]
     scores = write_scores(tmp_path / "scores.csv", rows)
-    with pytest.raises(UserError, match=r"8 of 9 .*image01.png, .*image05.png, \.\.\.$"):
+    with pytest.raises(UserError, match=r"8 of 9 .*image01.png, .*image05.png, \.\.\.; --on_bad_image"):
         read_csv(tmp_path / "images", scores)
+    collection = read_csv(tmp_path / "images", scores, on_bad_image="skip")
+    assert [image.name for image in collection.images()] == ["image00.png"]
+    assert len(collection.missing) == 8
+    assert collection.missing[0].startswith("image01.png")
 
 
 def row(image="image00.png", mos="1", **more):
@@ -83,7 +110,7 @@ def row(image="image00.png", mos="1", **more):
         ([row(), row()], {}, r"line 3: 'image00.png' is named a second time"),
         ([row(), row("../scores.csv", "2")], {}, r"line 3: '../scores.csv' points outside"),
         ([row(), row("/etc/hostname", "2")], {}, r"line 3: '/etc/hostname' points outside"),
-        ([row(), row("image01.png", "2")], {"score_column": "dmos"}, r"expected a column 'dmos', found image, mos"),
+        ([row(), row("image01.png", "2")], {"score_column": "dmos"}, r"expected one column 'dmos', found image, mos"),
         ([row(), row("image01.png", "2")], {"score_range": (0, 1.5)}, r"--score_range=0,1.5: .* found 1 to 2"),
         ([row(), row("image01.png", "2")], {"score_range": (5, 1)}, r"--score_range=5,1: .* found 5 and 1"),
         ([row(), row("image01.png", "1")], {}, r"expected a lowest score below the highest, found 1 and 1"),
@@ -101,6 +128,11 @@ def test_missing_and_empty_places_are_refused(tmp_path, rated_folder):
     (tmp_path / "empty").mkdir()
     (tmp_path / "header.csv").write_text("image,mos\n")
     (tmp_path / "short.csv").write_text("image,mos\nimage00.png\n")
+    (tmp_path / "commas.csv").write_text("image,mos\nimage00.png,3,57\n")
+    (tmp_path / "twice.csv").write_text("image,mos,mos\nimage00.png,3,4\n")
+    (tmp_path / "quote.csv").write_text('image,mos\n"image00.png,3\n' + 200_000 * "x")
+    (tmp_path / "long.csv").write_text(f"image,mos\n{300 * 'x'}.png,3\n")
+    (tmp_path / "null.csv").write_text("image,mos\na\0.png,3\n")
     (tmp_path / "latin.csv").write_bytes("image,mos\ncafé.png,1\n".encode("latin-1"))
     for arguments, message in [
         ((tmp_path / "nowhere", scores), "--images=.*nowhere: expected a folder of images, found nothing there"),
@@ -110,7 +142,12 @@ def test_missing_and_empty_places_are_refused(tmp_path, rated_folder):
         ((folder, folder), "--scores=.*: expected a CSV file, found a folder"),
         ((folder, tmp_path / "header.csv"), "expected one row per image below the header, found none"),
         ((folder, tmp_path / "short.csv"), "line 2: expected 2 fields, found fewer"),
-        ((folder, tmp_path / "latin.csv"), "expected a CSV file in UTF-8"),
+        ((folder, tmp_path / "commas.csv"), "line 2: expected 2 fields, found more"),
+        ((folder, tmp_path / "twice.csv"), "expected one column 'mos', found image, mos, mos"),
+        ((folder, tmp_path / "quote.csv"), "quote.csv, line .*: expected rows of a CSV file"),
+        ((folder, tmp_path / "long.csv"), "long.csv, line 2: expected the name of a file"),
+        ((folder, tmp_path / "null.csv"), "null.csv, line 2: expected the name of a file"),
+        ((folder, tmp_path / "latin.csv"), "expected text in UTF-8"),
     ]:
         with pytest.raises(UserError, match=message):
             read_csv(*arguments)

@@ -1,0 +1,67 @@
+"""Prepare a downloaded database for training: check it, write its records once, and leave a card of what it holds.
+
+    python experiments/prepare_dataset.py --dataset=koniq10k --source=/data/koniq10k --data_dir=/data/prepared
+    python experiments/prepare_dataset.py --dataset=csv --images=DIR --scores=FILE.csv --score_range=0,100
+
+``--source`` is the folder as it was downloaded and unpacked: files are found in any case and however deep they are
+nested. Then train with ``--dataset=koniq10k --data_dir=/data/prepared``.
+"""
+
+import sys
+
+from absl import flags
+
+from glintiqa_jax import command_line
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.training import flags as config_flags
+
+_SOURCE = flags.DEFINE_string("source", "", "folder of the downloaded database (not for csv)")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what was prepared from other files or with other options")
+config_flags.define_data_flags()
+flags.adopt_module_key_flags(config_flags)  # so that --help lists them
+
+
+def main() -> None:
+    """The command."""
+    config = config_flags.data_config()
+    if len(config.datasets) > 1:
+        raise UserError(f"--dataset: expected one database to prepare, found {config.dataset}")
+    (name, _), *_ = config.datasets
+    from glintiqa_jax.data.builder import prepare
+    from glintiqa_jax.data.card import describe, write_card
+    from glintiqa_jax.data.readers import READERS, read_database
+    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.saqt.demo import read_demo
+    from glintiqa_jax.training.dataset import read_own
+
+    if name in READERS:
+        if not _SOURCE.value:
+            raise UserError(f"--source: needed with --dataset={name}, found nothing")
+        collection = read_database(name, _SOURCE.value, on_bad_image=config.on_bad_image)
+    else:
+        if _SOURCE.value:
+            raise UserError(f"--source: needs a database's name, found --dataset={name}")
+        collection = read_demo() if name == "demo" else read_own(config)
+    for note in collection.notes:
+        print(note, file=sys.stderr)
+    folder = prepare(
+        collection,
+        config.data_dir,
+        on_bad_image=config.on_bad_image,
+        max_side=config.max_side,
+        merge_near_duplicates=config.merge_near_duplicates,
+        overwrite=_OVERWRITE.value,
+    )
+    source = RatedSource(folder)
+    path = write_card(source)
+    print("\n".join(describe(source)))
+    print(f"\ncard:   {path}")
+    print(f"open:   glintiqa_jax.data.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
+    if name in READERS:
+        print(f"train:  python experiments/train.py --dataset={name} --data_dir={config.data_dir} --workdir=...")
+    else:
+        print("train:  python experiments/train.py with the same flags and --workdir=...")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,113 @@
+"""What a prepared database looks like, for people: ``card.md``, a histogram, a contact sheet, near-duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.files import save_figure, write_text
+from glintiqa_jax.data.source import RatedSource
+
+_COLUMNS = 6  # images in a row of the contact sheet, and pairs of near-duplicates shown
+
+
+def write_card(source: RatedSource) -> Path:
+    """Write ``card.md`` and its pictures beside the records, and return its path.
+
+    The pictures are ``scores.png``, ``images.png`` (the worst, the middle and the best by opinion score) and, where
+    there are any, ``near_duplicates.png``.
+    """
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        save_figure(_histogram(source), source.folder / "scores.png")
+        order = np.argsort(source.scale.to_quality(source.index.raw_scores), kind="stable")
+        save_figure(_contact_sheet(source, order), source.folder / "images.png")
+        if source.card["near_duplicates"]:
+            save_figure(_pairs(source), source.folder / "near_duplicates.png")
+    path = source.folder / "card.md"
+    write_text(path, _markdown(source))
+    return path
+
+
+def describe(source: RatedSource) -> list[str]:
+    """What a card says in words, a line each."""
+    card, index = source.card, source.index
+    widths, heights = index.widths, index.heights
+    lines = [
+        f"{card['images']:,} images of {card['groups']:,} contents",
+        f"scores {card['score_min']:g} to {card['score_max']:g} of {source.scale.describe()}",
+        f"resolution {widths.min()}x{heights.min()} to {widths.max()}x{heights.max()}"
+        + (f", the longer side shrunk to at most {card['max_side']} ({card['resize']})" if card["max_side"] else ""),
+    ]
+    if any(index.splits):
+        counts = {name: index.splits.count(name) for name in dict.fromkeys(index.splits) if name}
+        lines.append("published split: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    pairs = card["near_duplicate_pairs"]
+    treated = "share a group" if card["near_duplicates_merged"] else "keep their groups (--merge_near_duplicates)"
+    lines.append(f"near-duplicate pairs across contents: {pairs}" + (f"; they {treated}" if pairs else ""))
+    if card["identical"]:
+        lines.append(f"of them byte for byte the same, which always share a group: {len(card['identical'])}")
+    return [*lines, *source.contradictions(), f"left out: {len(card['skipped'])}"]
+
+
+def _histogram(source: RatedSource) -> Figure:
+    figure = Figure(figsize=(5, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(source.index.raw_scores, bins=50)
+    axes.set(xlabel=source.scale.describe(), ylabel="images")
+    return figure
+
+
+def _contact_sheet(source: RatedSource, order: np.ndarray) -> Figure:
+    count = min(_COLUMNS, len(order))
+    middle = (len(order) - count) // 2
+    rows = {"worst": order[:count], "middle": order[middle : middle + count], "best": order[::-1][:count]}
+    figure = Figure(figsize=(2 * count, 2 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for row, (title, positions) in zip(grid, rows.items(), strict=True):
+        for axes, position in zip(row, positions, strict=True):
+            _show(axes, source, int(position), title)
+    return figure
+
+
+def _pairs(source: RatedSource) -> Figure:
+    position = {name: number for number, name in enumerate(source.index.names)}
+    shown = source.card["near_duplicates"][:_COLUMNS]
+    figure = Figure(figsize=(2 * len(shown), 4), layout="constrained")
+    grid = figure.subplots(2, len(shown), squeeze=False)
+    for column, pair in enumerate(shown):
+        for row, name in enumerate(pair):
+            _show(grid[row][column], source, position[name], "")
+    return figure
+
+
+def _show(axes, source: RatedSource, position: int, title: str) -> None:
+    name = source.index.names[position]
+    axes.imshow(source[position]["image"])
+    label = name if len(name) <= 22 else "..." + name[-19:]
+    axes.set_title(
+        f"{title} {source.index.raw_scores[position]:.4g}".strip() + f"\n{label}", fontsize=7, parse_math=False
+    )
+    axes.axis("off")
+
+
+def _markdown(source: RatedSource) -> str:
+    card = source.card
+    lines = [f"# {card['name']}", "", *(f"- {line}" for line in [*describe(source), *card["notes"]]), ""]
+    if database := DATABASES.get(card["name"]):
+        lines[0] = f"# {database.title}"
+        lines += [
+            f"Source: {database.citation}. {database.home}".rstrip(),
+            f"Licence: {database.licence}. Content: {database.content}.",
+            "",
+        ]
+    lines += ["![histogram of scores](scores.png)", "", "![worst, middle and best](images.png)", ""]
+    if card["near_duplicates"]:
+        lines += ["## Near-duplicates", "", "![near-duplicate pairs](near_duplicates.png)", ""]
+        lines += [f"- {one}, {other}" for one, other in card["near_duplicates"]] + [""]
+    if card["skipped"]:
+        lines += ["## Left out", "", *(f"- {line}" for line in card["skipped"]), ""]
+    return "\n".join(lines)

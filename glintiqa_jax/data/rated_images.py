@@ -1,0 +1,78 @@
+"""What every reader gives: images, and the opinion people had of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from glintiqa_jax.data.catalog import ScoreScale
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class RatedImage:
+    """One image and the opinion people had of it.
+
+    Attributes:
+      name: unique in its collection; what errors, reports and score files call the image.
+      image: the file that holds it, or its encoded bytes.
+      raw_score: opinion score in the collection's own unit and direction.
+      group: images with the same content share a group, which never crosses a split.
+      score_std: standard deviation of the opinions, in the same unit; NaN where it is not known.
+      reference: name of the pristine image it was made of, "" where there is none.
+      split: "train", "validation" or "test" where the source fixes it, else "".
+      distortion_type: number of the distortion in its database's numbering, 0 where there is none.
+      distortion_level: level of the distortion, 0 where there is none.
+    """
+
+    name: str
+    image: Path | bytes
+    raw_score: float
+    group: str
+    score_std: float = math.nan
+    reference: str = ""
+    split: str = ""
+    distortion_type: int = 0
+    distortion_level: int = 0
+
+    def encoded(self) -> bytes:
+        """The image file's bytes."""
+        return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """Rated images that belong together.
+
+    Attributes:
+      name: short name, part of the prepared records' path.
+      scale: what the scores mean.
+      size: how many images ``images`` yields.
+      fingerprint: changes when anything changes that the records would show; records are reused while it is equal.
+      images: a new iterator over the images, always in the same order.
+      notes: what the reader noticed and the user should hear, a line each.
+      missing: scored images that are not there, left out because the user asked for that.
+    """
+
+    name: str
+    scale: ScoreScale
+    size: int
+    fingerprint: str
+    images: Callable[[], Iterator[RatedImage]]
+    notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def fingerprint(*facts: object) -> str:
+    """Digest of JSON-serialisable facts."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def file_facts(paths: list[Path]) -> list[tuple[int, int]]:
+    """Size and time of change of files, for a fingerprint."""
+    return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in paths)]

@@ -1,0 +1,138 @@
+"""Databases of photographs and generated images as they are: each image its own content, or each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from glintiqa_jax.data.rated_images import RatedImage
+from glintiqa_jax.data.source_folder import SourceFolder
+from glintiqa_jax.data.tables import number, read_csv_rows, read_excel_rows, read_matlab, whole_number
+from glintiqa_jax.errors import UserError
+
+_CLIVE_PRACTICE = 7  # the first entries of its score files are the observers' practice images
+_KONIQ_SETS = {"training": "train", "validation": "validation", "test": "test"}
+_KONIQ_SIZES = ("1024x768", "512x384")
+
+
+def read_clive(folder: SourceFolder) -> list[RatedImage]:
+    """LIVE In the Wild Challenge: three ``.mat`` files of names, MOS and deviations; practice images left out."""
+    tables = [folder.file(f"All{kind}_release.mat") for kind in ("Images", "MOS", "StdDev")]
+    variables = [f"All{kind}_release" for kind in ("Images", "MOS", "StdDev")]
+    names, scores, stds = (read_matlab(table, variable) for table, variable in zip(tables, variables, strict=True))
+    for table, values in zip(tables[1:], (scores, stds), strict=True):
+        if len(values) != len(names):
+            raise UserError(f"{table}: expected {len(names)} entries, one for each image, found {len(values)}")
+    rated = list(zip(names, scores, stds, strict=True))[_CLIVE_PRACTICE:]
+    if not rated:
+        raise UserError(f"{tables[0]}: expected images after the {_CLIVE_PRACTICE} practice images, found none")
+    return [
+        RatedImage(str(name), Path("Images", str(name)), float(score), group=str(name), score_std=float(std))
+        for name, score, std in rated
+    ]
+
+
+def read_koniq10k(folder: SourceFolder) -> list[RatedImage]:
+    """KonIQ-10k: ``koniq10k_distributions_sets.csv``, which has the sets, or ``..._scores_and_distributions``.
+
+    Scores are the z-score MOS in 0..100, which the first calls MOS and the second MOS_zscore. Deviations are of the
+    ratings 1..5 and are brought to that range. Of the two sizes of the images, 1024x768 is taken where it is there.
+    """
+    table = folder.file("koniq10k_distributions_sets.csv", "koniq10k_scores_and_distributions.csv")
+    with_sets = table.name.lower() == "koniq10k_distributions_sets.csv"
+    column = "MOS" if with_sets else "MOS_zscore"
+    size = next((size for size in _KONIQ_SIZES if folder.has_folder(size)), "")
+    images = []
+    for line, row in read_csv_rows(table, ["image_name", column, "SD", *["set"] * with_sets]):
+        name = row["image_name"].strip()
+        if with_sets and row["set"].strip() not in _KONIQ_SETS:
+            raise UserError(
+                f"{table}, line {line}, column 'set': expected {', '.join(_KONIQ_SETS)}, found {row['set']!r}"
+            )
+        images.append(
+            RatedImage(
+                name=name,
+                image=Path(size, name),
+                raw_score=number(row[column], table, line, column),
+                score_std=25.0 * number(row["SD"], table, line, "SD"),  # (100 - 0) / (5 - 1)
+                group=name,
+                split=_KONIQ_SETS[row["set"].strip()] if with_sets else "",
+            )
+        )
+    return images
+
+
+def read_spaq(folder: SourceFolder) -> list[RatedImage]:
+    """SPAQ: ``MOS and Image attribute scores.xlsx`` ("Image name", "MOS"), images in ``TestImage``."""
+    table = folder.file("MOS and Image attribute scores.xlsx", "MOS_and_Image_attribute_scores.xlsx")
+    (_, header), *rows = read_excel_rows(table)
+    for column in ("Image name", "MOS"):
+        if column not in header:
+            raise UserError(f"{table}: expected a column {column!r}, found {', '.join(map(str, header))}")
+    name, score = header.index("Image name"), header.index("MOS")
+    return [
+        _own_content(str(row[name]).strip(), number(row[score], table, line, "MOS"), "TestImage") for line, row in rows
+    ]
+
+
+def read_bid(folder: SourceFolder) -> list[RatedImage]:
+    """BID: ``DatabaseGrades.xlsx``, a header row, then image number and score."""
+    table = folder.file("DatabaseGrades.xlsx")
+    images = []
+    for line, row in read_excel_rows(table)[1:]:
+        if len(row) < 2:
+            raise UserError(f"{table}, line {line}: expected a number and a score, found {len(row)} cells")
+        name = f"DatabaseImage{whole_number(row[0], table, line, 'image number'):04d}.JPG"
+        images.append(_own_content(name, number(row[1], table, line, "score")))
+    return images
+
+
+def read_flive(folder: SourceFolder) -> list[RatedImage]:
+    """LIVE-FB (FLIVE, PaQ-2-PiQ): ``labels_image.csv`` (name, mos); names are paths from the root."""
+    table = folder.file("labels_image.csv")
+    rows = read_csv_rows(table, ["name", "mos"])
+    return [_own_content(row["name"].strip(), number(row["mos"], table, line, "mos")) for line, row in rows]
+
+
+def read_biq2021(folder: SourceFolder) -> list[RatedImage]:
+    """BIQ2021: one CSV of the published training images and one of the test images, with trailing blank columns."""
+    images = []
+    for file, split in (("Train (Images and MOS).csv", "train"), ("Test (Images and MOS).csv", "test")):
+        table = folder.file(file)
+        name_column, score_column = _image_and_score_columns(table, list(read_csv_rows(table, [])[0][1]))
+        for line, row in read_csv_rows(table, [name_column, score_column]):
+            name = row[name_column].strip()
+            score = number(row[score_column], table, line, score_column)
+            images.append(RatedImage(name, Path("Images", name), score, group=name, split=split))
+    return images
+
+
+def read_agiqa3k(folder: SourceFolder) -> list[RatedImage]:
+    """AGIQA-3K: ``data.csv`` (name, prompt, mos_quality, std_quality); the images of a prompt are one content."""
+    table = folder.file("data.csv")
+    columns = ["name", "prompt", "mos_quality", "std_quality"]
+    return [
+        RatedImage(
+            name=row["name"].strip(),
+            image=Path(row["name"].strip()),
+            raw_score=number(row["mos_quality"], table, line, "mos_quality"),
+            score_std=number(row["std_quality"], table, line, "std_quality"),
+            group=row["prompt"].strip(),
+        )
+        for line, row in read_csv_rows(table, columns)
+    ]
+
+
+def _own_content(name: str, score: float, folder: str = "") -> RatedImage:
+    return RatedImage(name, Path(folder, name), score, group=name)
+
+
+def _image_and_score_columns(table: Path, columns: Sequence[str]) -> tuple[str, str]:
+    """The column of names and the one of MOS, by what their headers say: copies differ in the exact words."""
+    names, scores = (
+        [column for column in columns if column and column.strip().lower() in known]
+        for known in (("image", "images", "image name", "name"), ("mos", "score"))
+    )
+    if len(names) != 1 or len(scores) != 1:
+        raise UserError(f"{table}: expected columns Images and MOS, found {', '.join(filter(None, columns)) or 'none'}")
+    return names[0], scores[0]

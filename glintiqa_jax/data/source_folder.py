@@ -1,0 +1,108 @@
+"""A downloaded database as it lies on disk: files are found whatever their case and however deep they are nested."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from glintiqa_jax.data.tables import first_five
+from glintiqa_jax.errors import UserError
+
+
+class SourceFolder:
+    """The files below a folder, found by the end of their path, in any case.
+
+    Mirrors nest databases differently: ``find("images/I01.png")`` is any file whose path ends so, the least nested if
+    there are several.
+
+    Args:
+      root: the folder; a link to one is fine.
+
+    Raises:
+      UserError: when it is no folder, or an empty one.
+    """
+
+    def __init__(self, root: str | os.PathLike):
+        self.root = Path(root).expanduser()
+        if not str(root) or not self.root.is_dir():
+            kind = "nothing given" if not str(root) else ("a file" if self.root.exists() else "nothing there")
+            raise UserError(f"--source={root}: expected the folder of a downloaded database, found {kind}")
+        self._by_name: dict[str, list[PurePosixPath]] = {}
+        for folder, folders, files in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if name != "__MACOSX")
+            inside = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
+            for name in sorted(files):
+                if not name.startswith("._"):  # what macOS leaves in archives
+                    self._by_name.setdefault(name.lower(), []).append(inside / name)
+        self.files = sum(map(len, self._by_name.values()))
+        if not self.files:
+            raise UserError(f"--source={root}: expected the files of a downloaded database, found an empty folder")
+
+    def find(self, name: str) -> Path | None:
+        """The file whose path ends with ``name``, in any case; None where there is none.
+
+        Raises:
+          UserError: when ``name`` points outside the folder, by ``..``, an absolute path or a link, or several files
+            that are nested equally deep answer to it.
+        """
+        wanted = PurePosixPath(name.replace("\\", "/"))
+        if wanted.is_absolute() or ".." in wanted.parts or (wanted.parts and wanted.parts[0].endswith(":")):
+            raise UserError(f"{name!r} points outside the folder --source={self.root}")
+        tail = tuple(part.lower() for part in wanted.parts)
+        if not tail:
+            return None
+        found = [path for path in self._by_name.get(tail[-1], ()) if _lower(path)[-len(tail) :] == tail]
+        if not found:
+            return None
+        depth = min(len(path.parts) for path in found)
+        shallowest = [path for path in found if len(path.parts) == depth]
+        if len(shallowest) > 1:
+            exact = [path for path in shallowest if path.parts[-len(tail) :] == wanted.parts]
+            if len(exact) != 1:
+                raise UserError(
+                    f"--source={self.root}: expected one file {name}, found {first_five([str(p) for p in shallowest])}"
+                )
+            shallowest = exact
+        path = self._within(shallowest[0])
+        return path if path.is_file() else None  # a link to nothing
+
+    def file(self, *names: str) -> Path:
+        """The first of ``names`` that is there; ``UserError`` says what was looked for where none is."""
+        for name in names:
+            if (path := self.find(name)) is not None:
+                return path
+        raise UserError(
+            f"--source={self.root}: expected {' or '.join(names)}, in any case and at any depth, "
+            f"found none of these among {self.files} files"
+        )
+
+    def inside(self, folder: str, suffix: str) -> list[Path]:
+        """The files with a suffix that lie in folders of that name, both in any case, by path."""
+        tail = (folder.lower(),)
+        paths = (path for paths in self._by_name.values() for path in paths)
+        wanted = [path for path in paths if _lower(path)[-2:-1] == tail and path.suffix.lower() == suffix]
+        return [self._within(path) for path in sorted(wanted)]
+
+    def only_file(self, suffix: str) -> Path:
+        """The one file with a suffix, in any case; ``UserError`` where there are none or several."""
+        found = [path for paths in self._by_name.values() for path in paths if path.suffix.lower() == suffix]
+        if len(found) != 1:
+            names = first_five(sorted(map(str, found))) or "none"
+            raise UserError(f"--source={self.root}: expected one *{suffix} file, found {names}")
+        return self._within(found[0])
+
+    def has_folder(self, name: str) -> bool:
+        """Whether a folder of that name, in any case, holds files, at any depth."""
+        return any(name.lower() in _lower(path)[:-1] for paths in self._by_name.values() for path in paths)
+
+    def _within(self, path: PurePosixPath) -> Path:
+        """The path from where we are; ``UserError`` where it is a link that leaves the folder."""
+        file = self.root / path
+        # realpath, unlike resolve, takes links that go round in circles
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.root)):
+            raise UserError(f"{file} is a link that points outside the folder --source={self.root}")
+        return file
+
+
+def _lower(path: PurePosixPath) -> tuple[str, ...]:
+    return tuple(part.lower() for part in path.parts)

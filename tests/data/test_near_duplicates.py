@@ -1,0 +1,96 @@
+"""Near-duplicates are found, other images are not, and what was found never crosses a split."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from glintiqa_jax.data.images import decode_image, encode_png
+from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates
+from glintiqa_jax.data.splits import split_by_group
+from glintiqa_jax.saqt.scenes import dead_leaves
+
+
+def scene(seed: int) -> np.ndarray:
+    return dead_leaves(64, seed=seed)
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=30)
+    return buffer.getvalue()
+
+
+def brighter(image: np.ndarray) -> bytes:
+    return encode_png(np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(1.2)))
+
+
+def smaller(image: np.ndarray) -> bytes:
+    return encode_png(np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BICUBIC)))
+
+
+def cropped(image: np.ndarray) -> bytes:
+    return encode_png(np.ascontiguousarray(image[1:, 1:]))
+
+
+VARIANTS = [encode_png, jpeg, brighter, smaller, cropped]
+
+
+def fingerprint(encoded: bytes) -> Fingerprint:
+    return Fingerprint.of(encoded, decode_image(encoded, "test"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)
+def test_a_photograph_saved_anew_is_near(variant):
+    found = [fingerprint(encode_png(scene(1))), fingerprint(encode_png(scene(2))), fingerprint(variant(scene(1)))]
+    assert near_duplicates(found, ["a", "b", "c"]) == [(0, 2)]
+
+
+def test_within_a_group_nothing_is_compared():
+    found = [fingerprint(encode_png(scene(1)))] * 2
+    assert near_duplicates(found, ["a", "a"]) == []
+
+
+def test_flat_images_are_near_only_if_they_are_the_same_file():
+    flat = [fingerprint(encode_png(np.full((40, 40, 3), value, np.uint8))) for value in (10, 20, 10)]
+    assert near_duplicates(flat, ["a", "b", "c"]) == [(0, 2)]
+
+
+def test_more_images_than_one_block_holds():
+    """Blocks of hashes are compared with all that follow: pairs within a block, across blocks, and at their edges."""
+    scenes = [fingerprint(encode_png(scene(seed))) for seed in range(3)]
+    flat = [fingerprint(encode_png(np.full((8, 8, 3), value % 256, np.uint8) + value // 256)) for value in range(600)]
+    found = [scenes[0], *flat[:254], scenes[1], scenes[1], *flat[254:], scenes[0], scenes[2]]
+    groups = [str(number) for number in range(len(found))]
+    assert {(0, len(found) - 2), (255, 256)} <= set(near_duplicates(found, groups))
+
+
+def test_merged_groups_are_the_connected_ones():
+    groups = ["d", "c", "b", "a", "e", "e"]
+    assert merge_groups(groups, [(0, 1), (1, 2)]) == ["b", "b", "b", "a", "e", "e"]
+    assert merge_groups(groups, [(3, 4)]) == ["d", "c", "b", "a", "a", "a"]
+    assert merge_groups(groups, []) == groups
+
+
+databases = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from(VARIANTS), st.integers(0, 8)), min_size=8, max_size=20
+)
+
+
+@settings(max_examples=25)
+@given(databases, st.integers(0, 3))
+def test_no_content_crosses_a_split_of_any_database(rows, seed):
+    """Neither a group, nor a byte-identical image, nor a near-duplicate."""
+    rows = [*rows, (6, encode_png, 9), (7, encode_png, 10), (8, encode_png, 11)]
+    files = [variant(scene(number)) for number, variant, _ in rows]
+    found, groups = [fingerprint(file) for file in files], [f"group {group}" for *_, group in rows]
+    pairs = near_duplicates(found, groups)
+    split = split_by_group(merge_groups(groups, pairs), validation_fraction=0.2, test_fraction=0.2, seed=seed)
+    side = dict.fromkeys(split.train, 0) | dict.fromkeys(split.validation, 1) | dict.fromkeys(split.test, 2)
+    for i in range(len(rows)):
+        for j in range(i):
+            if groups[i] == groups[j] or files[i] == files[j] or (i in side and found[i].is_near(found[j])):
+                assert side[i] == side[j]
