@@ -24,7 +24,7 @@ _HASH_BITS = 12  # hashes that differ in more of their 64 bits are not compared 
 _CORRELATION = 0.9  # of the small pictures, above which two images are near
 _FLAT = float(_SIDE**2)  # product of two pictures' norms, up to which they are flat and their correlation is chance
 _COMPARED = 4096  # pairs of pictures compared at a time: 64 MB
-_BLOCK = 256  # hashes compared with all others at a time: with 40,000 of them, 80 MB
+_BLOCK = 64  # hashes compared with all others at a time: with 40,000 of them, 20 MB
 
 
 @dataclasses.dataclass(frozen=True)
