@@ -106,6 +106,7 @@ def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_pat
     assert "(20 images)" in other.stdout
 
 
+@pytest.mark.slow
 def test_weights_go_out_and_come_back(trained, tmp_path):
     """To the official layout, to a checkpoint again that gives the same scores, and as the start of a training run."""
     folder, _, _ = trained

@@ -143,6 +143,7 @@ def interrupt_after(monkeypatch, step: int) -> None:
     monkeypatch.setattr(loop, "Trainer", Interrupted)
 
 
+@pytest.mark.slow
 def test_max_steps_ends_early_and_can_go_on(config, whole, tmp_path):
     early = loop.train_and_evaluate(config, tmp_path / "early", max_steps=4)
     assert early["step"] == 4
@@ -238,8 +239,22 @@ def test_a_run_over_two_databases_reports_each(config, tmp_path):
 
 def test_a_split_can_be_used_again(config, workdir, whole, tmp_path):
     data = dataclasses.replace(config.data, split_by=str(workdir / "split.json"))
-    results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run")
-    assert results == whole
+    results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=1)
+    assert results["split_sha256"] == whole["split_sha256"]
+    kept = [(folder / "split.json").read_text() for folder in (workdir, tmp_path / "run")]
+    assert kept[0] == kept[1]
+
+
+def test_a_run_does_not_go_on_with_another_split(config, tmp_path):
+    """What it has trained on would be tested."""
+    content = {"database": "csv", "train": [f"image{i:02d}.png" for i in range(12)], "validation": ["image16.png"]}
+    file = tmp_path / "split.json"
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, split_by=str(file)))
+    file.write_text(json.dumps(content | {"test": ["image18.png", "image19.png"]}))
+    loop.train_and_evaluate(config, tmp_path / "run", max_steps=1)
+    file.write_text(json.dumps(content | {"train": content["train"][2:], "test": ["image00.png", "image01.png"]}))
+    with pytest.raises(UserError, match="who trains and who is tested has changed since this run began"):
+        loop.train_and_evaluate(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file", "empty folder"])
