@@ -27,12 +27,11 @@ def main() -> None:
     if len(config.datasets) > 1:
         raise UserError(f"--dataset: expected one database to prepare, found {config.dataset}")
     (name, _), *_ = config.datasets
-    from glintiqa_jax.data.builder import prepare
     from glintiqa_jax.data.card import describe, write_card
     from glintiqa_jax.data.readers import READERS, read_database
     from glintiqa_jax.data.source import RatedSource
     from glintiqa_jax.saqt.demo import read_demo
-    from glintiqa_jax.training.dataset import read_own
+    from glintiqa_jax.training.dataset import prepare_as_configured, read_own
 
     if name in READERS:
         if not _SOURCE.value:
@@ -44,14 +43,7 @@ def main() -> None:
         collection = read_demo() if name == "demo" else read_own(config)
     for note in collection.notes:
         print(note, file=sys.stderr)
-    folder = prepare(
-        collection,
-        config.data_dir,
-        on_bad_image=config.on_bad_image,
-        max_side=config.max_side,
-        merge_near_duplicates=config.merge_near_duplicates,
-        overwrite=_OVERWRITE.value,
-    )
+    folder = prepare_as_configured(config, collection, overwrite=_OVERWRITE.value)
     source = RatedSource(folder)
     path = write_card(source)
     print("\n".join(describe(source)))

@@ -42,10 +42,10 @@ class MixedSource:
             )
         self.parts, self.weights = list(parts), list(weights)
         self.scale = MIXED_SCALE
-        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+        self._starts = part_starts(self)
         index = _joined(self.parts)
         prints = [print_ for part in self.parts for print_ in part.fingerprints()]
-        origin = np.repeat(np.arange(len(self.parts)), [len(part) for part in self.parts])
+        origin = database_of(self, np.arange(len(self)))
         pairs = [pair for pair in near_duplicates(prints, index.groups) if origin[pair[0]] != origin[pair[1]]]
         self.shared = len(pairs)
         self.index = dataclasses.replace(index, groups=merge_groups(index.groups, pairs))
@@ -62,12 +62,12 @@ class MixedSource:
         }
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return int(self._starts[-1])
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         position = range(len(self))[int(position)]
-        part = int(np.searchsorted(self.starts, position, side="right")) - 1
-        item = self.parts[part][int(position) - int(self.starts[part])]
+        part = int(np.searchsorted(self._starts, position, side="right")) - 1
+        item = self.parts[part][position - int(self._starts[part])]
         return item | {
             "raw_score": float(self.index.raw_scores[position]),
             "score_std": float(self.index.score_stds[position]),
@@ -83,10 +83,14 @@ class MixedSource:
         return f"MixedSource({self.parts!r}, {self.weights})"
 
 
+def part_starts(source: RatedSource | MixedSource) -> np.ndarray:
+    """The position at which each part of a source begins, and last the source's length, int64 ``(parts + 1,)``."""
+    return np.cumsum([0, *(len(part) for part in source.parts)])
+
+
 def database_of(source: RatedSource | MixedSource, positions: np.ndarray) -> np.ndarray:
     """The number of the part that each position belongs to, int64 of the same shape."""
-    starts = np.cumsum([0, *(len(part) for part in source.parts)])
-    return np.searchsorted(starts, positions, side="right") - 1
+    return np.searchsorted(part_starts(source), positions, side="right") - 1
 
 
 def _joined(parts: Sequence[RatedSource]) -> Index:

@@ -10,7 +10,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops
 
@@ -57,7 +57,7 @@ def training_batches(
     each = 3 * int(np.prod(source.sizes()[positions], axis=1).sum())  # bytes that every process that loads would keep
     fits = each * max(num_workers, 1) <= cache_bytes
     numbers = database_of(source, positions)
-    starts = np.cumsum([0, *(len(part) for part in source.parts)])
+    starts = part_starts(source)
     datasets = [
         grain.MapDataset.source(_Part(part, positions[numbers == number] - starts[number], keep=fits))
         .seed(seed + number)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
 from glintiqa_jax.data.rated_images import SPLIT_NAMES, Collection
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource, open_dataset
@@ -49,10 +50,22 @@ def find_parts(config: DataConfig) -> list[Collection | RatedSource]:
         elif name == "csv":
             parts.append(read_own(config))
         else:
-            part = _as_configured(config, open_dataset(name, data_dir=config.data_dir).folder)
+            part = open_dataset(name, data_dir=config.data_dir, **_seen_as(config))
             _check_prepared_so(config, part)
             parts.append(part)
     return parts
+
+
+def prepare_as_configured(config: DataConfig, collection: Collection, *, overwrite: bool = False) -> Path:
+    """``prepare`` with what the data flags say."""
+    return prepare(
+        collection,
+        config.data_dir,
+        on_bad_image=config.on_bad_image,
+        max_side=config.max_side,
+        merge_near_duplicates=config.merge_near_duplicates,
+        overwrite=overwrite,
+    )
 
 
 def open_source(
@@ -79,14 +92,7 @@ def open_source(
         if isinstance(part, Collection):
             for note in part.notes:
                 say(note)
-            folder = prepare(
-                part,
-                config.data_dir,
-                on_bad_image=config.on_bad_image,
-                max_side=config.max_side,
-                merge_near_duplicates=config.merge_near_duplicates,
-            )
-            part = _as_configured(config, folder)
+            part = RatedSource(prepare_as_configured(config, part), **_seen_as(config))
             pairs = part.card["near_duplicate_pairs"]
             if pairs and not part.card["near_duplicates_merged"]:
                 say(f"warning: {pairs} pairs of images show nearly the same; --merge_near_duplicates joins them")
@@ -139,7 +145,7 @@ def split_source(
         if unnamed := len(names) - sum(len(getattr(split, side)) for side in SPLIT_NAMES):
             say(f"warning: {unnamed} images are not named in --split_by={config.split_by} and left out")
     else:
-        starts = np.cumsum([0, *(len(part) for part in source.parts)])
+        starts = part_starts(source)
         splits = [_split_part(config, part, say) for part in source.parts]
         split = Split(
             *(
@@ -216,5 +222,6 @@ def _check_prepared_so(config: DataConfig, part: RatedSource) -> None:
             )
 
 
-def _as_configured(config: DataConfig, folder: Path) -> RatedSource:
-    return RatedSource(folder, max_short_side=config.max_short_side, raw_target=config.target == "raw")
+def _seen_as(config: DataConfig) -> dict[str, Any]:
+    """How a source shows its images and scores to the network."""
+    return {"max_short_side": config.max_short_side, "raw_target": config.target == "raw"}
