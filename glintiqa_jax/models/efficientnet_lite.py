@@ -1,8 +1,9 @@
 """EfficientNet-Lite0 (Tan and Le 2019, in TensorFlow's variant for small devices), a light CNN branch for GlintIQA.
 
-No squeeze-and-excitation, ReLU6 throughout, and TensorFlow's "SAME" padding. As a branch only the first five stages are
-built, with maps at 1/4, 1/8 and 1/16 of the image; the rest and the classifier are there to check weights against
-ImageNet. Epsilon and momentum are the PyTorch port's, so that its weights mean the same here.
+No squeeze-and-excitation, ReLU6 throughout, and TensorFlow's "SAME" padding. As a branch it is built up to its last map
+that is used, of those at 1/4, 1/8, 1/16 and 1/32 of the image; the rest and the classifier are there for whole-image
+features and to check weights against ImageNet. Epsilon and momentum are the PyTorch port's, so that its weights mean
+the same here.
 """
 
 from __future__ import annotations
@@ -154,29 +155,34 @@ class InvertedResidual(nnx.Module):
 
 
 class EfficientNetLite0(nnx.Module):
-    """The stem and the first five stages, for ``__call__``; with ``classes``, all seven and a classifier.
+    """The stem and the blocks up to the last map, for ``__call__``; with ``classes``, all of them and a classifier.
 
     Args:
+      maps: how many of the maps at ``STRIDES`` are wanted, from the first.
       classes: 0 for the branch, 1000 for ImageNet's classifier.
       rngs: the ``params`` stream.
     """
 
-    STRIDES = (4, 8, 16)
-    CHANNELS = (24, 40, 112)
+    STRIDES = (4, 8, 16, 32)
+    CHANNELS = (24, 40, 112, 192)
     # Of the taps with ImageNet's weights, about. They are linear and nothing normalises them, and Adam's steps on what
     # reads them would be as much too large: the maps are divided by it.
     DEVIATION = 7.0
-    TAPPED = (2, 4, 10)  # the last block of the second, third and fifth stage
+    TAPPED = (2, 4, 10, 14)  # the last block of the second, third, fifth and sixth stage
 
-    def __init__(self, *, classes: int = 0, rngs: nnx.Rngs):
+    def __init__(self, *, maps: int = 3, classes: int = 0, rngs: nnx.Rngs):
+        self.maps = maps
         self.stem = Conv(3, STEM_CHANNELS, (3, 3), strides=2, padding="SAME", rngs=rngs)
         self.stem_bn = Norm(STEM_CHANNELS)
-        channels, blocks = STEM_CHANNELS, []
-        for size, stride, expansion, out, repeats in STAGES if classes else STAGES[:5]:
+        channels = STEM_CHANNELS
+        blocks: list[InvertedResidual] = []
+        for size, stride, expansion, out, repeats in STAGES:
             for index in range(repeats):
                 step = stride if index == 0 else 1
-                blocks.append(InvertedResidual(channels, out, size=size, stride=step, expansion=expansion, rngs=rngs))
-                channels = out
+                if classes or len(blocks) <= self.TAPPED[maps - 1]:
+                    block = InvertedResidual(channels, out, size=size, stride=step, expansion=expansion, rngs=rngs)
+                    blocks.append(block)
+                    channels = out
         self.blocks = nnx.List(blocks)
         self.head = PointwiseConv(channels, HEAD_CHANNELS, rngs=rngs) if classes else None
         self.head_bn = Norm(HEAD_CHANNELS) if classes else None
@@ -188,22 +194,31 @@ class EfficientNetLite0(nnx.Module):
         return 1 + sum(path[1] > tapped for tapped in cls.TAPPED) if path[0] == "blocks" else 1
 
     def __call__(self, images: jax.Array, *, train: bool, frozen_stages: int = 0) -> list[jax.Array]:
-        """Maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, 24)``, ...
+        """The maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, 24)``, ...
 
         The images are normalised by the caller: uint8 pixels as ``(pixel - 127) / 128``. The parts up to the
         ``frozen_stages``-th map never normalise by the batch.
         """
         frozen_blocks = self.TAPPED[frozen_stages - 1] + 1 if frozen_stages else 0
-        outputs = self._outputs(images, train=train, blocks=self.TAPPED[-1] + 1, frozen_blocks=frozen_blocks)
-        return [outputs[block] / self.DEVIATION for block in self.TAPPED]
+        tapped = self.TAPPED[: self.maps]
+        outputs = self._outputs(images, train=train, blocks=tapped[-1] + 1, frozen_blocks=frozen_blocks)
+        return [outputs[block] / self.DEVIATION for block in tapped]
 
     def logits(self, images: jax.Array) -> jax.Array:
         """``(batch, classes)`` of ``(batch, height, width, 3)``; ``ValueError`` for a model without classes."""
-        if self.head is None or self.head_bn is None or self.fc is None:
+        if self.fc is None:
             raise ValueError("a model without classes has no logits")
+        return self.fc(self.pooled(images))
+
+    def pooled(self, images: jax.Array) -> jax.Array:
+        """What the classifier sees of ``(batch, height, width, 3)``, ``(batch, 1280)``, the mean over all places.
+
+        ``ValueError`` for a model without classes.
+        """
+        if self.head is None or self.head_bn is None:
+            raise ValueError("a model without classes has no head")
         x = self._outputs(images, train=False, blocks=len(self.blocks))[-1]
-        x = nnx.relu6(self.head_bn(self.head(x), train=False))
-        return self.fc(jnp.mean(x, axis=(1, 2)))
+        return jnp.mean(nnx.relu6(self.head_bn(self.head(x), train=False)), axis=(1, 2))
 
     def _outputs(self, images: jax.Array, *, train: bool, blocks: int, frozen_blocks: int = 0) -> list[jax.Array]:
         x = nnx.relu6(self.stem_bn(self.stem(images), train=train and frozen_blocks == 0))

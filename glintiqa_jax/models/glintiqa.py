@@ -16,7 +16,10 @@ from glintiqa_jax.models.integration import ATTENTION_LAYOUTS, IntegrationStage,
 from glintiqa_jax.models.resnet import ResNet
 from glintiqa_jax.models.vit import VisionTransformer
 
-CNNS = ("resnet", "efficientnet_lite0")
+_BRANCHES: dict[str, type[ResNet] | type[EfficientNetLite0]] = {
+    "resnet": ResNet,
+    "efficientnet_lite0": EfficientNetLite0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,10 @@ class GlintIQAConfig:
     use_vit: bool = dataclasses.field(default=True, metadata={"help": "the ViT branch; off is an ablation"})
     use_cnn: bool = dataclasses.field(default=True, metadata={"help": "the CNN branch; off is an ablation"})
     embedded_stages: tuple[int, ...] = dataclasses.field(
-        default=(1, 2, 3), metadata={"help": "CNN stages, from 1, that the multi-kernel embedding takes"}
+        default=(1, 2, 3),
+        metadata={
+            "help": "CNN maps, from 1, that the multi-kernel embedding takes; EfficientNet-Lite0 has a fourth, at 1/32"
+        },
     )
     use_cwsa: bool = dataclasses.field(default=True, metadata={"help": "channel-wise self-attention"})
     use_siem: bool = dataclasses.field(default=True, metadata={"help": "spatial interaction (3x3 convolution)"})
@@ -68,7 +74,7 @@ class GlintIQAConfig:
     )
     frozen_stages: int = dataclasses.field(
         default=0,
-        metadata={"help": "leading CNN stages, of three, whose weights and statistics stay as loaded"},
+        metadata={"help": "leading CNN stages, each up to a map, whose weights and statistics stay as loaded"},
     )
     batch_statistics: bool = dataclasses.field(
         default=True,
@@ -98,15 +104,20 @@ class GlintIQAConfig:
             len(taps) > 0 and taps[0] >= 0 and all(a < b for a, b in itertools.pairwise(taps)),
             f"tapped_blocks must be increasing block numbers from 0, found {taps}",
         )
-        require(self.cnn in CNNS, f"cnn must be one of {', '.join(CNNS)}, found {self.cnn!r}")
+        require(self.cnn in _BRANCHES, f"cnn must be one of {', '.join(_BRANCHES)}, found {self.cnn!r}")
+        # a map coarser than the token grid cannot be embedded in it
+        maps = [
+            number for number, stride in enumerate(_BRANCHES[self.cnn].STRIDES, start=1) if stride <= self.patch_size
+        ]
         require(
             len(self.resnet_blocks) == 3 and min(self.resnet_blocks) > 0,
             f"resnet_blocks must be three positive numbers, found {self.resnet_blocks}",
         )
         require(
             len(self.embedded_stages) > 0
-            and sorted(set(self.embedded_stages) & {1, 2, 3}) == list(self.embedded_stages),
-            f"embedded_stages must be an increasing choice of 1, 2, 3, found {self.embedded_stages}",
+            and sorted(set(self.embedded_stages) & set(maps)) == list(self.embedded_stages),
+            f"embedded_stages must be an increasing choice of {', '.join(map(str, maps))} where cnn is "
+            f"{self.cnn} and patch_size {self.patch_size}, found {self.embedded_stages}",
         )
         require(self.use_vit or self.use_cnn, "use_vit and use_cnn must not both be off")
         require(
@@ -120,7 +131,15 @@ class GlintIQAConfig:
             0 <= self.frozen_blocks <= taps[-1] + 1,
             f"frozen_blocks must be between 0 and the {taps[-1] + 1} blocks that are built, found {self.frozen_blocks}",
         )
-        require(0 <= self.frozen_stages <= 3, f"frozen_stages must be from 0 to 3, found {self.frozen_stages}")
+        built = self.cnn_maps
+        require(
+            0 <= self.frozen_stages <= built, f"frozen_stages must be from 0 to {built}, found {self.frozen_stages}"
+        )
+
+    @property
+    def cnn_maps(self) -> int:
+        """Maps that the CNN branch is built for: a ResNet's three, an EfficientNet-Lite0's up to the last used."""
+        return self.embedded_stages[-1] if self.cnn == "efficientnet_lite0" else len(ResNet.STRIDES)
 
     @property
     def tokens(self) -> int:
@@ -180,7 +199,7 @@ class GlintIQA(nnx.Module):
           train: batch statistics and dropout as in training; dropout then takes its keys from ``rngs``.
           rngs: an ``nnx.Rngs`` with a ``dropout`` stream, needed in training when a dropout rate is not 0.
           return_intermediates: also return the maps on the way, by name: ``vit1..`` and ``f1..`` of shape
-            ``(batch, tokens, d)``, ``cnn1..3`` of ``(batch, height, width, channels)``, ``embedding1..``,
+            ``(batch, tokens, d)``, ``cnn1..`` of ``(batch, height, width, channels)``, ``embedding1..``,
             ``local_cwsa``, ``local_feature`` and ``cwsa1..`` of ``(batch, 2 d, tokens)``.
 
         Raises:
@@ -222,7 +241,7 @@ def _vit_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> VisionTransformer:
 
 def _cnn_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> ResNet | EfficientNetLite0:
     if config.cnn == "efficientnet_lite0":
-        return EfficientNetLite0(rngs=rngs)
+        return EfficientNetLite0(maps=config.cnn_maps, rngs=rngs)
     return ResNet(
         stage_blocks=config.resnet_blocks,
         bottleneck=config.resnet_bottleneck,
@@ -232,9 +251,9 @@ def _cnn_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> ResNet | EfficientNet
 
 
 def _local_embedding(config: GlintIQAConfig, rngs: nnx.Rngs) -> MultiKernelEmbedding:
-    if config.cnn == "efficientnet_lite0":
-        channels, strides = EfficientNetLite0.CHANNELS, EfficientNetLite0.STRIDES
-    else:
+    channels: tuple[int, ...] = EfficientNetLite0.CHANNELS
+    strides: tuple[int, ...] = EfficientNetLite0.STRIDES
+    if config.cnn == "resnet":
         channels = ResNet.channels(bottleneck=config.resnet_bottleneck, width=config.resnet_width)
         strides = ResNet.STRIDES
     used = [stage - 1 for stage in config.embedded_stages]
@@ -279,6 +298,7 @@ VARIANTS: dict[str, GlintIQAConfig] = {
         vit_mlp_width=384,
         tapped_blocks=(0, 1, 2, 3),
         cnn="efficientnet_lite0",
+        embedded_stages=(1, 2, 3, 4),
         batch_statistics=False,
         identity_start=True,
         attention_dropout=0.1,
@@ -355,8 +375,7 @@ def is_trainable(config: GlintIQAConfig, path: tuple, value: object) -> bool:
         case ("vgfe", "cls_token" | "pos_embed", *_):
             return config.train_embeddings
         case ("clfe", *rest):
-            branch = EfficientNetLite0 if config.cnn == "efficientnet_lite0" else ResNet
-            return branch.stage(tuple(rest)) > config.frozen_stages
+            return _BRANCHES[config.cnn].stage(tuple(rest)) > config.frozen_stages
     return True
 
 

@@ -81,11 +81,11 @@ def test_parameters_are_as_many_as_published(classes, count):
     assert sum(math.prod(variable.shape) for variable in found if isinstance(variable, nnx.Param)) == count
 
 
-@pytest.mark.parametrize("side", [64, 224])
-def test_maps_have_their_strides_and_channels(side):
+@pytest.mark.parametrize(("side", "count"), [(64, 3), (224, 3), (224, 4), (64, 1)])
+def test_maps_have_their_strides_and_channels(side, count):
     images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
-    maps = jax.eval_shape(lambda images: new_model()(images, train=False), images)
-    expected = zip(EfficientNetLite0.STRIDES, EfficientNetLite0.CHANNELS, strict=True)
+    maps = jax.eval_shape(lambda images: EfficientNetLite0(maps=count, rngs=nnx.Rngs(0))(images, train=False), images)
+    expected = list(zip(EfficientNetLite0.STRIDES, EfficientNetLite0.CHANNELS, strict=True))[:count]
     assert [found.shape for found in maps] == [(2, side // s, side // s, channels) for s, channels in expected]
     assert {found.dtype for found in maps} == {jnp.dtype("float32")}
 

@@ -19,7 +19,7 @@ PARAMETERS = {
     "glintiqa_s16_r50": (45_136_573 - 2 * 1_774_464 - 768 - 385_000, 32_034_261),
     "glintiqa_b16_r50": (131_082_069, 95_052_117),
     "glintiqa_ti16_r18": (11_145_109, 8_773_141),
-    "glintiqa_lite": (5_832_537, 5_832_537),
+    "glintiqa_lite": (7_559_097, 7_559_097),
     "glintiqa_mini": (235_265, 235_265),
     "glintiqa_tiny": (65_357, 65_357),
 }
@@ -51,8 +51,9 @@ def test_every_variant_scores_each_image(name):
     assert scores.dtype == jnp.float32
     assert steps["vit1"].shape == steps["f4"].shape == (2, config.tokens, config.width)
     assert steps["cwsa1"].shape == (2, 2 * config.width, config.tokens)
-    assert steps["local_cwsa"].shape == (2, 3 * config.width, config.tokens)
-    assert [steps[f"cnn{i}"].shape[1] * s for i, s in ((1, 4), (2, 8), (3, 16))] == [config.crop_size] * 3
+    assert steps["local_cwsa"].shape == (2, len(config.embedded_stages) * config.width, config.tokens)
+    maps = range(1, config.cnn_maps + 1)
+    assert [steps[f"cnn{number}"].shape[1] * 2 ** (number + 1) for number in maps] == [config.crop_size] * len(maps)
 
 
 def test_a_seed_makes_a_network():
@@ -186,6 +187,10 @@ def test_frozen_prefix_is_not_trained():
         ({"tapped_blocks": (3, 2)}, "tapped_blocks"),
         ({"tapped_blocks": ()}, "tapped_blocks"),
         ({"embedded_stages": (0,)}, "embedded_stages"),
+        ({"embedded_stages": (1, 4), "patch_size": 32}, "embedded_stages must be .* of 1, 2, 3 where cnn is resnet"),
+        ({"embedded_stages": (1, 4), "cnn": "efficientnet_lite0"}, "1, 2, 3 where cnn is .* and patch_size 16"),
+        ({"cnn": "efficientnet_lite0", "embedded_stages": (1, 2), "frozen_stages": 3}, "from 0 to 2, found 3"),
+        ({"frozen_stages": 4}, "from 0 to 3, found 4"),
         ({"resnet_blocks": (1, 1)}, "resnet_blocks"),
         ({"use_vit": False, "use_cnn": False}, "use_vit"),
         ({"attention_layout": "upright"}, "attention_layout"),
