@@ -4,7 +4,8 @@ from glintiqa_jax.saqt.distortions import distort
 blurred = distort(image, "gaussian_blur", 3)
 """
 
-from glintiqa_jax.saqt.distortions.procedure import distort
+from glintiqa_jax.saqt.distortions.noise import DEFAULT_DENOISER, Denoiser
+from glintiqa_jax.saqt.distortions.procedure import MINIMUM_SIDE, distort
 from glintiqa_jax.saqt.distortions.table import DISTORTIONS, Distortion
 
-__all__ = ["DISTORTIONS", "Distortion", "distort"]
+__all__ = ["DEFAULT_DENOISER", "DISTORTIONS", "MINIMUM_SIDE", "Denoiser", "Distortion", "distort"]

@@ -4,9 +4,11 @@ Variances are of the noise before clipping, with the image in [0, 1]; densities 
 """
 
 import math
+from typing import Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from glintiqa_jax.saqt.distortions.colour_spaces import (
     Image,
@@ -46,14 +48,53 @@ def speckle_noise(image: Image, variance: float, rng: np.random.Generator) -> Im
     return clip(image + np.float32(math.sqrt(12 * variance)) * noise * image)
 
 
-def denoise(image: Image, variance: float, rng: np.random.Generator) -> Image:
-    """White noise of `variance`, then a bilateral filter per channel, as wide in value as three deviations.
+class Denoiser(Protocol):
+    """What removes the noise in `denoise`; `glintiqa_jax.saqt.dncnn.load_dncnn` gives another.
 
-    The database removes the noise with MATLAB's pretrained DnCNN, channel by channel. The bilateral filter
-    stands in for it: edges stay, texture goes, blotches remain where the noise is strong, in a third of the
-    time of non-local means.
+    Attributes:
+        name: says what it is, weights included, where a dataset records how it was made.
     """
-    noisy = to_uint8(white_noise(image, variance, rng))
-    width = 3 * 255 * math.sqrt(variance)
-    channels = [cv2.bilateralFilter(channel, 9, width, 2.5) for channel in cv2.split(noisy)]
-    return from_uint8(np.asarray(cv2.merge(channels), np.uint8))
+
+    name: str
+
+    def __call__(self, channel: NDArray[np.float32], variance: float) -> NDArray[np.float32]:
+        """A channel without its noise.
+
+        Args:
+            channel: float32 in [0, 1] of shape (height, width).
+            variance: of the noise that was added, before clipping.
+
+        Returns:
+            float32 of the same shape.
+        """
+
+
+class BilateralFilter:
+    """Edges stay, texture goes, blotches remain where the noise is strong; a third of the time of non-local means."""
+
+    name = "bilateral filter"
+
+    def __call__(self, channel: NDArray[np.float32], variance: float) -> NDArray[np.float32]:
+        """On 8-bit values, as wide in value as three deviations of the noise."""
+        width = 3 * 255 * math.sqrt(variance)
+        return from_uint8(np.asarray(cv2.bilateralFilter(to_uint8(channel), 9, width, 2.5), np.uint8))
+
+
+DEFAULT_DENOISER: Denoiser = BilateralFilter()
+"""Stands in for MATLAB's pretrained DnCNN, which the database uses and which needs MATLAB."""
+
+
+def denoise(image: Image, variance: float, rng: np.random.Generator, denoiser: Denoiser) -> Image:
+    """White noise of `variance`, then a denoiser channel by channel.
+
+    Raises:
+        ValueError: when the denoiser returns another shape than it was given.
+    """
+    noisy = white_noise(image, variance, rng)
+    channels = [denoiser(np.ascontiguousarray(noisy[..., channel]), variance) for channel in range(3)]
+    for channel in channels:
+        if np.shape(channel) != image.shape[:2]:
+            raise ValueError(
+                f"expected {denoiser.name} to return an array of shape {image.shape[:2]}, found {np.shape(channel)}"
+            )
+    return np.stack(channels, axis=-1).astype(np.float32, copy=False)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glintiqa_jax.saqt.distortions.colour_spaces import Image, from_uint8, to_uint8
+from glintiqa_jax.saqt.distortions.noise import DEFAULT_DENOISER, Denoiser
 from glintiqa_jax.saqt.distortions.table import DISTORTIONS, Distortion
 
 MINIMUM_SIDE = 32
@@ -24,6 +25,7 @@ def distort(
     *,
     seed: int = 0,
     rescale: bool = True,
+    denoiser: Denoiser = DEFAULT_DENOISER,
     **parameters: float,
 ) -> NDArray[np.uint8]:
     """Distorts an image as KADID-10k's generation procedure does.
@@ -35,6 +37,8 @@ def distort(
         seed: not negative; with the distortion and the level it fixes every random draw.
         rescale: whether minimum and maximum over the whole array are stretched to [0, 1] before and after the
             distortion, the database's procedure; False gives the plain distortion, clipped to [0, 1].
+        denoiser: what "denoise" removes its noise with; as with the seed, the others do without. Its `name` belongs
+            in the metadata of a dataset. A DnCNN, as in the database, comes from `glintiqa_jax.saqt.dncnn`.
         **parameters: a random parameter given instead of drawn: `angle` in degrees for "motion_blur",
             `direction` in degrees for "colour_shift".
 
@@ -61,7 +65,7 @@ def distort(
     values = from_uint8(image)
     if rescale:
         values = _stretch(values)
-    values = row.apply(values, level, rng, **parameters)
+    values = row.apply(values, level, rng, denoiser, **parameters)
     if rescale:
         values = _stretch(values)
     return to_uint8(values)

@@ -12,6 +12,7 @@ import numpy as np
 
 from glintiqa_jax.saqt.distortions import blur, colour, compression, noise, spatial, tone
 from glintiqa_jax.saqt.distortions.colour_spaces import Image
+from glintiqa_jax.saqt.distortions.noise import Denoiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Distortion:
         function: (image, parameter) -> image, when random (image, parameter, rng, *, ...) -> image; float32
             RGB in [0, 1] in, the same shape out, values possibly outside [0, 1].
         random: whether the result depends on the seed.
+        denoises: whether `function` takes a denoiser after `rng`.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Distortion:
     definition: str
     function: Callable[..., Image]
     random: bool = False
+    denoises: bool = False
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -41,12 +44,12 @@ class Distortion:
         signature = inspect.signature(self.function)
         return tuple(name for name, given in signature.parameters.items() if given.kind is given.KEYWORD_ONLY)
 
-    def apply(self, image: Image, level: int, rng: np.random.Generator, **parameters: float) -> Image:
+    def apply(
+        self, image: Image, level: int, rng: np.random.Generator, denoiser: Denoiser, **parameters: float
+    ) -> Image:
         """The plain distortion of a float32 image at level 1..5."""
-        amount = self.levels[level - 1]
-        if self.random:
-            return self.function(image, amount, rng, **parameters)
-        return self.function(image, amount)
+        means = [rng] * self.random + [denoiser] * self.denoises
+        return self.function(image, self.levels[level - 1], *means, **parameters)
 
 
 DISTORTIONS: tuple[Distortion, ...] = (
@@ -92,7 +95,7 @@ DISTORTIONS: tuple[Distortion, ...] = (
     ),
     Distortion(
         15, "denoise", (0.01, 0.03, 0.05, 0.1, 0.15), "white noise of that variance, then denoised",
-        noise.denoise, random=True,
+        noise.denoise, random=True, denoises=True,
     ),
     Distortion(
         16, "brighten", (0.1, 0.2, 0.4, 0.7, 1.1), "curve through (0.5, 0.5 + a/2) on RGB and on lightness",
