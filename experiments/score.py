@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from glintiqa_jax import command_line
 from glintiqa_jax.data.files import write_csv
-from glintiqa_jax.data.images import BAD_IMAGE_POLICIES, BadImageError
+from glintiqa_jax.data.images import BAD_IMAGE_POLICIES, BadImageError, find_images
 from glintiqa_jax.errors import UserError
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", required=True)
@@ -28,7 +28,7 @@ def main(paths: list[str]) -> None:
     if not paths:
         raise UserError("expected images or folders to score, found none: score.py --checkpoint=DIR PATH...")
     command_line.check_output(_OUTPUT.value)
-    from glintiqa_jax.scoring.scorer import Scorer, find_images
+    from glintiqa_jax.scoring.scorer import Scorer
 
     images = find_images(paths)
     scorer = Scorer(_CHECKPOINT.value)

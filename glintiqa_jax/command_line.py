@@ -38,7 +38,7 @@ def run(main: Callable[..., None]) -> None:
         except UserError as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            print("interrupted; the same command begins again", file=sys.stderr)
+            print("interrupted; run the same command again", file=sys.stderr)
             sys.exit(130)
 
     app.run(call, flags_parser=parse)

@@ -56,6 +56,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
     write_koniq10k(tmp_path / "KONIQ")
     names = write_images(tmp_path / "DIR", 12, size=(230, 240))
     write_scores(tmp_path / "FILE.csv", [{"image": name, "mos": 8 * i} for i, name in enumerate(names)])
+    write_images(tmp_path / "PHOTOGRAPHS", 10, size=(100, 110))
     write_images(tmp_path / "folder", 2, size=(140, 160))
     Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / "photo.jpg")
     ours = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")  # compiled as users compile

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "models": set(),
     "sharding": {"errors"},
     "data": {"errors"},
-    "saqt": {"errors", "data", "models"},
+    "saqt": {"errors", "data", "models", "sharding"},
     "evaluation": {"errors", "data", "models", "sharding"},
     "training": {"errors", "data", "models", "sharding", "saqt", "evaluation"},
     "scoring": {"errors", "data", "models", "sharding", "evaluation", "training"},

@@ -10,12 +10,13 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,27 @@ _LISTED = 1000  # pairs of near-duplicates that the card names; all of them are 
 _UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
 
 
+@dataclasses.dataclass(frozen=True)
+class OnBeam:
+    """How Apache Beam writes the records of a collection, on many machines.
+
+    Attributes:
+      images: a PTransform from a pipeline to (position in the collection, ``RatedImage``); every machine must see the
+        files.
+      options: Beam's own flags: ``["--runner=DataflowRunner", "--project=..."]``; none is the local runner.
+    """
+
+    images: Any
+    options: Sequence[str] = ()
+
+
 class RatedImages(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder over any collection; image bytes are stored as they are."""
+    """TFDS builder over any collection, or over what Beam makes; image bytes are stored as they are."""
 
     name = "rated_images"
     VERSION = tfds.core.Version("1.1.0")
 
-    def __init__(self, *, rated_images: Iterable[RatedImage] = (), **kwargs):
+    def __init__(self, *, rated_images: Iterable[RatedImage] | OnBeam = (), **kwargs):
         self._rated_images = rated_images
         super().__init__(**kwargs)
 
@@ -85,9 +100,16 @@ class RatedImages(tfds.core.GeneratorBasedBuilder):
         return {RECORD_SPLIT: self._generate_examples()}
 
     def _generate_examples(self):
-        for position, rated in enumerate(self._rated_images):
-            facts = {field.name: getattr(rated, field.name) for field in dataclasses.fields(rated)}
-            yield position, facts | {"image": io.BytesIO(rated.encoded())}
+        if isinstance(self._rated_images, OnBeam):
+            import apache_beam
+
+            return self._rated_images.images | "Example" >> apache_beam.MapTuple(_example)
+        return itertools.starmap(_example, enumerate(self._rated_images))
+
+
+def _example(position: int, rated: RatedImage) -> tuple[int, dict[str, Any]]:
+    facts = {field.name: getattr(rated, field.name) for field in dataclasses.fields(rated)}
+    return position, facts | {"image": io.BytesIO(rated.encoded())}
 
 
 def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
@@ -103,6 +125,7 @@ def prepare(
     max_side: int = 0,
     merge_near_duplicates: bool | None = None,
     overwrite: bool = False,
+    on_beam: OnBeam | None = None,
 ) -> Path:
     """Write a collection's records, or find them written, and return their folder.
 
@@ -114,17 +137,15 @@ def prepare(
       max_side: images whose longer side is longer are shrunk to it and stored as PNG; 0 stores files as they are.
       merge_near_duplicates: near-duplicates share a group; None leaves that to the catalog. They are listed anyway.
       overwrite: replace records of the same database that were prepared from other files or with other options.
+      on_beam: writes the same images in the same order; they must be such that ``max_side`` leaves them as they are.
 
     Raises:
       UserError: a bad image with "fail", no good image at all with "skip", a folder that cannot be written, or a
         database that is already prepared in another way.
     """
-    database = DATABASES.get(collection.name)
-    merge = (
-        bool(database and database.merge_near_duplicates) if merge_near_duplicates is None else merge_near_duplicates
-    )
+    merge = _merges(collection, merge_near_duplicates)
     identity = fingerprint(collection.fingerprint, on_bad_image, max_side, merge)
-    config = collection.name if database else f"{collection.name}-{identity[:12]}"
+    config = collection.name if collection.name in DATABASES else f"{collection.name}-{identity[:12]}"
     folder = records_folder(config, data_dir)
     if _is_prepared(folder, identity, overwrite):
         return folder
@@ -134,11 +155,28 @@ def prepare(
     except OSError as error:
         raise UserError(f"--data_dir={data_dir}: cannot be written ({error})") from error
     try:
-        written = _write(collection, work, config, identity, on_bad_image, max_side, merge)
+        written = _write(collection, work, config, identity, on_bad_image, max_side, merge, on_beam)
         _put_in_place(written, folder, identity)
+    except OSError as error:
+        raise UserError(f"--data_dir={data_dir}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrite: bool = False) -> bool:
+    """Whether ``prepare`` with its defaults would find a database's records written, and so need no images.
+
+    Raises:
+      UserError: for records that were prepared in another way, unless they may be overwritten.
+    """
+    identity = fingerprint(collection.fingerprint, "fail", 0, _merges(collection, None))
+    return _is_prepared(records_folder(collection.name, data_dir), identity, overwrite)
+
+
+def _merges(collection: Collection, asked: bool | None) -> bool:
+    database = DATABASES.get(collection.name)
+    return bool(database and database.merge_near_duplicates) if asked is None else asked
 
 
 def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
@@ -168,26 +206,34 @@ def _write(
     on_bad_image: str,
     max_side: int,
     merge: bool,
+    on_beam: OnBeam | None,
 ) -> Path:
     checked = _Checked(collection, on_bad_image, max_side)
+    if on_beam:
+        for _ in checked:  # what Beam's machines know of the images does not come back: they are looked at here
+            pass
     with _quiet_tfds():
         builder = RatedImages(
-            rated_images=checked,
+            rated_images=on_beam or checked,
             data_dir=str(work),
             config=tfds.core.BuilderConfig(name=config, version=str(RatedImages.VERSION)),
             file_format="array_record",
         )
-        builder.download_and_prepare(download_dir=str(work / "downloads"))
+        download = tfds.download.DownloadConfig(beam_options=_beam_options(on_beam.options) if on_beam else None)
+        builder.download_and_prepare(download_dir=str(work / "downloads"), download_config=download)
     folder = records_folder(config, work)
     rows = checked.index
-    pairs = near_duplicates(checked.fingerprints, [row["group"] for row in rows])
+    groups = [row["group"] for row in rows]
+    pairs = [] if collection.compared else near_duplicates(checked.fingerprints, groups)
     identical = [pair for pair in pairs if len({checked.fingerprints[position].digest for position in pair}) == 1]
     # the same bytes are the same content, whatever the user wants of near-duplicates
-    merged = merge_groups([row["group"] for row in rows], pairs if merge else identical)
+    merged = merge_groups(groups, pairs if merge else identical)
     for row, group in zip(rows, merged, strict=True):
         row["group"] = group
     save_fingerprints(folder / "fingerprints.npz", checked.fingerprints)
     write_csv(folder / "index.csv", INDEX_COLUMNS, ([row[column] for column in INDEX_COLUMNS] for row in rows))
+    for name, content in collection.files.items():
+        (folder / name).write_bytes(content)
     scores = [row["raw_score"] for row in rows]
     card = {
         "name": collection.name,
@@ -275,6 +321,12 @@ def _in_order(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _beam_options(flags: Sequence[str]) -> Any:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return PipelineOptions(list(flags))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -229,6 +229,7 @@ DATABASES: dict[str, Database] = {
         "Wang, Zhang, arXiv 2408.03885",
         "",
         "that of the source images",
+        merge_near_duplicates=True,
     ),
 }
 

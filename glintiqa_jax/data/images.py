@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -83,3 +86,24 @@ def encode_png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """Image files: those named, and those below the folders named, sorted within each folder.
+
+    Raises:
+      UserError: for a path that does not exist and a folder without an image.
+    """
+    return [image for path in paths for image in _images_at(Path(path).expanduser())]
+
+
+def _images_at(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        raise UserError(f"{path}: expected an image or a folder of images, found nothing there")
+    images = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not images:
+        raise UserError(f"{path}: expected images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}), found none")
+    yield from images

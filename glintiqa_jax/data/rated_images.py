@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from glintiqa_jax.data.catalog import ScoreScale
@@ -57,6 +57,8 @@ class Collection:
       images: a new iterator over the images, always in the same order.
       notes: what the reader noticed and the user should hear, a line each.
       missing: scored images that are not there, left out because the user asked for that.
+      files: small files that belong beside the records, by name.
+      compared: images of different groups are known to show different things, and are not compared.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Collection:
     images: Callable[[], Iterator[RatedImage]]
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    compared: bool = False
 
 
 def fingerprint(*facts: object) -> str:

@@ -79,7 +79,7 @@ class RatedSource:
         index = self.index
         raw_score = float(index.raw_scores[position])
         return {
-            "image": self._image(position),
+            "image": limit_short_side(self._pixels(position), self.max_short_side),
             "score": np.float32(self.scale.to_quality(raw_score)),
             "raw_score": raw_score,
             "score_std": float(index.score_stds[position]),
@@ -120,8 +120,12 @@ class RatedSource:
         # Grain puts this into the iterator's checkpoint, which must not depend on memory addresses.
         return f"RatedSource({self.card['name']}, {self.card['fingerprint']}, max_short_side={self.max_short_side})"
 
-    def _image(self, position: int) -> np.ndarray:
-        name = self.index.names[position]
+    def _pixels(self, position: int) -> np.ndarray:
+        """The image as it was prepared."""
+        return self._record(position, self.index.names[position])
+
+    def _record(self, position: int, name: str) -> np.ndarray:
+        """The image of the record at a position, whose name must be this."""
         try:
             if self._records is None:
                 builder = tfds.builder_from_directory(str(self.folder))
@@ -132,7 +136,7 @@ class RatedSource:
             raise UserError(f"{self.folder}: record {position}, {name!r}, is damaged ({error})") from error
         if record["name"].decode() != name:
             raise UserError(f"{self.folder}: record {position} is {record['name'].decode()!r}, expected {name!r}")
-        return limit_short_side(decode_image(record["image"], name), self.max_short_side)
+        return decode_image(record["image"], name)
 
 
 def open_dataset(

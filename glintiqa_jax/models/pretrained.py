@@ -70,6 +70,28 @@ def find_weights(name: str, config: GlintIQAConfig, *, say: Callable[[str], None
     return [path]
 
 
+def find_classifier(name: str, kind: str, *, say: Callable[[str], None]) -> Path:
+    """The file of a whole backbone's weights that a name stands for.
+
+    Args:
+      name: "timm" for "resnet50", "package" for "efficientnet_lite0", or the path of a file.
+      kind: "resnet50", "resnet101" or "efficientnet_lite0".
+      say: is told what is fetched, and its licence.
+
+    Raises:
+      WeightsError: where there is nothing to be had, in one line.
+    """
+    if (name, kind) == ("timm", "resnet50"):
+        return _fetched(_RESNETS[3, 4, 6], say)
+    if (name, kind) == ("package", "efficientnet_lite0"):
+        return _packaged_file()
+    path = Path(name).expanduser()
+    if not path.is_file():
+        named = {"resnet50": "'timm' or ", "efficientnet_lite0": "'package' or "}.get(kind, "")
+        raise WeightsError(f"{name}: expected {named}a file of weights of {kind}, found no such file")
+    return path
+
+
 def _hub_files(config: GlintIQAConfig) -> list[HubFile]:
     files = []
     if config.use_vit:
@@ -114,6 +136,10 @@ def _fetched(file: HubFile, say: Callable[[str], None]) -> Path:
 def _packaged(config: GlintIQAConfig) -> Path:
     if not config.use_cnn or config.cnn != "efficientnet_lite0":
         raise WeightsError("package: carries an EfficientNet-Lite0, and the model's CNN branch is none")
+    return _packaged_file()
+
+
+def _packaged_file() -> Path:
     try:
         folder = importlib.resources.files(_PACKAGE)
     except ModuleNotFoundError as error:

@@ -1,7 +1,8 @@
 """ResNet feature maps (He et al. 2016), the CNN branch of GlintIQA (paper section III-B).
 
-Only what GlintIQA reads is built: the stem and the first three stages, at 1/4, 1/8 and 1/16 of the
-image. Layout, padding and the place of the stride are torchvision's, so that its weights mean the same here.
+GlintIQA reads the stem and the first three stages, at 1/4, 1/8 and 1/16 of the image; whole-image features
+(paper section III-D) are pooled from the fourth. Layout, padding and the place of the stride are torchvision's, so that
+its weights mean the same here.
 """
 
 from __future__ import annotations
@@ -129,12 +130,12 @@ class Downsample(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """The stem and the first three stages of a ResNet.
+    """The stem and the stages of a ResNet, without its classifier.
 
     Args:
-      stage_blocks: residual blocks in each of the three stages, (3, 4, 6) for ResNet-50.
+      stage_blocks: residual blocks in each stage: (3, 4, 6) for GlintIQA's part of ResNet-50, (3, 4, 6, 3) for all.
       bottleneck: ``Bottleneck`` blocks (ResNet-50, -101) rather than ``BasicBlock`` (ResNet-18, -34).
-      width: channels of the stem, 64 as published; stages have width, 2 width, 4 width (times 4 with bottlenecks).
+      width: channels of the stem, 64 as published; stages have width, 2 width, 4 width, ... (times 4 with bottlenecks).
     """
 
     STRIDES = (4, 8, 16)
@@ -157,7 +158,7 @@ class ResNet(nnx.Module):
 
     @staticmethod
     def channels(*, bottleneck: bool, width: int) -> tuple[int, int, int]:
-        """Channels of the three maps, at ``STRIDES``."""
+        """Channels of the three maps that GlintIQA reads, at ``STRIDES``."""
         expansion = Bottleneck.expansion if bottleneck else BasicBlock.expansion
         return (width * expansion, 2 * width * expansion, 4 * width * expansion)
 
@@ -167,7 +168,7 @@ class ResNet(nnx.Module):
         return path[1] + 1 if path[0] == "stages" else 1
 
     def __call__(self, images: jax.Array, *, train: bool, frozen_stages: int = 0) -> list[jax.Array]:
-        """Maps of ``(batch, height, width, 3)`` at ``STRIDES``: ``(batch, height/4, width/4, channels)``, ...
+        """The stages' maps of ``(batch, height, width, 3)``: ``(batch, height/4, width/4, channels)``, half that, ...
 
         The first ``frozen_stages`` never normalise by the batch.
         """
@@ -179,3 +180,7 @@ class ResNet(nnx.Module):
                 x = block(x, train=train and number > frozen_stages)
             maps.append(x)
         return maps
+
+    def pooled(self, images: jax.Array) -> jax.Array:
+        """The mean over all places of the last stage's map of ``(batch, height, width, 3)``: ``(batch, channels)``."""
+        return jnp.mean(self(images, train=False)[-1], axis=(1, 2))

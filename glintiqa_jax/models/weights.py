@@ -6,6 +6,7 @@ a mapping of NumPy arrays, or an ``.npz``, ``.safetensors`` or PyTorch file; its
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import zipfile
@@ -74,7 +75,9 @@ def load_glintiqa(model: GlintIQA, source: Source) -> None:
     """
     weights = as_official(read_weights(source))
     keep = rf"{_COUNTERS}|vgfe\.backbone\.({_VIT_REST})|clfe\.backbone\.({_RESNET_REST}|{_EFFICIENTNET_REST})"
-    _fill(model, "", weights, _official_names(model), keep, note=lambda wrong: _crop_note(model.config, weights, wrong))
+    last = max(model.config.tapped_blocks)
+    crop_note = functools.partial(_crop_note, model.config, weights)
+    _fill(model, "", weights, _official_names(model), keep, last_block=last, note=crop_note)
 
 
 def load_vit(model: GlintIQA, source: Source) -> None:
@@ -95,7 +98,7 @@ def load_vit(model: GlintIQA, source: Source) -> None:
     if "patch_embed.proj.weight" in weights:
         weights["patch_embed.proj.weight"] = resized_patches(weights["patch_embed.proj.weight"], config.patch_size)
     names = {ours: name.removeprefix("vgfe.backbone.") for ours, name in _official_names(model).items()}
-    _fill(model, "vgfe.", weights, names, _VIT_REST)
+    _fill(model, "vgfe.", weights, names, _VIT_REST, last_block=max(config.tapped_blocks))
 
 
 def load_resnet(model: GlintIQA, source: Source) -> None:
@@ -121,6 +124,25 @@ def load_efficientnet_lite(model: GlintIQA, source: Source) -> None:
         raise WeightsError("the model has no EfficientNet-Lite0 branch to load weights into")
     names = {ours: name.removeprefix("clfe.backbone.") for ours, name in _official_names(model).items()}
     _fill(model, "clfe.", read_weights(source), names, rf"{_COUNTERS}|{_EFFICIENTNET_REST}")
+
+
+def load_classifier(model: ResNet | EfficientNetLite0, source: Source) -> None:
+    """Fill a backbone that stands by itself, from torchvision's or timm's ResNets or the PyTorch port's weights.
+
+    A ResNet's own classifier is left out.
+
+    Raises:
+      WeightsError: listing every missing, unexpected and misshaped key.
+    """
+    weights = read_weights(source)
+    ours = [_dotted(path) for path, _ in nnx.to_flat_state(nnx.state(model))]
+    if isinstance(model, ResNet):
+        weights = _recognised(as_torchvision_resnet, weights)
+        names = {name: official_name(f"clfe.{name}", embedded_stages=()) for name in ours}
+        names = {name: official.removeprefix("clfe.backbone.") for name, official in names.items()}
+        _fill(model, "", weights, names, rf"{_COUNTERS}|fc\..*")
+    else:
+        _fill(model, "", weights, {name: port_name(name) for name in ours}, _COUNTERS)
 
 
 def load_backbone(model: GlintIQA, source: Source) -> str:
@@ -192,12 +214,13 @@ def resized_patches(kernel: np.ndarray, patch_size: int) -> np.ndarray:
 
 
 def _fill(
-    model: GlintIQA,
+    model: nnx.Module,
     prefix: str,
     weights: Weights,
     names: Mapping[str, str],
     ignored: str,
     *,
+    last_block: int = 0,
     note: Callable[[list[str]], str] = lambda wrong: "",
 ) -> None:
     """Replace every variable under ``prefix``, or none: all keys are checked first."""
@@ -218,8 +241,7 @@ def _fill(
             misshaped.append(f"{name} {array.shape} instead of {expected}")
             continue
         filled.append((path, variable.replace(jnp.asarray(_from_torch(array, variable.shape), jnp.float32))))
-    last = max(model.config.tapped_blocks)
-    unexpected = [name for name in weights if name not in known and not _may_be_ignored(name, ignored, last)]
+    unexpected = [name for name in weights if name not in known and not _may_be_ignored(name, ignored, last_block)]
     problems = [
         f"{label} {len(found)}: {', '.join(sorted(found))}"
         for label, found in (("missing", missing), ("unexpected", unexpected), ("misshaped", misshaped))

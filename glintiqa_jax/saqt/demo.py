@@ -19,13 +19,13 @@ import skimage
 from glintiqa_jax.data.catalog import DEMO_SCALE
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
-from glintiqa_jax.saqt.distortions import DISTORTIONS, distort
+from glintiqa_jax.saqt.distortions import DISTORTIONS
+from glintiqa_jax.saqt.generation import COLOUR_ONLY, LEVELS, distorted, image_name, versions
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.scenes import dead_leaves
 
 # Changes whenever the demo's images or labels do, so that records made before are not taken for these.
 _REVISION = 6
-_LEVELS = range(1, 6)
 _AT_A_TIME = 16
 _SHORT_SIDE = 256  # pixels; KADID-10k's own are 512x384, which take twice as long
 _SCENE_SIDE = 160
@@ -48,9 +48,7 @@ _PHOTOGRAPHS = {
     "moon.png": ("train", skimage),
     "retina.jpg": ("train", skimage),
 }
-# What changes nothing but colour leaves a grey photograph as it is, and no observer would have marked it down.
 _GREY = ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png")
-_COLOUR_ONLY = ("colour_diffusion", "saturation_hsv", "saturation_lab")
 _FOLDERS = {skimage: Path("data"), matplotlib: Path("mpl-data", "sample_data")}
 
 
@@ -89,12 +87,12 @@ def read_demo() -> Collection:
 
 def _contents() -> Iterator[_Content]:
     for name, (split, _) in _PHOTOGRAPHS.items():
-        types = [d for d in DISTORTIONS if not (name in _GREY and d.name in _COLOUR_ONLY)]
-        yield _Content(name, split, tuple((d.number, level) for d in types for level in _LEVELS))
+        hidden = [row.number for row in DISTORTIONS if name in _GREY and row.name in COLOUR_ONLY]
+        yield _Content(name, split, tuple(version for version in versions() if version[0] not in hidden))
     for number in range(_SCENES):
         name = f"scene_{number:03d}"
         # a scene is cheap and a new content teaches more than a second level: one level per type
-        levels = np.random.default_rng(zlib.crc32(name.encode())).integers(1, 6, len(DISTORTIONS))
+        levels = np.random.default_rng(zlib.crc32(name.encode())).integers(LEVELS.start, LEVELS.stop, len(DISTORTIONS))
         pairs = tuple((d.number, int(level)) for d, level in zip(DISTORTIONS, levels, strict=True))
         yield _Content(name, "train", pairs)
 
@@ -107,19 +105,16 @@ def _distorted(contents: list[_Content]) -> Iterator[RatedImage]:
 
 
 def _distort_content(content: _Content) -> list[RatedImage]:
-    pixels = content.pixels()
-    images = []
-    for kind, level in content.distortions:
-        name = f"{Path(content.name).stem}_{kind:02d}_{level:02d}.png"
-        images.append(
-            RatedImage(
-                name=name,
-                image=encode_png(distort(pixels, kind, level, seed=zlib.crc32(name.encode()))),
-                raw_score=float(MEAN_SCORES[kind - 1, level - 1]),
-                group=content.name,
-                split=content.split,
-                distortion_type=kind,
-                distortion_level=level,
-            )
+    pixels, stem = content.pixels(), Path(content.name).stem
+    return [
+        RatedImage(
+            name=image_name(stem, kind, level),
+            image=encode_png(distorted(pixels, stem, kind, level)),
+            raw_score=float(MEAN_SCORES[kind - 1, level - 1]),
+            group=content.name,
+            split=content.split,
+            distortion_type=kind,
+            distortion_level=level,
         )
-    return images
+        for kind, level in content.distortions
+    ]

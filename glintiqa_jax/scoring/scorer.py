@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.data.images import IMAGE_SUFFIXES, BadImageError, decode_image, limit_long_side, limit_short_side
+from glintiqa_jax.data.images import BadImageError, decode_image, limit_long_side, limit_short_side
 from glintiqa_jax.data.transforms import grid_crops
-from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import make_predict
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import load_model
@@ -73,24 +71,3 @@ class Scorer:
             raise BadImageError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise BadImageError(f"{path}: {error}") from error
-
-
-def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Image files: those named, and those below the folders named, sorted within each folder.
-
-    Raises:
-      UserError: for a path that does not exist and a folder without an image.
-    """
-    return [image for path in paths for image in _images_at(Path(path).expanduser())]
-
-
-def _images_at(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    if not path.is_dir():
-        raise UserError(f"{path}: expected an image or a folder of images, found nothing there")
-    images = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not images:
-        raise UserError(f"{path}: expected images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}), found none")
-    yield from images

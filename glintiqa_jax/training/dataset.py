@@ -19,6 +19,7 @@ from glintiqa_jax.data.splits import Split, load_split, released_seed, split_as_
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.saqt.demo import read_demo
+from glintiqa_jax.saqt.on_the_fly import DistortedSource, is_on_the_fly
 from glintiqa_jax.training.config import SPLIT_CHOICES, DataConfig
 
 
@@ -51,6 +52,8 @@ def find_parts(config: DataConfig) -> list[Collection | RatedSource]:
             parts.append(read_own(config))
         else:
             part = open_dataset(name, data_dir=config.data_dir, **_seen_as(config))
+            if is_on_the_fly(part):
+                part = DistortedSource(part.folder, **_seen_as(config))
             _check_prepared_so(config, part)
             parts.append(part)
     return parts

@@ -8,7 +8,7 @@ import pytest
 
 from glintiqa_jax.models import pretrained
 from glintiqa_jax.models.glintiqa import variant_config
-from glintiqa_jax.models.pretrained import find_weights
+from glintiqa_jax.models.pretrained import find_classifier, find_weights
 from glintiqa_jax.models.weights import WeightsError
 
 PAPERS = variant_config("glintiqa_s16_r50")
@@ -84,3 +84,22 @@ def test_offline_fails_in_one_line(hub):
 def test_backbones_that_timm_has_not_are_refused(hub, overrides):
     with pytest.raises(WeightsError, match="timm: expected a"):
         find_weights("timm", variant_config("glintiqa_s16_r50", **overrides), say=print)
+
+
+def test_whole_backbones(hub, tmp_path):
+    asked, there = hub
+    there.add("timm/resnet50.tv_in1k")
+    said = []
+    assert find_classifier("timm", "resnet50", say=said.append).is_file()
+    assert asked == ["timm/resnet50.tv_in1k"]
+    assert "BSD-3-Clause" in said[0]
+    path = tmp_path / "resnet101.pth"
+    path.write_bytes(b"")
+    assert find_classifier(str(path), "resnet101", say=print) == path
+    for name, kind, expected in (
+        ("timm", "resnet101", "a file"),
+        ("package", "resnet50", "'timm' or a file"),
+        ("timm", "efficientnet_lite0", "'package' or a file"),
+    ):
+        with pytest.raises(WeightsError, match=f"{name}: expected {expected} of weights of {kind}, found no such file"):
+            find_classifier(name, kind, say=print)

