@@ -30,13 +30,12 @@ from skimage.metrics import peak_signal_noise_ratio
 from tqdm import tqdm
 
 from glintiqa_jax import command_line
-from glintiqa_jax.saqt.distortions import DISTORTIONS, Distortion, distort
+from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS, Distortion, distort
 
 _REPEATS = flags.DEFINE_integer("repeats", 5, "how often each row is measured", lower_bound=1)
 
 _SIZE = (512, 384)
 _PHOTOGRAPHS = ("astronaut", "chelsea", "coffee")
-_LEVELS = range(1, 6)
 _LEAST_PSNR = 40.0
 
 _Distort = Callable[[np.ndarray, str, int], np.ndarray]
@@ -69,9 +68,9 @@ def _seconds(distort_one: _Distort, name: str, images: list[np.ndarray]) -> floa
     """Seconds for one image, the mean over levels and images."""
     start = time.perf_counter()
     for image in images:
-        for level in _LEVELS:
+        for level in LEVELS:
             distort_one(image, name, level)
-    return (time.perf_counter() - start) / len(images) / len(_LEVELS)
+    return (time.perf_counter() - start) / len(images) / len(LEVELS)
 
 
 def _table(ours: dict[str, float], theirs: dict[str, float]) -> list[str]:
@@ -84,7 +83,7 @@ def _table(ours: dict[str, float], theirs: dict[str, float]) -> list[str]:
     for row in DISTORTIONS:
         peer = f"{1 / theirs[row.name]:.0f}" if row.name in theirs else ""
         lines.append(f"| {row.number} | {row.name} | {1 / ours[row.name]:.0f} | {peer} |")
-    lines.append(f"| | **all {len(ours) * len(_LEVELS)}** | **{1 / statistics.mean(ours.values()):.1f}** | |")
+    lines.append(f"| | **all {len(ours) * len(LEVELS)}** | **{1 / statistics.mean(ours.values()):.1f}** | |")
     if theirs:
         both = statistics.mean(ours[name] for name in theirs)
         lines.append(
@@ -110,7 +109,7 @@ def _peer() -> tuple[_Distort, list[str]]:
 def _check(peer: _Distort, names: list[str], image: np.ndarray) -> None:
     fixed: list[Distortion] = [row for row in DISTORTIONS if row.name in names and not row.random]
     for row in fixed:
-        for level in _LEVELS:
+        for level in LEVELS:
             one, other = distort(image, row.name, level), peer(image, row.name, level)
             if (one != other).any() and peak_signal_noise_ratio(one, other) < _LEAST_PSNR:
                 psnr = peak_signal_noise_ratio(one, other)

@@ -160,9 +160,10 @@ def open_dataset(
     folder = records_folder(name, data_dir)
     if not (folder / "card.json").is_file():
         prepared = sorted(path.parents[1].name for path in folder.parents[1].glob("[!.]*/*/card.json"))
-        hint = (
-            f"; python experiments/prepare_dataset.py --dataset={name} --source=DIR --data_dir={data_dir} prepares it"
-        )
+        command = f"prepare_dataset.py --dataset={name} --source=DIR"
+        if name == "saqt":
+            command = "build_saqt.py --sources=DIR"
+        hint = f"; python experiments/{command} --data_dir={data_dir} prepares it"
         raise UserError(
             f"--dataset={name}: expected a database prepared in --data_dir={data_dir}, "
             f"found {', '.join(prepared) or 'none'}{hint if name in DATABASES else ''}"

@@ -19,8 +19,8 @@ import skimage
 from glintiqa_jax.data.catalog import DEMO_SCALE
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
-from glintiqa_jax.saqt.distortions import DISTORTIONS
-from glintiqa_jax.saqt.generation import COLOUR_ONLY, LEVELS, distorted, image_name, versions
+from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS
+from glintiqa_jax.saqt.generation import COLOUR_ONLY, distorted, image_name, versions
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.scenes import dead_leaves
 

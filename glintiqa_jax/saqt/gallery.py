@@ -10,7 +10,7 @@ import PIL.ImageOps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glintiqa_jax.saqt.distortions import DISTORTIONS, distort
+from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS, distort
 
 # In pixels. Distortions have sizes in pixels of their own: what is distorted is the tile, and a pixel of it is one of
 # the picture, so that nothing is blurred or sharpened on the way.
@@ -20,7 +20,6 @@ _CAPTION = 20  # above each tile
 _LABEL = 188  # left of each row
 _LEAST = (96, 72)  # width and height left for a tile that is smaller, so that texts do not meet
 _DPI = 120
-_LEVELS = range(1, 6)
 
 
 def draw_gallery(photograph: NDArray[np.uint8], *, seed: int = 0, rescale: bool = True) -> Figure:
@@ -39,10 +38,10 @@ def draw_gallery(photograph: NDArray[np.uint8], *, seed: int = 0, rescale: bool 
       ValueError: for an image of another dtype, shape or size, and for a negative seed.
     """
     tile = _tile(photograph)
-    rows = [[distort(tile, row.number, level, seed=seed, rescale=rescale) for level in _LEVELS] for row in DISTORTIONS]
+    rows = [[distort(tile, row.number, level, seed=seed, rescale=rescale) for level in LEVELS] for row in DISTORTIONS]
     height, width = tile.shape[:2]
     across, down = max(width, _LEAST[0]) + _GAP, max(height, _LEAST[1]) + _CAPTION + _GAP
-    size = (_LABEL + len(_LEVELS) * across, (1 + len(rows)) * down + _GAP)
+    size = (_LABEL + len(LEVELS) * across, (1 + len(rows)) * down + _GAP)
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI)
 
     def place(image: NDArray[np.uint8], row: int, column: int, caption: str) -> None:

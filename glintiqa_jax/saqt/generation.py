@@ -28,9 +28,8 @@ from glintiqa_jax.data.files import write_csv, write_text
 from glintiqa_jax.data.images import decode_image, encode_png, limit_long_side
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, Denoiser, distort
+from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, LEVELS, Denoiser, distort
 
-LEVELS = range(1, 6)
 VERSIONS = len(DISTORTIONS) * len(LEVELS)  # distorted images of one photograph
 # What changes nothing but colour leaves a grey photograph as it is, and no observer would have marked it down.
 COLOUR_ONLY = ("colour_diffusion", "saturation_hsv", "saturation_lab")

@@ -62,7 +62,7 @@ class Labelling:
             )
 
     def check(self) -> ReferenceScores:
-        """Read what is needed, before any long work: the scores, and that each reference has its image.
+        """Read what is needed, before any long work: the scores, and that each reference has an image.
 
         Raises:
           UserError: where one does not, scores that are not whole, a file of features that could not be written.
@@ -77,7 +77,8 @@ class Labelling:
             return ReferenceScores(("mean of KADID-10k",), MEAN_SCORES[None], DATABASES["kadid10k"].scale)
         scores = read_reference_scores(self.reference_scores)
         if self.reference_images:
-            reference_paths(self.reference_images, scores.names)
+            for path in reference_paths(self.reference_images, scores.names):
+                decode_image(path.read_bytes(), str(path))
             check_weights(self.features, self.weights)
         if self.method == "topk" and self.k > len(scores.names):
             raise UserError(f"--top_k={self.k}: expected at most the {len(scores.names)} references with scores")

@@ -17,10 +17,11 @@ from glintiqa_jax.data.catalog import DATABASES, ScoreScale
 from glintiqa_jax.data.readers.synthetic import read_kadid_table
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS
 from glintiqa_jax.saqt.retrieval import nearest
 
 TRANSFERS = ("top1", "topk", "mean", "shrunk")
-TYPES, LEVELS = 25, 5
+_TYPES, _LEVELS = len(DISTORTIONS), len(LEVELS)
 # Tried as temperatures: these times the standard deviation of the references' similarities. At a quarter, the weight of
 # a reference that is a deviation more alike is e^4 times as much; at the last, all weigh nearly the same.
 _TEMPERATURES = 2.0 ** np.arange(-2, 4)
@@ -42,8 +43,8 @@ class ReferenceScores:
     scale: ScoreScale
 
     def __post_init__(self) -> None:
-        if self.scores.shape != (len(self.names), TYPES, LEVELS):
-            raise ValueError(f"expected scores ({len(self.names)}, {TYPES}, {LEVELS}), found {self.scores.shape}")
+        if self.scores.shape != (len(self.names), _TYPES, _LEVELS):
+            raise ValueError(f"expected scores ({len(self.names)}, {_TYPES}, {_LEVELS}), found {self.scores.shape}")
 
     def only(self, chosen: np.ndarray) -> ReferenceScores:
         """Some of the references, by index."""
@@ -74,15 +75,15 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
     rated: dict[str, np.ndarray] = {}
     for image in read_kadid_table(table):
         kind, level, score = image.distortion_type, image.distortion_level, image.raw_score
-        if not (1 <= kind <= TYPES and 1 <= level <= LEVELS):
+        if not (1 <= kind <= _TYPES and 1 <= level <= _LEVELS):
             raise UserError(
-                f"{table}: expected types from 1 to {TYPES} and levels from 1 to {LEVELS}, found {image.name}"
+                f"{table}: expected types from 1 to {_TYPES} and levels from 1 to {_LEVELS}, found {image.name}"
             )
         if not scale.low <= score <= scale.high:
             raise UserError(
                 f"{table}: expected scores from {scale.low:g} to {scale.high:g}, found {score:g} for {image.name}"
             )
-        scores = rated.setdefault(image.reference, np.full((TYPES, LEVELS), np.nan))
+        scores = rated.setdefault(image.reference, np.full((_TYPES, _LEVELS), np.nan))
         if not np.isnan(scores[kind - 1, level - 1]):
             raise UserError(
                 f"{table}: expected one score of {image.reference}, type {kind}, level {level}, found a second one, "
@@ -96,7 +97,7 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
     ]
     if missing:
         raise UserError(
-            f"{table}: expected {TYPES * LEVELS} scores of each reference, {len(missing)} are missing: "
+            f"{table}: expected {_TYPES * _LEVELS} scores of each reference, {len(missing)} are missing: "
             f"{first_five(missing)}"
         )
     names = tuple(sorted(rated))
@@ -155,7 +156,7 @@ def transferred_scores(
     if method == "topk":
         weights = np.maximum(similarities.astype(np.float64), 1e-6)  # those unlike weigh nothing, unless all are
         weights /= weights.sum(axis=1, keepdims=True)
-        found = np.zeros((count, TYPES, LEVELS))
+        found = np.zeros((count, _TYPES, _LEVELS))
         for rank in range(k):
             found += weights[:, rank, None, None] * scores[indices[:, rank]]
         return found, matched
@@ -227,7 +228,7 @@ def _shrunk(features: np.ndarray, references: np.ndarray, scores: np.ndarray, sh
         similarities = (np.asarray(features[rows]) @ references.T).astype(np.float64)
         weighted = _softmax(similarities / shrinkage.temperature) @ flat
         found[rows] = mean + shrinkage.strength * (weighted - mean)
-    return found.reshape(-1, TYPES, LEVELS)
+    return found.reshape(-1, _TYPES, _LEVELS)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pytest
 from pristine import write_photographs
-from test_commands import TINY, run
+from test_commands import ROOT, TINY, run
 
 from glintiqa_jax.data.source import open_dataset
+from glintiqa_jax.saqt.features import FEATURES
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
+from glintiqa_jax.saqt.transfer import TRANSFERS
 
 NAMES = ["beach", "town/square", "town/station"]
 
@@ -151,3 +153,10 @@ def test_a_mistake_is_one_line(world, flags, message):
     (line,) = done.stderr.splitlines()
     assert re.match(f"error: {message}", line)
     assert not (world / "x").exists()
+
+
+def test_the_choices_are_the_librarys():
+    """They are written out in the command, where importing them would take seconds before a mistyped flag is named."""
+    text = (ROOT / "experiments" / "build_saqt.py").read_text()
+    for choices in ((*TRANSFERS, "random"), FEATURES):
+        assert str(choices).replace("'", '"') in text

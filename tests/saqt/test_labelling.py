@@ -22,6 +22,8 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labelling")
     write_photographs(folder / "kadid" / "images", REFERENCES, side=48)
     write_photographs(folder / "pristine", ["x", "y", "z"], side=48)
+    write_photographs(folder / "broken", REFERENCES, side=48)
+    (folder / "broken" / "I02.png").write_bytes(b"no image")
     rows = [
         (f"{reference}_{kind + 1:02d}_{level + 1:02d}.png", f"{reference}.png", 1 + number + kind / 20 + level / 10)
         for number, reference in enumerate(REFERENCES)
@@ -88,6 +90,7 @@ def test_random_references_are_drawn_by_the_seed(world):
         ({"method": "mean"}, "--transfer=mean: takes no --reference_images"),
         ({"method": "mean", "reference_images": "", "weights": "timm"}, "--transfer=mean: takes no --weights"),
         ({"method": "topk", "k": 4}, "--top_k=4: expected at most the 3 references"),
+        ({"reference_images": "{}/broken"}, r"broken.I02.png: not an image"),
         ({"features": "resnet101"}, "--weights: features of resnet101 need"),
         (
             {"reference_scores": "{}/kadid/short.csv"},

@@ -14,6 +14,9 @@ from glintiqa_jax.saqt.distortions import blur, colour, compression, noise, spat
 from glintiqa_jax.saqt.distortions.colour_spaces import Image
 from glintiqa_jax.saqt.distortions.noise import Denoiser
 
+LEVELS = range(1, 6)
+"""The levels of every distortion."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Distortion:
