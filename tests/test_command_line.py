@@ -23,7 +23,7 @@ command_line.run(main)
     ("raised", "code", "line"),
     [
         ("UserError('--steps: expected 1 or more, found 0')", 2, "error: --steps: expected 1 or more, found 0\n"),
-        ("KeyboardInterrupt", 130, "interrupted; the same command begins again\n"),
+        ("KeyboardInterrupt", 130, "interrupted; run the same command again\n"),
     ],
 )
 def test_no_end_leaves_a_traceback(raised, code, line):
