@@ -225,15 +225,15 @@ def write_labels(path: Path, sources: Sequence[Source]) -> None:
         LABEL_COLUMNS,
         (
             (
-                f"{source.name}/{image_name(source.name, distortion, level)}",
-                f"{score:.6g}",
+                image.name,
+                f"{image.raw_score:.6g}",
                 source.name,
-                source.reference,
-                distortion,
-                level,
+                image.reference,
+                image.distortion_type,
+                image.distortion_level,
             )
             for source in sources
-            for (distortion, level), score in zip(versions(), source.scores, strict=True)
+            for image in rated_images(source, path.parent)
         ),
     )
 

@@ -32,16 +32,23 @@ def world(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def built(world):
-    """Folder with out/ and data/ that one command made, and what it said."""
-    done = run(
-        "build_saqt",
+def top1(world):
+    """The flags of the paper's transfer from its references."""
+    return [
         f"--sources={world}/pristine",
         f"--reference_scores={world}/kadid/dmos.csv",
         f"--reference_images={world}/kadid/images",
         "--transfer=top1",
         "--features=colour_texture",
+    ]
+
+
+@pytest.fixture(scope="module")
+def built(world):
+    """Folder with out/ and data/ that one command made, and what it said."""
+    done = run(
+        "build_saqt",
+        *top1(world),
         f"--output={world}/out",
         f"--data_dir={world}/data",
     )
@@ -118,11 +125,7 @@ def test_beam_writes_the_same(world, built, tmp_path):
     pytest.importorskip("apache_beam", reason="needs the extra beam")
     done = run(
         "build_saqt",
-        f"--sources={world}/pristine",
-        f"--reference_scores={world}/kadid/dmos.csv",
-        f"--reference_images={world}/kadid/images",
-        "--transfer=top1",
-        "--features=colour_texture",
+        *top1(world),
         f"--output={tmp_path}/out",
         f"--data_dir={tmp_path}/data",
         "--beam_options=--runner=DirectRunner",
