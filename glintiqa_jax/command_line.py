@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import LostProcessError, UserError
 
 
 def run(main: Callable[..., None]) -> None:
@@ -37,6 +38,9 @@ def run(main: Callable[..., None]) -> None:
             main(*([argv[1:]] if takes_arguments else []))
         except UserError as error:
             _fail(str(error))
+        except LostProcessError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(1)  # at once: on the way out JAX would wait minutes for the process that is gone
         except KeyboardInterrupt:
             print("interrupted; run the same command again", file=sys.stderr)
             sys.exit(130)

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the person at the keyboard can mend."""
+"""The exceptions whose message is all that the person at the keyboard needs."""
 
 
 class UserError(Exception):
@@ -6,6 +6,10 @@ class UserError(Exception):
 
     The commands in ``experiments/`` print it without a traceback and exit with code 2.
     """
+
+
+class LostProcessError(Exception):
+    """Another process of the run is gone; what was saved is whole. The commands print it and exit with code 1."""
 
 
 def about(flag: str, value: object, error: Exception) -> str:

@@ -56,7 +56,56 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(rule, state)
 
 
-def check_divides(flag: str, size: int, mesh: Mesh) -> None:
-    """Raise ``UserError`` naming the flag when a batch does not divide over the mesh's devices."""
-    if size % mesh.size:
-        raise UserError(f"--{flag}: expected a multiple of the {mesh.size} devices, found {size}")
+def place(arrays: Any, shardings: Any) -> Any:
+    """Arrays that every process has whole, in their shards: no device gets more of one than its own part.
+
+    The results share no memory with ``arrays``: a training step donates them.
+    """
+
+    def placed(array: Any, sharding: NamedSharding) -> jax.Array:
+        host = np.asarray(array)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
+
+    return jax.tree.map(placed, arrays, shardings)
+
+
+def global_batch(batch: Any, mesh: Mesh) -> Any:
+    """What each process has of a batch, along the first axis, as arrays over all processes."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda part: jax.make_array_from_process_local_data(sharding, part), batch)
+
+
+def everywhere(array: Any) -> np.ndarray:
+    """The whole of an array, on the host of every process; all of them have to come here."""
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        assert isinstance(array.sharding, NamedSharding)  # all of ours are
+        here = NamedSharding(array.sharding.mesh, PartitionSpec())
+        array = jax.jit(lambda x: x, out_shardings=here)(array)
+    return np.asarray(array)
+
+
+def describe(state: Any, shardings: Any) -> str:
+    """A table of every array of a pytree: name, shape, dtype, how it is laid out, bytes on each device."""
+    rows = [("array", "shape", "dtype", "layout", "bytes per device")]
+    total = 0
+    for (path, leaf), sharding in zip(
+        jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(shardings), strict=True
+    ):
+        each = int(np.prod(sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        total += each
+        layout = " x ".join(str(axis or "whole") for axis in sharding.spec) or "replicated"
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        rows.append((name, str(leaf.shape), str(leaf.dtype), layout, f"{each:,}"))
+    rows.append(("all", "", "", "", f"{total:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4].rjust(16)])
+        for row in rows
+    )
+
+
+def check_divides(flag: str, size: int, mesh: Mesh, *, parts: int = 1) -> None:
+    """Raise ``UserError`` naming the flag when a batch, in so many parts, does not divide over the mesh's devices."""
+    if size % (mesh.size * parts):
+        times = f" times --accumulate={parts}" if parts > 1 else ""
+        raise UserError(f"--{flag}: expected a multiple of the {mesh.size} devices{times}, found {size}")

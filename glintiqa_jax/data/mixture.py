@@ -79,9 +79,6 @@ class MixedSource:
         """Height and width of every image as ``[position]`` gives it, int64 ``(images, 2)``."""
         return np.concatenate([part.sizes() for part in self.parts])
 
-    def __repr__(self) -> str:
-        return f"MixedSource({self.parts!r}, {self.weights})"
-
 
 def part_starts(source: RatedSource | MixedSource) -> np.ndarray:
     """The position at which each part of a source begins, and last the source's length, int64 ``(parts + 1,)``."""

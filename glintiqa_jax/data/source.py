@@ -116,10 +116,6 @@ class RatedSource:
         """For worker processes: they open the files themselves."""
         return self.__dict__ | {"_records": None}
 
-    def __repr__(self) -> str:
-        # Grain puts this into the iterator's checkpoint, which must not depend on memory addresses.
-        return f"RatedSource({self.card['name']}, {self.card['fingerprint']}, max_short_side={self.max_short_side})"
-
     def _pixels(self, position: int) -> np.ndarray:
         """The image as it was prepared."""
         return self._record(position, self.index.names[position])

@@ -14,7 +14,7 @@ class RandomCropsAndFlips(grain.transforms.RandomMap):
 
     ``vertical_flips=False`` leaves the upside down ones out, which photographs are not.
 
-    An item of an image and its target to ``{"image": uint8 (crops, crop, crop, 3), "target": float32 (crops,)}``.
+    An item of an image, its target and its position to those of its crops, each array with an axis of crops in front.
     """
 
     def __init__(self, crop_size: int, crops: int = 1, *, vertical_flips: bool = True):
@@ -32,7 +32,11 @@ class RandomCropsAndFlips(grain.transforms.RandomMap):
                 cv2.flip(crop, -1 if upside_down else 1, dst=out)
             else:
                 out[:] = crop[::-1] if upside_down else crop
-        return {"image": crops, "target": np.full(self.crops, element["target"], np.float32)}
+        return {
+            "image": crops,
+            "target": np.full(self.crops, element["target"], np.float32),
+            "position": np.full(self.crops, element["position"], np.int64),
+        }
 
 
 def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from glintiqa_jax.data.mixture import MixedSource, database_of
 from glintiqa_jax.data.pipeline import evaluation_batches
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
-from glintiqa_jax.sharding import batch_sharding, replicated
+from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +73,11 @@ def predict_source(
     grid: int,
     batch_size: int,
     mesh: Mesh,
+    on_bad_image: str = "fail",
     num_workers: int = 0,
     progress: str = "",
 ) -> Predictions:
-    """Predict some images of a source, every one exactly once.
+    """Predict some images of a source, every one exactly once, over all processes; each gets all predictions.
 
     Args:
       predict: uint8 ``(batch, crops, crop, crop, 3)`` to ``(batch, crops)``, what the network says.
@@ -87,19 +88,31 @@ def predict_source(
       grid: crops per side of the fixed grid.
       batch_size: images per batch, a multiple of the mesh's devices.
       mesh: where batches are put.
+      on_bad_image: a record that cannot be read any more is an error ("fail") or left out and said ("skip").
       num_workers: processes that load images; 0 is threads.
       progress: what the progress bar says; none is shown when empty.
     """
     said = np.full((len(source), grid * grid), np.nan)
+    seen = np.zeros(len(source), bool)
     batches = evaluation_batches(
-        source, positions, crop_size=crop_size, grid=grid, batch_size=batch_size, num_workers=num_workers
+        source,
+        positions,
+        crop_size=crop_size,
+        grid=grid,
+        batch_size=batch_size,
+        process=(jax.process_index(), jax.process_count()),
+        on_bad_image=on_bad_image,
+        num_workers=num_workers,
     )
     with tqdm(total=len(positions), desc=progress, unit="image", disable=not progress, leave=False) as bar:
         for batch in batches:
-            crops = jax.device_put(batch["image"], batch_sharding(mesh))
-            real = batch["position"] >= 0
-            said[batch["position"][real]] = np.asarray(predict(crops), np.float64)[real]
+            batch = global_batch(batch, mesh)
+            found, numbers = everywhere(predict(batch["image"])), everywhere(batch["position"])
+            real = numbers >= 0
+            said[numbers[real]] = found[real]
+            seen[numbers[real]] = True
             bar.update(int(real.sum()))
+    positions = positions[seen[positions]]
     raw = scale.from_target(said[positions])
     if dataclasses.replace(scale, raw_target=source.scale.raw_target) != source.scale:
         raw = source.scale.to_raw(scale.to_quality(raw))

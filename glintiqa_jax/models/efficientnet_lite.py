@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from glintiqa_jax.models.computation import Recomputable
 from glintiqa_jax.models.resnet import BatchNorm, Conv, PointwiseConv
 
 # kernel, stride, expansion, channels, blocks
@@ -41,7 +42,7 @@ class DepthwiseConv(nnx.Conv):
 
     def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
         """``(batch, height, width, channels)``, with sides divided by the stride and rounded up."""
-        return depthwise_conv(inputs, self.kernel[...], self.stride)
+        return depthwise_conv(inputs, self.kernel[...].astype(inputs.dtype), self.stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -126,13 +127,14 @@ def _input_gradient(x_shape: tuple[int, ...], kernel: jax.Array, gradient: jax.A
 
 def _kernel_gradient(x: jax.Array, shape: tuple[int, ...], gradient: jax.Array, stride: int) -> jax.Array:
     """All taps in one reduction per image: XLA's CPU backend takes up to 6 times as long over one for each tap."""
-    products = tuple(window * gradient for window in _windows(x, shape[0], stride))
-    zeros = (jnp.zeros((), x.dtype),) * len(products)
+    products = tuple((window * gradient).astype(jnp.float32) for window in _windows(x, shape[0], stride))
+    zeros = (jnp.zeros((), jnp.float32),) * len(products)
     sums = lax.reduce(products, zeros, lambda a, b: tuple(p + q for p, q in zip(a, b, strict=True)), (1, 2))
-    return jnp.stack([jnp.sum(tap, axis=0) for tap in sums]).reshape(shape)  # size * size of (batch, channels)
+    taps = jnp.stack([jnp.sum(tap, axis=0) for tap in sums])  # size * size of (batch, channels)
+    return taps.reshape(shape).astype(x.dtype)
 
 
-class InvertedResidual(nnx.Module):
+class InvertedResidual(Recomputable):
     """1x1 to more channels (unless ``expansion`` is 1), depthwise, 1x1 to fewer; skipped past where shapes allow."""
 
     def __init__(self, channels: int, out: int, *, size: int, stride: int, expansion: int, rngs: nnx.Rngs):
@@ -224,7 +226,7 @@ class EfficientNetLite0(nnx.Module):
         x = nnx.relu6(self.stem_bn(self.stem(images), train=train and frozen_blocks == 0))
         outputs = []
         for index, block in enumerate(self.blocks[:blocks]):
-            x = block(x, train=train and index >= frozen_blocks)
+            x = block.apply(x, train=train and index >= frozen_blocks)
             outputs.append(x)
         return outputs
 

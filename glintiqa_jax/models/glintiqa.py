@@ -221,7 +221,7 @@ class GlintIQA(nnx.Module):
             feature, local_steps = self.local(used, train=train, rngs=rngs)
             steps.update(local_steps)
         for index, (stage, tap) in enumerate(zip(self.stages, taps, strict=True), start=1):
-            feature, attended = stage(tap, feature, train=train, rngs=rngs)
+            feature, attended = stage.apply(tap, feature, train=train, rngs=rngs)
             steps[f"cwsa{index}"], steps[f"f{index}"] = attended, feature
         scores = self.head(feature, train=train, rngs=rngs)
         return (scores, steps) if return_intermediates else scores
@@ -279,8 +279,8 @@ class QualityHead(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         """``(batch, tokens, d)`` to ``(batch,)``."""
-        x = nnx.gelu(self.fc1(jnp.mean(x, axis=1)), approximate=False)
-        return self.fc2(self.dropout(x, deterministic=not train, rngs=rngs))[:, 0]
+        x = nnx.gelu(self.fc1(jnp.mean(x, axis=1, dtype=jnp.float32)), approximate=False)
+        return self.fc2(self.dropout(x, deterministic=not train, rngs=rngs))[:, 0].astype(jnp.float32)
 
 
 VARIANTS: dict[str, GlintIQAConfig] = {

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from glintiqa_jax.models.computation import LayerNorm, Recomputable
 from glintiqa_jax.models.vit import PatchEmbedding
 
 ATTENTION_LAYOUTS = ("released", "transposed")
@@ -15,9 +16,10 @@ ATTENTION_LAYOUTS = ("released", "transposed")
 
 def l2_normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
     """``x / max(|x|, epsilon)`` over the last axis, with a gradient of zero rather than NaN at x = 0."""
-    squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    wide = x.astype(jnp.float32)
+    squared = jnp.sum(jnp.square(wide), axis=-1, keepdims=True)
     norm = jnp.sqrt(jnp.maximum(squared, epsilon**2))
-    return x / norm
+    return (wide / norm).astype(x.dtype)
 
 
 class ChannelWiseSelfAttention(nnx.Module):
@@ -35,7 +37,7 @@ class ChannelWiseSelfAttention(nnx.Module):
         self.key = nnx.Linear(tokens, tokens, rngs=rngs)
         self.value = nnx.Linear(tokens, tokens, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.norm = nnx.LayerNorm(tokens, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        self.norm = LayerNorm(tokens, epsilon=1e-5, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         """``(batch, channels, tokens)`` to the same shape.
@@ -47,7 +49,8 @@ class ChannelWiseSelfAttention(nnx.Module):
         tokens = x.shape[-1]
         q, k, v = l2_normalise(self.query(x)), l2_normalise(self.key(x)), self.value(x)
         # (batch, channels, channels)
-        attention = nnx.softmax(jnp.einsum("bcn,bdn->bcd", q, k) * tokens**-0.5, axis=-1)
+        similarity = jnp.einsum("bcn,bdn->bcd", q, k).astype(jnp.float32)
+        attention = nnx.softmax(similarity * tokens**-0.5, axis=-1).astype(x.dtype)
         y = jnp.einsum("bcd,bdn->bcn", attention, v)
         if self.layout == "released":
             # (batch, channels, tokens) -> (batch, tokens, channels), read again as (batch, channels, tokens)
@@ -118,7 +121,7 @@ class MultiKernelEmbedding(nnx.Module):
         return x, steps
 
 
-class IntegrationStage(nnx.Module):
+class IntegrationStage(Recomputable):
     """One step of the progressive integration: f_i = SIEM_i(CWSA_i(concat(vit_i, f_(i-1)))).
 
     Without SIEM (an ablation) a linear layer per token brings 2 d channels to d.
@@ -143,7 +146,7 @@ class IntegrationStage(nnx.Module):
             self.siem = nnx.Linear(2 * width, width, use_bias=False, rngs=rngs)
 
     def __call__(
-        self, vit_feature: jax.Array, previous: jax.Array, *, train: bool, rngs: nnx.Rngs | None
+        self, vit_feature: jax.Array, previous: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Two ``(batch, tokens, d)`` to the integrated ``(batch, tokens, d)`` and CWSA's ``(batch, 2 d, tokens)``."""
         x = jnp.concatenate([vit_feature, previous], axis=-1).transpose(0, 2, 1)  # (batch, 2 d, tokens)

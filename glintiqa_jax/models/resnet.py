@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from glintiqa_jax.models.computation import Recomputable
+
 Conv = functools.partial(nnx.Conv, use_bias=False)
 
 
@@ -46,17 +48,17 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalise ``(batch, height, width, features)``; in training, also move the running statistics."""
+        wide = x.astype(jnp.float32)
         if not train:
             mean, var = self.mean[...], self.var[...]
         else:
-            wide = x.astype(jnp.float32)
             mean, var = jnp.mean(wide, axis=(0, 1, 2)), jnp.var(wide, axis=(0, 1, 2))
             count = x.size // x.shape[-1]
             unbiased = var * (count / max(count - 1, 1))
             self.mean[...] = (1 - self.momentum) * self.mean[...] + self.momentum * mean
             self.var[...] = (1 - self.momentum) * self.var[...] + self.momentum * unbiased
         scale = jax.lax.rsqrt(var + self.epsilon) * self.scale[...]
-        return ((x - mean) * scale + self.bias[...]).astype(x.dtype)
+        return ((wide - mean) * scale + self.bias[...]).astype(x.dtype)
 
 
 def max_pool_3x3(x: jax.Array) -> jax.Array:
@@ -72,7 +74,7 @@ def max_pool_3x3(x: jax.Array) -> jax.Array:
     return jnp.maximum(jnp.maximum(columns[0], columns[1]), columns[2])
 
 
-class BasicBlock(nnx.Module):
+class BasicBlock(Recomputable):
     """Two 3x3 convolutions with a residual connection (ResNet-18 and -34)."""
 
     expansion = 1
@@ -91,7 +93,7 @@ class BasicBlock(nnx.Module):
         return nnx.relu(y + (x if self.downsample is None else self.downsample(x, train=train)))
 
 
-class Bottleneck(nnx.Module):
+class Bottleneck(Recomputable):
     """1x1, 3x3, 1x1 convolutions with a residual connection; the stride sits on the 3x3 (ResNet-50 and -101)."""
 
     expansion = 4
@@ -177,7 +179,7 @@ class ResNet(nnx.Module):
         maps = []
         for number, stage in enumerate(self.stages, start=1):
             for block in stage:
-                x = block(x, train=train and number > frozen_stages)
+                x = block.apply(x, train=train and number > frozen_stages)
             maps.append(x)
         return maps
 

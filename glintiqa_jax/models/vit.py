@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from glintiqa_jax.models.computation import LayerNorm, Recomputable
+
 
 class PatchEmbedding(nnx.Linear):
     """A convolution whose kernel equals its stride, with bias, written as a matrix product over patches.
@@ -44,17 +46,19 @@ class Attention(nnx.Module):
         batch, tokens, width = x.shape
         # (batch, tokens, 3 * width) -> three of (batch, tokens, heads, width / heads)
         q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads), 2, 0)
-        y = jax.nn.dot_product_attention(q, k, v)
+        # (batch, heads, tokens, tokens); JAX's own attention does not lower in bfloat16 under strict dtype promotion
+        similarity = jnp.einsum("bnhc,bmhc->bhnm", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
+        y = jnp.einsum("bhnm,bmhc->bnhc", nnx.softmax(similarity, axis=-1).astype(x.dtype), v)
         return self.proj(y.reshape(batch, tokens, width))
 
 
-class Block(nnx.Module):
+class Block(Recomputable):
     """Pre-norm transformer block with an exact-GELU MLP."""
 
     def __init__(self, width: int, *, heads: int, mlp_width: int, rngs: nnx.Rngs):
-        self.norm1 = nnx.LayerNorm(width, epsilon=1e-6, use_fast_variance=False, rngs=rngs)
+        self.norm1 = LayerNorm(width, epsilon=1e-6, rngs=rngs)
         self.attn = Attention(width, heads=heads, rngs=rngs)
-        self.norm2 = nnx.LayerNorm(width, epsilon=1e-6, use_fast_variance=False, rngs=rngs)
+        self.norm2 = LayerNorm(width, epsilon=1e-6, rngs=rngs)
         self.fc1 = nnx.Linear(width, mlp_width, rngs=rngs)
         self.fc2 = nnx.Linear(mlp_width, width, rngs=rngs)
 
@@ -99,10 +103,10 @@ class VisionTransformer(nnx.Module):
         """``(batch, crop, crop, 3)`` to one ``(batch, tokens, width)`` per tapped block, class token dropped."""
         x = self.patch_embed(images)
         cls_token = jnp.broadcast_to(self.cls_token[...], (x.shape[0], 1, x.shape[2])).astype(x.dtype)
-        x = jnp.concatenate([cls_token, x], axis=1) + self.pos_embed[...]
+        x = jnp.concatenate([cls_token, x], axis=1) + self.pos_embed[...].astype(x.dtype)
         taps = []
         for index, block in enumerate(self.blocks):
-            x = block(x)
+            x = block.apply(x)
             if index in self.tapped_blocks:
                 taps.append(x[:, 1:])
         return taps

@@ -1,36 +1,43 @@
-"""Checkpoints by Orbax: state, data iterator, best-so-far and configuration as one unit.
+"""Checkpoints by Orbax: the train state, its validation figures and its description as one unit.
 
-Restart order, all in ``CheckpointStore.restore``: the latest complete checkpoint gives step, parameters, statistics and
-optimiser state, then the Grain iterator is set to the position saved with them. Dropout keys are a function of the
-seed and the step, so that nothing else has to come back.
+Restart order: ``CheckpointStore`` first sets aside what has been damaged since it was written, then ``restore`` takes
+the latest checkpoint's step, parameters, statistics, moving average and optimiser state. Batches, dropout keys and the
+learning rate are functions of the seed and the step, so that nothing else has to come back, and a run may go on with
+another number of workers, processes or devices.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import importlib.metadata
 import math
 import os
-from pathlib import Path
+import platform
+from collections.abc import Callable
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 from flax import nnx
 from orbax.checkpoint import checkpoint_managers
 
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
-from glintiqa_jax.sharding import replicated
+from glintiqa_jax.sharding import everywhere, replicated
 from glintiqa_jax.training import config as config_module
+from glintiqa_jax.training import integrity, processes
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
+SET_ASIDE = "damaged"  # where checkpoints go that are not as they were written
+_LIBRARIES = ("glintiqa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 IMPORTED = "imported"  # the data fingerprint of weights that were trained elsewhere
 # Orbax spreads the writing of replicated arrays over the replicas, and compiles a slice per array and replica for it:
 # a minute for a network of small arrays on eight devices. One replica writes them faster.
@@ -43,6 +50,12 @@ logging.set_verbosity(_verbosity)
 _UNDEFINED = -2.0  # ranks an undefined SROCC (constant predictions) below every defined one
 
 
+@functools.cache
+def _library_versions() -> dict[str, str]:
+    """Of Python and of the libraries whose changes may move a figure."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
 @dataclasses.dataclass(frozen=True)
 class Description:
     """What a checkpoint says of itself.
@@ -53,6 +66,8 @@ class Description:
       data_fingerprint: of the records it was trained on.
       split_sha256: of who trained and who was tested.
       max_side: the longer side that its images were shrunk to when they were prepared; 0 where they were not.
+      versions: of Python and the libraries that it was trained with.
+      processes: how many trained it together.
     """
 
     config: TrainConfig
@@ -60,6 +75,8 @@ class Description:
     data_fingerprint: str
     split_sha256: str = ""
     max_side: int = 0
+    versions: dict[str, str] = dataclasses.field(default_factory=_library_versions)
+    processes: int = dataclasses.field(default_factory=jax.process_count)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -68,6 +85,8 @@ class Description:
             "data_fingerprint": self.data_fingerprint,
             "split_sha256": self.split_sha256,
             "max_side": self.max_side,
+            "versions": self.versions,
+            "processes": self.processes,
         }
 
     @staticmethod
@@ -78,69 +97,136 @@ class Description:
             data_fingerprint=content["data_fingerprint"],
             split_sha256=content["split_sha256"],
             max_side=content["max_side"],
+            versions=content.get("versions", {}),  # version 0.1.0 did not write the last two
+            processes=content.get("processes", 1),
         )
 
 
 class CheckpointStore:
-    """The checkpoints of one training run: the latest, to go on from, and the best on validation, to use."""
+    """The checkpoints of one training run: the latest two, to go on from, and the best on validation, to use.
 
-    def __init__(self, workdir: str | os.PathLike, description: Description):
+    Every process of a run has one, over the same folder.
+
+    Args:
+      folder: where they are, a path or an object store's ``gs://...``.
+      description: what each of them says of itself.
+      say: is told, a line each, of checkpoints that have been damaged; they are moved to a folder beside.
+    """
+
+    def __init__(self, folder: str | os.PathLike, description: Description, say: Callable[[str], None]):
         self._description = description
-        self._manager = ocp.CheckpointManager(Path(workdir).absolute() / FOLDER, options=_manager_options())
+        self._folder = epath.Path(folder)
+        if "://" not in str(folder):
+            self._folder = self._folder.absolute()
+        for line in processes.by_the_first(lambda: _set_damaged_aside(self._folder)):
+            say(line)
+        self._unsealed: int | None = None
+        self._manager = ocp.CheckpointManager(self._folder, options=_manager_options())
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
+
+    def latest_description(self) -> Description | None:
+        """What the latest checkpoint says of itself; None where there is none."""
+        step = self.latest_step()
+        if step is None:
+            return None
+        items = ocp.args.Composite(description=ocp.args.JsonRestore())
+        return Description.from_json(self._manager.restore(step, args=items)["description"])
 
     def best_step(self) -> int | None:
         """The step with the best validation SROCC."""
         return self._manager.best_step()
 
-    def save(self, state: TrainState, iterator: grain.DatasetIterator, validation: dict[str, float] | None) -> None:
+    def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
         """Save in the background; ``validation`` holds the metrics when this step was evaluated."""
+        self.wait()
         metrics = None
         if validation is not None:
             srocc = validation["srocc"]
             metrics = {"srocc": _UNDEFINED if math.isnan(srocc) else srocc}
+        step = int(state.step)
         self._manager.save(
-            int(state.step),
+            step,
             args=ocp.args.Composite(
-                model=ocp.args.StandardSave(_model_arrays(state.params, state.rest)),
+                model=ocp.args.StandardSave(_model_arrays(state.evaluated, state.rest)),
                 optimiser=ocp.args.StandardSave(_optimiser_arrays(state)),
-                data=grain.checkpoint.CheckpointSave(iterator),
                 description=ocp.args.JsonSave(self._description.to_json()),
             ),
             metrics=metrics,
             force=True,
         )
+        self._unsealed = step
 
-    def restore(
-        self, abstract: TrainState, sharding: TrainState, iterator: grain.DatasetIterator | None, *, step: int
-    ) -> TrainState:
-        """A saved state in the given shardings; the iterator, where given, is moved to where it was."""
-        items: dict[str, Any] = {
+    def restore(self, abstract: TrainState, sharding: TrainState, *, step: int) -> TrainState:
+        """A saved state in the given shardings."""
+        items = {
             "model": _target(
-                _model_arrays(abstract.params, abstract.rest), _model_arrays(sharding.params, sharding.rest)
+                _model_arrays(abstract.evaluated, abstract.rest), _model_arrays(sharding.evaluated, sharding.rest)
             ),
             "optimiser": _target(_optimiser_arrays(abstract), _optimiser_arrays(sharding)),
         }
-        if iterator is not None:
-            items["data"] = grain.checkpoint.CheckpointRestore(iterator)
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        opt_state = jax.tree.unflatten(jax.tree.structure(abstract.opt_state), restored["optimiser"]["opt_state"])
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except (ValueError, KeyError, OSError) as error:
+            folder = self._folder / str(step)
+            raise UserError(
+                f"{folder}: cannot be restored; it is damaged, or of another network or optimiser "
+                f"({' '.join(str(error).split())[:300]}). Without this folder, the same command goes on from the one "
+                "before"
+            ) from error
+        model, optimiser = restored["model"], restored["optimiser"]
+        evaluated = _filled(abstract.evaluated, model["params"])
+        averages = abstract.average is not None
         return TrainState(
-            restored["optimiser"]["step"],
-            _filled(abstract.params, restored["model"]["params"]),
-            _filled(abstract.rest, restored["model"]["rest"]),
-            opt_state,
+            optimiser["step"],
+            _filled(abstract.params, optimiser["params"]) if averages else evaluated,
+            _filled(abstract.rest, model["rest"]),
+            jax.tree.unflatten(jax.tree.structure(abstract.opt_state), optimiser["opt_state"]),
+            evaluated if averages else None,
         )
 
+    def tend(self) -> None:
+        """Seal with checksums what has been written in the meantime."""
+        if self._unsealed is not None and not self._manager.is_saving_in_progress():
+            self.wait()
+
     def wait(self) -> None:
-        """Until everything saved is on disk."""
+        """Until everything saved is on disk, and sealed with checksums."""
         self._manager.wait_until_finished()
+        if self._unsealed is not None and processes.is_first():
+            integrity.seal(self._folder / str(self._unsealed))
+        self._unsealed = None
 
     def close(self) -> None:
         self.wait()
         self._manager.close()
+
+
+def _set_damaged_aside(folder: epath.Path) -> list[str]:
+    """Move checkpoints that are not as they were written to a folder beside; a line about each."""
+    lines = []
+    steps = _steps(folder)
+    for step in steps:
+        if wrong := integrity.damage(folder / str(step)):
+            aside = folder.parent / SET_ASIDE
+            aside.mkdir(parents=True, exist_ok=True)
+            taken = {path.name for path in aside.iterdir()}
+            name = next(name for number in range(len(taken) + 1) if (name := f"{step}-{number}") not in taken)
+            (folder / str(step)).rename(aside / name)
+            lines.append(f"warning: the checkpoint of step {step} is damaged: {wrong}; it is now {aside / name}")
+    if lines:
+        whole = [step for step in steps if step in _steps(folder)]
+        rest = f"the checkpoint of step {whole[-1]} is whole" if whole else "no other is there: starting over"
+        lines.append(f"warning: {rest}")
+    return lines
+
+
+def _steps(folder: epath.Path) -> list[int]:
+    """The steps of all complete checkpoints in a folder, in order."""
+    if not folder.exists():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
 def save_model(folder: str | os.PathLike, model: GlintIQA, description: Description) -> None:
@@ -151,7 +237,8 @@ def save_model(folder: str | os.PathLike, model: GlintIQA, description: Descript
         "description": ocp.args.JsonSave(description.to_json()),
     }
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        checkpointer.save(Path(folder).absolute(), args=ocp.args.Composite(**items))
+        checkpointer.save(epath.Path(folder).absolute(), args=ocp.args.Composite(**items))
+    integrity.seal(epath.Path(folder))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,28 +261,30 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
     Raises:
       UserError: when there is no checkpoint at the path, or one of another kind or version.
     """
-    folder = _checkpoint_folder(Path(path).expanduser())
+    folder = _checkpoint_folder(epath.Path(path).expanduser())
+    if wrong := integrity.damage(folder):
+        raise UserError(f"--checkpoint={path}: {folder} is damaged: {wrong}")
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        content = checkpointer.restore(folder.absolute(), args=ocp.args.Composite(description=ocp.args.JsonRestore()))[
-            "description"
-        ]
+        items = ocp.args.Composite(description=ocp.args.JsonRestore())
+        content = checkpointer.restore(folder, args=items)["description"]
         description = Description.from_json(content)
         graphdef, params, rest = split_model(abstract_model(description.config.model))
         arrays = _model_arrays(params, rest)
         everywhere = jax.tree.map(lambda _: replicated(mesh), arrays)
-        restored = checkpointer.restore(folder.absolute(), args=ocp.args.Composite(model=_target(arrays, everywhere)))[
-            "model"
-        ]
+        items = ocp.args.Composite(model=_target(arrays, everywhere))
+        restored = checkpointer.restore(folder, args=items)["model"]
     return LoadedModel(description, graphdef, _filled(params, restored["params"]), _filled(rest, restored["rest"]))
 
 
-def _checkpoint_folder(path: Path) -> Path:
+def _checkpoint_folder(path: epath.Path) -> epath.Path:
+    if "://" not in str(path):
+        path = path.absolute()
     if _is_checkpoint(path):
         return path
     steps = [path / FOLDER, path]
     for folder in steps:
         if folder.is_dir() and any(_is_checkpoint(child) for child in folder.iterdir()):
-            with ocp.CheckpointManager(folder.absolute(), options=_manager_options(create=False)) as manager:
+            with ocp.CheckpointManager(folder, options=_manager_options(create=False, read_only=True)) as manager:
                 step = manager.best_step() or manager.latest_step()
             return folder / str(step)
     found = "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
@@ -204,16 +293,20 @@ def _checkpoint_folder(path: Path) -> Path:
     )
 
 
-def _is_checkpoint(folder: Path) -> bool:
+def _is_checkpoint(folder: epath.Path) -> bool:
     return (folder / "model").is_dir() and (folder / "description").is_dir()
 
 
-def _manager_options(**options: Any) -> ocp.CheckpointManagerOptions:
+def _manager_options(*, read_only: bool = False, **options: Any) -> ocp.CheckpointManagerOptions:
+    if read_only:
+        options |= {"read_only": True}
+    else:
+        options |= {"cleanup_tmp_directories": True}  # what a killed run left unfinished
     best = checkpoint_managers.BestN(
         get_metric_fn=lambda metrics: metrics["srocc"], n=1, keep_checkpoints_without_metrics=False
     )
     return ocp.CheckpointManagerOptions(
-        preservation_policy=checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(1), best]),
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(2), best]),
         best_fn=lambda metrics: metrics["srocc"],
         best_mode="max",
         **options,
@@ -226,7 +319,10 @@ def _model_arrays(params: nnx.State, rest: nnx.State) -> dict[str, Any]:
 
 
 def _optimiser_arrays(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "opt_state": jax.tree.leaves(state.opt_state)}
+    arrays = {"step": state.step, "opt_state": jax.tree.leaves(state.opt_state)}
+    if state.average is not None:  # which is the model that is used, beside the one that is trained
+        arrays["params"] = nnx.to_pure_dict(state.params)
+    return arrays
 
 
 def _target(abstract: Any, sharding: Any) -> ocp.args.StandardRestore:
@@ -246,10 +342,15 @@ def _filled(like: nnx.State, pure: dict[str, Any]) -> nnx.State:
 
 
 def digest(state: TrainState) -> str:
-    """SHA-256 of every parameter and statistic, names and values: equal for equal networks."""
+    """SHA-256 of every parameter and statistic, names and values: equal for equal networks.
+
+    Every process has to come here.
+    """
     sha = hashlib.sha256()
-    flat = jax.tree_util.tree_flatten_with_path(_model_arrays(state.params, state.rest))[0]
-    for path, leaf in flat:
+    arrays = _model_arrays(state.params, state.rest)
+    if state.average is not None:
+        arrays["average"] = nnx.to_pure_dict(state.average)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
         sha.update(jax.tree_util.keystr(path).encode())
-        sha.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+        sha.update(np.ascontiguousarray(everywhere(leaf)).tobytes())
     return sha.hexdigest()

@@ -18,6 +18,7 @@ DATASETS = ("demo", "csv", *DATABASES)
 TARGETS = ("quality", "raw")
 SPLIT_CHOICES = ("auto", "published", "drawn")
 OPTIMISERS = ("adamw", "adam_l2")
+COMPUTE_DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("warmup_cosine", "released_cosine")
 
 
@@ -150,8 +151,19 @@ class TrainConfig:
     crops_per_image: int = _field(1, "crops of an image each time it comes up, side by side in a batch")
     vertical_flips: bool = _field(True, "flip crops upside down, too, as released")
     loss: str = _field(
-        "l1", "'l1' as released, or 'l1_plcc', which adds half of 1 - PLCC over the batch", tuple(LOSSES)
+        "l1",
+        "'l1' as released, 'smooth_l1', or L1 beside a loss of order over the batch: PLCC's, norm-in-norm, fidelity",
+        tuple(LOSSES),
     )
+    accumulate: int = _field(
+        1, "take a batch in this many parts, one after another, and their mean gradient: large batches in little memory"
+    )
+    compute_dtype: str = _field(
+        "float32",
+        "what training multiplies matrices in; parameters, norms and sums are float32, and so is all prediction",
+        COMPUTE_DTYPES,
+    )
+    remat: bool = _field(False, "compute what lies inside blocks again for the gradient, rather than keep it in memory")
     optimizer: str = _field("adamw", "'adamw', or 'adam_l2': the released Adam with L2 in the gradient", OPTIMISERS)
     learning_rate: float = _field(3e-4, "peak learning rate")
     rates: tuple[str, ...] = _field(
@@ -161,6 +173,9 @@ class TrainConfig:
     )
     weight_decay: float = _field(0.05, "weight decay")
     clip_norm: float = _field(0.0, "gradients of a larger global norm are scaled down to it; 0: never")
+    ema_decay: float = _field(
+        0.0, "predict with a moving average of the parameters, of which each step keeps this share; 0: with the last"
+    )
     schedule: str = _field(
         "warmup_cosine",
         "'warmup_cosine' to 0 over the run, or 'released_cosine': up and down again",
@@ -184,6 +199,7 @@ class TrainConfig:
             "steps",
             "batch_size",
             "crops_per_image",
+            "accumulate",
             "eval_every",
             "eval_grid",
             "eval_batch_size",
@@ -208,6 +224,11 @@ class TrainConfig:
             self.learning_rate > 0 and math.isfinite(self.learning_rate),
             f"--learning_rate: expected a positive number, found {self.learning_rate}",
         )
+        _require(
+            self.batch_size % self.accumulate == 0,
+            f"--accumulate: expected a divisor of the batch of {self.batch_size}, found {self.accumulate}",
+        )
+        _require(0.0 <= self.ema_decay < 1.0, f"--ema_decay: expected a share below 1, found {self.ema_decay}")
         _ = self.rate_factors  # refuses what is none
         _require(
             self.schedule != "warmup_cosine" or self.warmup_steps < self.steps,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import math
 import os
 import signal
@@ -14,9 +14,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
-from glintiqa_jax.data.files import write_json, write_text
+from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.pipeline import training_batches
 from glintiqa_jax.data.source import RatedSource
@@ -27,173 +28,280 @@ from glintiqa_jax.evaluation.report import write_report
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
-from glintiqa_jax.sharding import batch_sharding, check_divides, make_mesh
+from glintiqa_jax.sharding import check_divides, describe, global_batch, make_mesh
+from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest
-from glintiqa_jax.training.config import TrainConfig, differences, from_json, to_json
+from glintiqa_jax.training.config import TrainConfig, to_json
 from glintiqa_jax.training.dataset import find_parts, open_source, split_source
+from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.step import Trainer, TrainState
+from glintiqa_jax.training.workdir import (
+    begun_with,
+    changed_surroundings,
+    check_same_data,
+    check_same_experiment,
+    claim,
+    finished,
+)
 
-_LOG_EVERY = 25  # steps between two looks at the loss, each of which waits for the device
-# Where records are and what is kept in memory changes no figure, so a run may go on with other values.
-_NO_PART_OF_THE_EXPERIMENT = ("data.data_dir:", "data.cache_megabytes:")
+_LOOK_EVERY = 25  # steps between two looks at the losses, each of which waits for the device
 
 
 def train_and_evaluate(
-    config: TrainConfig, workdir: str | os.PathLike, *, max_steps: int | None = None
+    config: TrainConfig,
+    workdir: str | os.PathLike,
+    *,
+    max_steps: int | None = None,
+    checkpoint_dir: str | None = None,
+    allow_config_change: bool = False,
 ) -> dict[str, Any] | None:
     """Train, keep the best on validation, test it once, and leave a report.
 
-    Run again with the same arguments it goes on where it stopped, and ends with the same figures.
+    Run again with the same arguments it goes on where it stopped, and ends with the same figures. Where
+    ``jax.distributed`` has joined several processes, all of them call this, and the first one writes.
 
     Args:
       config: the experiment.
       workdir: where everything goes: ``config.json``, ``split.json``, ``metrics.jsonl``, ``checkpoints/``,
-        ``predictions_*.csv``,         ``report.md`` with its plots and, last, ``results.json``.
+        ``predictions_*.csv``, ``report.md`` with its plots and, last, ``results.json``.
       max_steps: end after this many steps, evaluation and results included; the schedule is still the whole run's.
+      checkpoint_dir: where checkpoints go instead: a folder that all processes see, or ``gs://...``.
+      allow_config_change: go on with a run that another configuration has begun.
 
     Returns:
       What ``results.json`` holds; None when a signal (SIGINT, SIGTERM) ended the run after saving.
 
     Raises:
-      UserError: input that cannot be used, before any long work; a ``workdir`` of another experiment.
+      UserError: input that cannot be used, before any long work; a ``workdir`` of another experiment; later, a loss
+        that is no number, or a full disk.
+      LostProcessError: another process of the run has died.
     """
     workdir = Path(workdir).expanduser()
-    mesh = make_mesh(config.mesh_data, config.mesh_fsdp)
-    check_divides("batch_size", config.batch_size, mesh)
-    check_divides("eval_batch_size", config.eval_batch_size, mesh)
-    _check_same_experiment(config, workdir)
-    last_step = min(config.steps, max_steps or config.steps)
-    parts = find_parts(config.data)
-    first = None if (workdir / CHECKPOINTS).exists() else _first_model(config)
-    source = open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=tqdm.write)
-    split = split_source(config.data, source, crop_size=config.model.crop_size, say=tqdm.write)
-    split_sha256 = split_digest(split, source.index.names)
-    fingerprint, max_side = source.card["fingerprint"], source.card["max_side"]
-    description = Description(config, source.scale, fingerprint, split_sha256, max_side)
-    _claim_workdir(workdir, description)
-    save_split(workdir / "split.json", split, source.index.names, source.card["name"])
-    if finished := _finished(workdir, last_step):
-        return finished
+    with processes.noticing_lost_processes(), _noticing_a_full_disk(workdir):
+        mesh = make_mesh(config.mesh_data, config.mesh_fsdp)
+        check_divides("batch_size", config.batch_size, mesh, parts=config.accumulate)
+        check_divides("eval_batch_size", config.eval_batch_size, mesh)
+        job = _Job(config, workdir, mesh, checkpoint_dir or str(workdir / CHECKPOINTS), allow_config_change)
+        return job.run(min(config.steps, max_steps or config.steps))
 
-    run = _Run(config, workdir, mesh, source, split)
-    with contextlib.closing(CheckpointStore(workdir, description)) as store, _stop_on_signals() as stop:
-        state, iterator = run.start(store, first)
-        state = run.train(state, iterator, store, last_step, stop)
-        if stop.is_set():
-            tqdm.write(f"stopped at step {int(state.step)} and saved; the same command goes on from there")
-            return None
-        params_sha256 = digest(state)
-        # without a validation split there is no choice to make
-        best_step = store.best_step() or last_step
-        if best_step != int(state.step):
-            state = store.restore(run.trainer.abstract_state, run.trainer.sharding, None, step=best_step)
-        predictions = {}
-        if len(split.validation):
-            predictions["validation"] = run.predict(state, split.validation, "validating the best")
-        predictions["test"] = run.predict(state, split.test, "testing once")
-        store.wait()
-    results = {
-        "step": last_step,
-        "best_step": best_step,
-        **{name: _plain(part.metrics()) for name, part in predictions.items()},
-        "split_sha256": split_sha256,
-        "params_sha256": params_sha256,
-    }
-    for name, part in predictions.items():
+
+def sharding_table(config: TrainConfig) -> str:
+    """A table of how each array of the train state is laid out over all devices; nothing is allocated."""
+    trainer = Trainer(config, make_mesh(config.mesh_data, config.mesh_fsdp))
+    return describe(trainer.abstract_state, trainer.sharding)
+
+
+class _Job:
+    """From the flags to the report: what is done once, around a run's training."""
+
+    def __init__(self, config: TrainConfig, workdir: Path, mesh: Mesh, checkpoints: str, allow_config_change: bool):
+        self.config, self.workdir, self.mesh, self.checkpoints = config, workdir, mesh, checkpoints
+        self._allowed = allow_config_change
+        self._where = f"--workdir={workdir}"
+
+    def run(self, last_step: int) -> dict[str, Any] | None:
+        config, workdir = self.config, self.workdir
+        changes, is_new = processes.by_the_first(self._check_workdir)
+        for line in changes:
+            _say(line)
+        parts = find_parts(config.data)
+        first = _first_model(config) if is_new else None
+        source = processes.first_before_the_others(
+            lambda: open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=_say)
+        )
+        split = split_source(config.data, source, crop_size=config.model.crop_size, say=_say)
+        names = source.index.names
+        description = Description(
+            config, source.scale, source.card["fingerprint"], split_digest(split, names), source.card["max_side"]
+        )
+
+        def take_workdir() -> dict[str, Any] | None:
+            check_same_data(description, begun_with(workdir), self._where)
+            claim(workdir, description)
+            save_split(workdir / "split.json", split, names, source.card["name"])
+            return None if changes else finished(workdir, last_step)
+
+        if results := processes.by_the_first(take_workdir):
+            _say(f"{workdir / 'results.json'}: this run is complete; these are its results")
+            return results
+        with (
+            contextlib.closing(CheckpointStore(self.checkpoints, description, _say)) as store,
+            _stop_on_signals() as stop,
+        ):
+            self._check_checkpoint(store, description)
+            run = _Run(config, workdir, self.mesh, source, split, store)
+            with contextlib.closing(run):
+                state = run.train(run.start(first), last_step, stop)
+            if state is None:
+                return None
+            params_sha256 = digest(state)
+            # without a validation split there is no choice to make
+            best_step = store.best_step() or last_step
+            if best_step != int(state.step):
+                state = store.restore(run.trainer.abstract_state, run.trainer.sharding, step=best_step)
+            predictions = {}
+            if len(split.validation):
+                predictions["validation"] = run.predict(state, split.validation, "validating the best")
+            predictions["test"] = run.predict(state, split.test, "testing once")
+        results = {
+            "step": last_step,
+            "best_step": best_step,
+            **{name: _plain(part.metrics()) for name, part in predictions.items()},
+            "split_sha256": description.split_sha256,
+            "params_sha256": params_sha256,
+        }
         if len(source.parts) > 1:
-            by_database = part.metrics_by_database()
-            results |= {f"{name} on {database}": _plain(metrics) for database, metrics in by_database.items()}
-        part.write_csv(workdir / f"predictions_{name}.csv")
-    write_report(
-        workdir,
-        source=source,
-        predictions=predictions["test"],
-        history=_read_metrics(workdir / "metrics.jsonl"),
-        results=results,
-        config=to_json(config),
-    )
-    write_json(workdir / "results.json", results)
-    return results
+            for name, part in predictions.items():
+                by_database = part.metrics_by_database()
+                results |= {f"{name} on {database}": _plain(metrics) for database, metrics in by_database.items()}
+        processes.by_the_first(lambda: self._report(source, predictions, results))
+        return results
+
+    def _check_workdir(self) -> tuple[list[str], bool]:
+        """What to say of a workdir that was begun with other flags, and whether it has no checkpoints yet."""
+        theirs = begun_with(self.workdir)
+        lines = check_same_experiment(self.config, theirs, self._where, allowed=self._allowed)
+        return lines, not (self.workdir / CHECKPOINTS).exists()
+
+    def _check_checkpoint(self, store: CheckpointStore, ours: Description) -> None:
+        """The same of the checkpoint that the run goes on from, whose folder another workdir may have filled."""
+        theirs = store.latest_description()
+        if theirs is None:
+            return
+        check_same_experiment(self.config, theirs, self.checkpoints, allowed=self._allowed)
+        check_same_data(ours, theirs, self.checkpoints)
+        for line in changed_surroundings(ours, theirs):
+            _say(line)
+
+    def _report(
+        self, source: RatedSource | MixedSource, predictions: dict[str, Predictions], results: dict[str, Any]
+    ) -> None:
+        for name, part in predictions.items():
+            part.write_csv(self.workdir / f"predictions_{name}.csv")
+        write_report(
+            self.workdir,
+            source=source,
+            predictions=predictions["test"],
+            history=read_metrics(self.workdir),
+            results=results,
+            config=to_json(self.config),
+        )
+        write_json(self.workdir / "results.json", results)
 
 
 class _Run:
-    """What stays the same for the length of a run."""
+    """Training and prediction, from a prepared source on."""
 
-    def __init__(self, config: TrainConfig, workdir: Path, mesh: Any, source: RatedSource | MixedSource, split: Split):
-        self.config, self.workdir, self.mesh, self.source, self.split = config, workdir, mesh, source, split
+    def __init__(
+        self,
+        config: TrainConfig,
+        workdir: Path,
+        mesh: Mesh,
+        source: RatedSource | MixedSource,
+        split: Split,
+        store: CheckpointStore,
+    ):
+        self.config, self.workdir, self.mesh = config, workdir, mesh
+        self.source, self.split, self.store = source, split, store
         self.trainer = Trainer(config, mesh)
         self._predict = make_predict(self.trainer.graphdef, mesh)
         self._schedule = learning_rate_schedule(config)
+        self._log: MetricsLog | None = None
 
-    def start(self, store: CheckpointStore, first: GlintIQA | None) -> tuple[TrainState, Any]:
-        """The state and the data iterator to go on from: the latest checkpoint's, or the first model's."""
-        iterator = iter(
-            training_batches(
-                self.source,
-                self.split.train,
-                crop_size=self.config.model.crop_size,
-                batch_size=self.config.batch_size,
-                seed=self.config.seed,
-                crops_per_image=self.config.crops_per_image,
-                vertical_flips=self.config.vertical_flips,
-                cache_bytes=self.config.data.cache_megabytes * 2**20,
-                num_workers=self.config.num_workers,
-            )
-        )
-        step = store.latest_step()
+    def start(self, first: GlintIQA | None) -> TrainState:
+        """The state to go on from: the latest checkpoint's, or the first model's."""
+        step = self.store.latest_step()
         if step is None:
             state = self.trainer.start_from(first or _first_model(self.config))
         else:
-            tqdm.write(f"going on from step {step}")
-            state = store.restore(self.trainer.abstract_state, self.trainer.sharding, iterator, step=step)
-        _drop_metrics_after(self.workdir / "metrics.jsonl", step or 0)
-        return state, iterator
+            _say(f"going on from step {step}")
+            state = self.store.restore(self.trainer.abstract_state, self.trainer.sharding, step=step)
+        if processes.is_first():
+            self._log = MetricsLog(self.workdir, step or 0)
+        return state
 
-    def train(
-        self, state: TrainState, iterator: Any, store: CheckpointStore, last_step: int, stop: threading.Event
-    ) -> TrainState:
-        """Steps up to ``last_step``, or until ``stop`` is set; evaluates and saves on the way."""
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def train(self, state: TrainState, last_step: int, stop: threading.Event) -> TrainState | None:
+        """Steps up to ``last_step``, evaluating and saving on the way; None where ``stop`` was set, and saved."""
         config, step = self.config, int(state.step)
         dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        losses: list[jax.Array] = []
-        best = max(_validation_sroccs(self.workdir / "metrics.jsonl"), default=math.nan)
-        images = config.batch_size
-        with tqdm(total=last_step * images, initial=step * images, desc="training", unit="image") as bar:
-            while step < last_step and not stop.is_set():
-                batch = jax.device_put(next(iterator), batch_sharding(self.mesh))
-                state, loss = self.trainer.step(state, batch, dropout_key)
-                losses.append(loss)
+        batches = self._batches(step)
+        unseen: list[tuple[jax.Array, np.ndarray]] = []  # of the steps since the last look: loss, positions
+        mean_loss, stopped = math.nan, False
+        total, done = last_step * config.batch_size, step * config.batch_size
+        quiet = not processes.is_first()
+        with tqdm(total=total, initial=done, desc="training", unit="image", disable=quiet) as bar:
+            while step < last_step and not stopped:
+                batch = next(batches)
+                positions = batch.pop("position")
+                state, loss = self.trainer.step(state, global_batch(batch, self.mesh), dropout_key)
+                unseen.append((loss, positions))
                 step += 1
                 evaluate = step % config.eval_every == 0 or step == last_step
-                if step % _LOG_EVERY == 0 or evaluate:
-                    mean_loss = float(np.mean(jax.device_get(losses)))
-                    if not math.isfinite(mean_loss):
-                        raise UserError(
-                            f"the loss is {mean_loss} around step {step}; --learning_rate={config.learning_rate:g} "
-                            f"may be too high. The last good checkpoint is in {self.workdir}"
-                        )
-                    self._log({"step": step, "loss": mean_loss, "learning_rate": float(self._schedule(step))})
-                    bar.update(len(losses) * images)
-                    bar.set_postfix(loss=f"{mean_loss:.4f}", best_val_srocc=f"{best:.3f}")
-                    losses = []
-                if evaluate and not len(self.split.validation):
-                    store.save(state, iterator, None)
-                elif evaluate:
-                    metrics = self.predict(state, self.split.validation, "validating").metrics()
-                    self._log({"step": step, "validation": _plain(metrics)})
-                    store.save(state, iterator, metrics)
-                    best = max(_validation_sroccs(self.workdir / "metrics.jsonl"), default=math.nan)
-                    bar.set_postfix(loss=f"{mean_loss:.4f}", best_val_srocc=f"{best:.3f}")
-        if stop.is_set() and step != store.latest_step():
-            store.save(state, iterator, None)
-        store.wait()
-        return state
+                look = evaluate or step % _LOOK_EVERY == 0
+                if look:
+                    bar.update(len(unseen) * config.batch_size)
+                    mean_loss, unseen = self._mean_loss(step, unseen), []
+                    self._write({"step": step, "loss": mean_loss, "learning_rate": float(self._schedule(step))})
+                    self.store.tend()
+                if evaluate:
+                    metrics = None
+                    if len(self.split.validation):
+                        metrics = self.predict(state, self.split.validation, "validating").metrics()
+                        self._write({"step": step, "validation": _plain(metrics)})
+                    self.store.save(state, metrics)
+                if look:
+                    best = self._log and self._log.best_validation_srocc()
+                    bar.set_postfix(loss=f"{mean_loss:.4f}", best_val_srocc="none" if best is None else f"{best:.3f}")
+                # alone at any step; several processes agree where they look, as asking each other takes time
+                if jax.process_count() == 1 or look:
+                    stopped = processes.any_process(stop.is_set()) and step < last_step
+        if stopped and step != self.store.latest_step():
+            self.store.save(state, None)
+        self.store.wait()
+        if stopped:
+            _say(f"stopped at step {step} and saved; the same command goes on from there")
+        return None if stopped else state
+
+    def _batches(self, first: int) -> Iterator[dict[str, np.ndarray]]:
+        config = self.config
+        batches = training_batches(
+            self.source,
+            self.split.train,
+            crop_size=config.model.crop_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            crops_per_image=config.crops_per_image,
+            vertical_flips=config.vertical_flips,
+            first_batch=first,
+            process=(jax.process_index(), jax.process_count()),
+            on_bad_image=config.data.on_bad_image,
+            cache_bytes=config.data.cache_megabytes * 2**20,
+            num_workers=config.num_workers,
+        )
+        return iter(batches)
+
+    def _mean_loss(self, step: int, unseen: list[tuple[jax.Array, np.ndarray]]) -> float:
+        """Of the steps up to ``step``; ``UserError`` names the first whose loss is no number, and its images."""
+        losses = np.asarray(jax.device_get([loss for loss, _ in unseen]), np.float64)
+        for number in np.flatnonzero(~np.isfinite(losses))[:1]:
+            names = dict.fromkeys(self.source.index.names[position] for position in unseen[number][1])
+            last = self.store.latest_step()
+            good = "none was saved before" if last is None else f"the last good checkpoint is step {last}'s"
+            raise UserError(
+                f"the loss is {losses[number]} at step {step - len(unseen) + number + 1}, on {', '.join(names)}; "
+                f"{good}. --learning_rate={self.config.learning_rate:g} may be too high, or a score wrong"
+            )
+        return float(losses.mean())
 
     def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
         return predict_source(
-            lambda crops: self._predict(state.params, state.rest, crops),
+            lambda crops: self._predict(state.evaluated, state.rest, crops),
             self.source,
             positions,
             scale=self.source.scale,
@@ -201,13 +309,14 @@ class _Run:
             grid=self.config.eval_grid,
             batch_size=self.config.eval_batch_size,
             mesh=self.mesh,
+            on_bad_image=self.config.data.on_bad_image,
             num_workers=self.config.num_workers,
-            progress=progress,
+            progress=progress if processes.is_first() else "",
         )
 
-    def _log(self, row: dict[str, Any]) -> None:
-        with (self.workdir / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.write(row)
 
 
 def _first_model(config: TrainConfig) -> GlintIQA:
@@ -215,59 +324,31 @@ def _first_model(config: TrainConfig) -> GlintIQA:
     model = new_model(config.model, seed=config.seed)
     for name in config.backbone_weights:
         try:
-            for path in find_weights(name, config.model, say=tqdm.write):
-                tqdm.write(f"{load_backbone(model, path)} starts from {path}")
+            for path in find_weights(name, config.model, say=_say):
+                _say(f"{load_backbone(model, path)} starts from {path}")
         except WeightsError as error:
             raise UserError(about("backbone_weights", name, error)) from error
     return model
 
 
-def _check_same_experiment(config: TrainConfig, workdir: Path) -> None:
-    """Refuse a workdir that another configuration has begun, before any work."""
-    path = workdir / "config.json"
-    if not path.is_file():
-        if workdir.exists() and not workdir.is_dir():
-            raise UserError(f"--workdir={workdir}: expected a folder, found a file")
-        return
-    theirs = from_json(json.loads(path.read_text())["config"])
-    differing = [line for line in differences(config, theirs) if not line.startswith(_NO_PART_OF_THE_EXPERIMENT)]
-    if differing:
+def _say(line: str) -> None:
+    """One line to the person at the keyboard, by the first process."""
+    if processes.is_first():
+        tqdm.write(line)
+
+
+@contextlib.contextmanager
+def _noticing_a_full_disk(workdir: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and os.strerror(errno.ENOSPC) not in str(error):  # TensorStore's errors are text
+            raise
         raise UserError(
-            f"--workdir={workdir}: expected a new folder or one of this experiment, found another one's: "
-            + "; ".join(differing)
-        )
-
-
-def _claim_workdir(workdir: Path, description: Description) -> None:
-    """Write ``config.json``, or check that the data are still those the workdir began with."""
-    path = workdir / "config.json"
-    if not path.is_file():
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            write_json(path, description.to_json())
-        except OSError as error:
-            raise UserError(f"--workdir={workdir}: cannot be written ({error})") from error
-        return
-    theirs = json.loads(path.read_text())
-    if theirs["data_fingerprint"] != description.data_fingerprint:
-        raise UserError(
-            f"--workdir={workdir}: images or scores have changed since this run began; give it a new folder"
-        )
-    if theirs["split_sha256"] != description.split_sha256:
-        raise UserError(
-            f"--workdir={workdir}: who trains and who is tested has changed since this run began, by the file "
-            f"--split_by={description.config.data.split_by}; give it a new folder"
-        )
-
-
-def _finished(workdir: Path, last_step: int) -> dict[str, Any] | None:
-    path = workdir / "results.json"
-    if path.is_file():
-        results = json.loads(path.read_text())
-        if results["step"] == last_step:
-            tqdm.write(f"{path}: this run is complete; these are its results")
-            return results
-    return None
+            f"--workdir={workdir}: the disk is full; what was saved before is whole, and with some room the same "
+            "command goes on from there"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -295,19 +376,3 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 def _plain(metrics: dict[str, float | int]) -> dict[str, float | int | None]:
     """JSON has no NaN: an undefined correlation is null."""
     return {name: None if math.isnan(value) else value for name, value in metrics.items()}
-
-
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-
-
-def _validation_sroccs(path: Path) -> list[float]:
-    """Of every evaluation so far that has one."""
-    rows = [row["validation"]["srocc"] for row in _read_metrics(path) if "validation" in row]
-    return [srocc for srocc in rows if srocc is not None]
-
-
-def _drop_metrics_after(path: Path, step: int) -> None:
-    """Forget what a run that is being resumed wrote after its last checkpoint; those steps come again."""
-    rows = [row for row in _read_metrics(path) if row["step"] <= step]
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

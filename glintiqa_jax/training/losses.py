@@ -1,4 +1,7 @@
-"""Losses between predicted and opinion scores, both on the [0, 1] scale; one number per batch, lower is better."""
+"""Losses between predicted and opinion scores, both on the [0, 1] scale; one number per batch, lower is better.
+
+Those of order (PLCC, norm-in-norm, fidelity) say nothing of the scale, so that each is taken beside L1.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import ndtr
+
+# Where smooth L1 turns from square to straight: a tenth of the scale is about the deviation of a mean opinion score.
+SMOOTH_L1_BETA = 0.1
+# Of one score in the fidelity loss: UNIQUE's and LIQE's 1 on scales of 1 to 5.
+FIDELITY_DEVIATION = 0.25
+_TINY = 1e-8
 
 
 def l1_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
@@ -14,15 +24,54 @@ def l1_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean(jnp.abs(predicted - target))
 
 
-def l1_plcc_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
-    """L1 plus half of 1 - PLCC over the batch: the order is learnt from the first steps on, the scale beside it.
+def smooth_l1_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """L1 whose point is rounded (Girshick 2015): ``error ** 2 / (2 beta)`` below beta, ``error - beta / 2`` above."""
+    _check(predicted, target)
+    error = jnp.abs(predicted - target)
+    square, straight = jnp.square(error) / (2 * SMOOTH_L1_BETA), error - SMOOTH_L1_BETA / 2
+    return jnp.mean(jnp.where(error < SMOOTH_L1_BETA, square, straight))
+
+
+def plcc_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """(1 - PLCC) / 2 over the batch, in [0, 1].
 
     A batch whose predictions or targets are all equal has a PLCC of 0, and a finite gradient.
     """
     _check(predicted, target)
     p, t = predicted - jnp.mean(predicted), target - jnp.mean(target)
-    plcc = jnp.sum(p * t) * jax.lax.rsqrt(jnp.sum(p * p) * jnp.sum(t * t) + 1e-8)
-    return l1_loss(predicted, target) + 0.5 * (1.0 - plcc)
+    plcc = jnp.sum(p * t) * jax.lax.rsqrt(jnp.sum(p * p) * jnp.sum(t * t) + _TINY)
+    return 0.5 * (1.0 - plcc)
+
+
+def norm_in_norm_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """Norm-in-norm (Li, Jiang and Jiang 2020) with p = 1 and q = 2, in [0, 1].
+
+    Both sides are centred and divided by their Euclidean norm; the loss is the L1 distance of the two, over
+    ``2 sqrt(batch)``, the largest that it can be.
+    """
+    _check(predicted, target)
+
+    def normalised(x: jax.Array) -> jax.Array:
+        centred = x - jnp.mean(x)
+        return centred * jax.lax.rsqrt(jnp.sum(jnp.square(centred)) + _TINY)
+
+    return jnp.sum(jnp.abs(normalised(predicted) - normalised(target))) / (2.0 * jnp.sqrt(float(predicted.size)))
+
+
+def fidelity_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """Fidelity over all pairs of the batch (Tsai et al. 2007; for quality, UNIQUE, Zhang et al. 2021), in [0, 1].
+
+    With p the truth of "the first is better" (1/2 for ties) and q its probability by Thurstone's model, the normal
+    distribution function of the predictions' difference over its deviation: ``1 - sqrt(p q) - sqrt((1 - p) (1 - q))``.
+    """
+    _check(predicted, target)
+    first, second = jnp.triu_indices(predicted.size, 1)
+    better = 0.5 * (1.0 + jnp.sign(target[first] - target[second]))
+    deviation = FIDELITY_DEVIATION * jnp.sqrt(2.0)
+    z = (predicted[first] - predicted[second]) / deviation
+    # sqrt has no gradient at 0
+    agreed = jnp.sqrt(better * ndtr(z) + _TINY) + jnp.sqrt((1.0 - better) * ndtr(-z) + _TINY)
+    return jnp.mean(1.0 - agreed) if predicted.size > 1 else jnp.zeros(())
 
 
 def _check(predicted: jax.Array, target: jax.Array) -> None:
@@ -31,4 +80,17 @@ def _check(predicted: jax.Array, target: jax.Array) -> None:
         raise ValueError(f"expected two arrays of one shape (batch,), found {predicted.shape} and {target.shape}")
 
 
-LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {"l1": l1_loss, "l1_plcc": l1_plcc_loss}
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def _beside_l1(of_order: Loss) -> Loss:
+    return lambda predicted, target: l1_loss(predicted, target) + of_order(predicted, target)
+
+
+LOSSES: dict[str, Loss] = {
+    "l1": l1_loss,
+    "smooth_l1": smooth_l1_loss,
+    "l1_plcc": _beside_l1(plcc_loss),
+    "l1_norm_in_norm": _beside_l1(norm_in_norm_loss),
+    "l1_fidelity": _beside_l1(fidelity_loss),
+}

@@ -116,14 +116,10 @@ def test_every_epoch_takes_every_image_once_in_another_order(source):
     assert epochs[0] != epochs[1]
 
 
-def test_an_iterator_goes_on_where_it_stopped(source):
-    iterator = iter(train(source))
-    take(iterator, 4)
-    state = iterator.get_state()
-    expected = take(iterator, 5)
-    resumed = iter(train(source))
-    resumed.set_state(state)
-    assert_same(take(resumed, 5), expected)
+def test_batches_go_on_where_they_stopped_with_any_number_of_workers(source):
+    expected = take(iter(train(source)), 9)[4:]
+    assert_same(take(iter(train(source, first_batch=4)), 5), expected)
+    assert_same(take(iter(train(source, first_batch=4, num_workers=2)), 5), expected)
 
 
 def test_several_crops_of_an_image_come_side_by_side(source):
@@ -133,19 +129,56 @@ def test_several_crops_of_an_image_come_side_by_side(source):
     targets = np.concatenate([batch["target"] for batch in batches])
     np.testing.assert_array_equal(targets, np.repeat(images, 3))
     assert not np.array_equal(batches[0]["image"][0], batches[0]["image"][1])
-    with pytest.raises(ValueError, match="crops_per_image must divide the batch of 6 crops, found 4"):
+    with pytest.raises(ValueError, match="must divide the batch of 6 crops, found 4"):
         train(source, batch_size=6, crops_per_image=4)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_share_every_batch_of_one(source, count):
-    """What the processes of a host group get together is what one process would get, image for image."""
+    """What the processes get together is what one process would get, image for image and in its order."""
     whole = take(iter(train(source, batch_size=6)), 5)
-    parts = [take(iter(train(source, batch_size=6 // count, process=(p, count))), 5) for p in range(count)]
-    for number, batch in enumerate(whole):
-        for key in batch:
-            together = np.stack([part[number][key] for part in parts], axis=1)  # (own, processes, ...)
-            np.testing.assert_array_equal(together.reshape(batch[key].shape), batch[key])
+    parts = [take(iter(train(source, batch_size=6, first_batch=1, process=(p, count))), 4) for p in range(count)]
+    together = [
+        {key: np.concatenate([part[key] for part in batch]) for key in batch[0]} for batch in zip(*parts, strict=True)
+    ]
+    assert_same(together, whole[1:])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_processes_share_the_evaluation(source, count):
+    parts = [
+        list(evaluation_batches(source, np.arange(7), crop_size=8, grid=1, batch_size=10, process=(p, count)))
+        for p in range(count)
+    ]
+    assert {len(part) for part in parts} == {1}
+    positions = np.concatenate([part[0]["position"] for part in parts])
+    assert positions.tolist() == [*range(7), -1, -1, -1]
+
+
+def damage(source, number):
+    """Let one record of a source be unreadable."""
+    read = source._record
+
+    def damaged(position, name):
+        if position == number:
+            raise UserError(f"record {position} is damaged")
+        return read(position, name)
+
+    source._record = damaged
+
+
+def test_a_record_that_has_become_unreadable_stops_training_or_is_passed_over(source, caplog):
+    whole = np.concatenate([batch["position"] for batch in take(iter(train(source, batch_size=7)), 3)])
+    damage(source, 3)
+    with pytest.raises(UserError, match="record 3 is damaged"):
+        take(iter(train(source)), 3)
+    kept = np.concatenate(
+        [batch["position"] for batch in take(iter(train(source, batch_size=7, on_bad_image="skip")), 3)]
+    )
+    assert kept.tolist() == [4 if position == 3 else position for position in whole]
+    assert caplog.text.count("the next image is taken instead: record 3 is damaged") == 1
+    evaluated = evaluation_batches(source, np.arange(7), crop_size=8, grid=1, batch_size=7, on_bad_image="skip")
+    assert next(iter(evaluated))["position"].tolist() == [0, 1, 2, -1, 4, 5, 6]
 
 
 def test_training_on_raw_scores(rated_folder, tmp_path):
@@ -186,13 +219,10 @@ def test_a_mixture_draws_by_weight_each_part_in_epochs(mixture):
 
 
 def test_a_mixture_goes_on_where_it_stopped(mixture):
-    iterator = iter(train(mixture, np.array([0, 3, 4, 8, 11])))
-    take(iterator, 4)
-    state = iterator.get_state()
-    expected = take(iterator, 5)
-    resumed = iter(train(mixture, np.array([0, 3, 4, 8, 11])))
-    resumed.set_state(state)
-    assert_same(take(resumed, 5), expected)
+    positions = np.array([0, 3, 4, 8, 11])
+    whole = take(iter(train(mixture, positions)), 9)
+    assert_same(take(iter(train(mixture, positions, first_batch=4)), 5), whole[4:])
+    assert set(np.concatenate([batch["position"] for batch in whole])) == set(positions)
 
 
 def test_what_cannot_be_mixed_is_refused(source):

@@ -17,7 +17,7 @@ def coordinates(height: int, width: int) -> np.ndarray:
 @given(st.integers(4, 80), st.integers(4, 80), st.integers(0, 100))
 def test_random_crops_are_pieces_of_the_image(height, width, seed):
     image = coordinates(height, width)
-    element = {"image": image, "target": 1.0}
+    element = {"image": image, "target": 1.0, "position": 0}
     (crop,) = RandomCropsAndFlips(4).random_map(element, np.random.default_rng(seed))["image"]
     assert crop.shape == (4, 4, 3)
     rows, columns = crop[:, 0, 0].astype(int), crop[0, :, 1].astype(int)
@@ -28,16 +28,15 @@ def test_random_crops_are_pieces_of_the_image(height, width, seed):
 
 def test_every_place_and_flip_comes_up():
     image, transform = coordinates(6, 6), RandomCropsAndFlips(4)
-    corners = {
-        tuple(transform.random_map({"image": image, "target": 0.0}, np.random.default_rng(s))["image"][0, 0, 0, :2])
-        for s in range(600)
-    }
+    element = {"image": image, "target": 0.0, "position": 0}
+    corners = {tuple(transform.random_map(element, np.random.default_rng(s))["image"][0, 0, 0, :2]) for s in range(600)}
     assert corners == {(r, c) for r in range(6) for c in range(6)}  # 3 offsets, or their flipped ends, each way
 
 
 def test_nothing_is_turned_upside_down_on_request():
     transform = RandomCropsAndFlips(4, crops=40, vertical_flips=False)
-    crops = transform.random_map({"image": coordinates(9, 9), "target": 0.0}, np.random.default_rng(0))["image"]
+    element = {"image": coordinates(9, 9), "target": 0.0, "position": 0}
+    crops = transform.random_map(element, np.random.default_rng(0))["image"]
     rows, columns = crops[:, :, 0, 0].astype(int), crops[:, 0, :, 1].astype(int)
     assert (np.diff(rows) == 1).all()
     assert set(np.diff(columns).ravel()) == {-1, 1}
@@ -45,11 +44,12 @@ def test_nothing_is_turned_upside_down_on_request():
 
 def test_several_crops_of_an_image_share_its_target():
     element = RandomCropsAndFlips(4, crops=3).random_map(
-        {"image": coordinates(40, 40), "target": 0.25}, np.random.default_rng(0)
+        {"image": coordinates(40, 40), "target": 0.25, "position": 17}, np.random.default_rng(0)
     )
     assert element["image"].shape == (3, 4, 4, 3)
     assert len({crop.tobytes() for crop in element["image"]}) == 3
     np.testing.assert_array_equal(element["target"], np.full(3, 0.25, np.float32))
+    assert element["position"].tolist() == [17, 17, 17]
 
 
 @given(st.integers(8, 80), st.integers(8, 80), st.integers(1, 6))

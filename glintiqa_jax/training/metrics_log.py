@@ -1,0 +1,75 @@
+"""What a run measures as it goes: ``metrics.jsonl``, and TensorBoard's files where ``tensorboardX`` is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from glintiqa_jax.data.files import write_text
+
+FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class MetricsLog:
+    """One row per look at the loss or the validation split, each step once, whatever interrupted the run.
+
+    Args:
+      workdir: where the files are.
+      step: the step that the run goes on from; what an interrupted run wrote after it is forgotten, as it comes again.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        self._path = workdir / FILE
+        self._rows = [row for row in read_metrics(workdir) if row["step"] <= step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self._rows))
+        self._board = _tensorboard(workdir)
+        for row in self._rows:
+            self._show(row)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a row: ``step``, and numbers or dicts of numbers."""
+        self._rows.append(row)
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._show(row)
+
+    def best_validation_srocc(self) -> float | None:
+        """Of every evaluation so far; None before the first that has one."""
+        found = [row["validation"]["srocc"] for row in self._rows if "validation" in row]
+        return max((srocc for srocc in found if srocc is not None), default=None)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def _show(self, row: dict[str, Any]) -> None:
+        if self._board is None:
+            return
+        for name, value in row.items():
+            values = (
+                {f"{name}/{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+            )
+            for tag, number in values.items():
+                if tag != "step" and number is not None:
+                    self._board.add_scalar(tag, number, row["step"])
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of a run's ``metrics.jsonl``; a last line that a killed run left unfinished is none."""
+    path = workdir / FILE
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _tensorboard(workdir: Path) -> Any:
+    """A writer of new files, which hold all rows: TensorBoard would show those of an interrupted run twice."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        return None
+    import tensorboardX
+
+    shutil.rmtree(workdir / TENSORBOARD, ignore_errors=True)
+    return tensorboardX.SummaryWriter(str(workdir / TENSORBOARD))

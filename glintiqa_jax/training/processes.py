@@ -1,0 +1,114 @@
+"""Several processes as one run: how they find each other, what only the first does, how they stop together."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from glintiqa_jax.errors import LostProcessError, UserError
+
+T = TypeVar("T")
+MODES = ("off", "auto")
+_LONGEST = 2**16  # bytes of what the first process tells the others
+_HEARTBEAT = 60  # seconds of silence after which a process counts as lost
+
+
+def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, process_id: int = -1) -> None:
+    """Find the other processes of a run, before JAX is used for anything else.
+
+    Args:
+      mode: "auto" asks the cluster (TPU pods, Slurm, Open MPI, Kubernetes); "off" is one process, unless the rest of
+        the arguments say who takes part.
+      coordinator_address: HOST:PORT of the first process.
+      num_processes: how many there are.
+      process_id: this one's number, from 0.
+
+    Raises:
+      UserError: for arguments that do not go together, and when the others are not found.
+    """
+    explicit = (bool(coordinator_address), num_processes > 0, process_id >= 0)
+    if any(explicit) and not all(explicit):
+        raise UserError(
+            "--coordinator_address, --num_processes, --process_id: expected all three or none, found "
+            f"{coordinator_address or 'none'}, {num_processes or 'none'}, {'none' if process_id < 0 else process_id}"
+        )
+    if all(explicit) and process_id >= num_processes:
+        raise UserError(f"--process_id: expected one of 0 to {num_processes - 1}, found {process_id}")
+    if not all(explicit) and mode == "off":
+        return
+    try:
+        jax.distributed.initialize(
+            coordinator_address=coordinator_address or None,
+            num_processes=num_processes or None,
+            process_id=process_id if process_id >= 0 else None,
+            heartbeat_timeout_seconds=_HEARTBEAT,
+        )
+    except (ValueError, RuntimeError) as error:
+        where = f"--coordinator_address={coordinator_address}" if all(explicit) else "--distributed=auto"
+        raise UserError(f"{where}: the other processes were not found ({error})") from error
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what there is one of: reports, results, what a person reads."""
+    return jax.process_index() == 0
+
+
+def by_the_first(function: Callable[[], T]) -> T:
+    """What a function gives in the first process, in all of them; ``UserError`` too is everyone's.
+
+    The value must be one that JSON has. Every process has to come here.
+    """
+    if jax.process_count() == 1:
+        return function()
+    answer: dict = {}
+    if is_first():
+        try:
+            answer = {"value": function()}
+        except UserError as error:
+            answer = {"error": str(error)}
+    told = np.zeros(_LONGEST, np.uint8)
+    text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
+    told[: len(text)] = text
+    told = np.asarray(multihost_utils.broadcast_one_to_all(told))
+    answer = json.loads(told.tobytes().rstrip(b"\0"))
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["value"]
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process. Every process has to come here."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def first_before_the_others(function: Callable[[], T]) -> T:
+    """What a function gives in each process, called in the first before the rest; the first's ``UserError`` is theirs.
+
+    What the first has written to a folder that all of them see, the others find. Every process has to come here.
+    """
+    given: list[T] = []
+    by_the_first(lambda: given.append(function()))
+    return given[0] if given else function()
+
+
+@contextlib.contextmanager
+def noticing_lost_processes() -> Iterator[None]:
+    """Turn the failure of an exchange, when a process has died, into one clear error."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
+        if jax.process_count() == 1:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise LostProcessError(
+            f"process {jax.process_index()} of {jax.process_count()}: another process has ended or cannot be reached "
+            f"({reason}); the same command, started again for all of them, goes on from the last checkpoint"
+        ) from error

@@ -1,0 +1,123 @@
+"""Whose folder ``--workdir`` is: a run goes on only with what it began with, and says what has changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from glintiqa_jax.data.files import write_json
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.training.checkpoints import Description
+from glintiqa_jax.training.config import TrainConfig, differences
+
+# Where records are, what is kept in memory and who loads images changes no figure, how sums are laid out only the last
+# digits; the others would be another experiment.
+_NO_INFLUENCE = ("data.data_dir", "data.data_cache_dir", "data.cache_megabytes", "num_workers")
+_ROUNDING = ("mesh_data", "mesh_fsdp", "eval_batch_size", "remat")
+# What a checkpoint of other values cannot be restored into.
+_SHAPING = ("variant", "model.", "optimizer", "ema_decay")
+
+
+def begun_with(workdir: Path) -> Description | None:
+    """What a workdir's run began with; None where there is none yet.
+
+    Raises:
+      UserError: when the path is no folder, or ``config.json`` is not ours.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        if workdir.exists() and not workdir.is_dir():
+            raise UserError(f"--workdir={workdir}: expected a folder, found a file")
+        return None
+    try:
+        return Description.from_json(json.loads(path.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: expected what a run of ours began with, found something else ({error})") from error
+
+
+def check_same_experiment(config: TrainConfig, theirs: Description | None, where: str, *, allowed: bool) -> list[str]:
+    """What to say of a run that goes on with another configuration than it began with.
+
+    Args:
+      config: ours.
+      theirs: what the run began with; None for a new one.
+      where: names it in the error.
+      allowed: go on with another experiment's, as far as its checkpoints have the same shape.
+
+    Raises:
+      UserError: for another experiment's, before any work.
+    """
+    if theirs is None:
+        return []
+    lines, refused = [], []
+    for line in differences(config, theirs.config):
+        field = line.split(":")[0]
+        if field in _NO_INFLUENCE:
+            lines.append(f"going on with another value of {line}; no figure depends on it")
+        elif field in _ROUNDING:
+            lines.append(f"going on with another value of {line}; figures may differ in their last digits")
+        elif allowed and not field.startswith(_SHAPING):
+            lines.append(f"warning: going on with another experiment's run; {line}")
+        else:
+            refused.append(line)
+    if refused:
+        hint = ""
+        if not any(line.startswith(_SHAPING) for line in refused):
+            hint = "; --allow_config_change goes on all the same"
+        raise UserError(
+            f"{where}: expected a new folder or one of this experiment, found another one's: {'; '.join(refused)}{hint}"
+        )
+    return lines
+
+
+def changed_surroundings(ours: Description, theirs: Description) -> list[str]:
+    """What to say where libraries or the number of processes have changed since a checkpoint was written."""
+    lines = []
+    versions = [
+        f"{name} {version}, before {theirs.versions[name]}"
+        for name, version in ours.versions.items()
+        if theirs.versions.get(name, version) != version
+    ]
+    if versions:
+        lines.append(f"going on with {'; '.join(versions)}: figures may differ in their last digits")
+    if ours.processes != theirs.processes:
+        counts = f"{ours.processes} processes, before {theirs.processes}"
+        lines.append(f"going on with {counts}: figures may differ in their last digits")
+    return lines
+
+
+def check_same_data(ours: Description, theirs: Description | None, where: str) -> None:
+    """``UserError`` where images, scores or the split are not those that a run began with."""
+    if theirs is None:
+        return
+    if theirs.data_fingerprint != ours.data_fingerprint:
+        raise UserError(f"{where}: images or scores have changed since this run began; give it a new folder")
+    if theirs.split_sha256 != ours.split_sha256:
+        raise UserError(
+            f"{where}: who trains and who is tested has changed since this run began, by the file "
+            f"--split_by={ours.config.data.split_by}; give it a new folder"
+        )
+
+
+def claim(workdir: Path, description: Description) -> None:
+    """Write ``config.json`` where there is none that says the same."""
+    path = workdir / "config.json"
+    content = description.to_json()
+    if path.is_file() and json.loads(path.read_text()) == json.loads(json.dumps(content)):
+        return
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot be written ({error})") from error
+
+
+def finished(workdir: Path, last_step: int) -> dict[str, Any] | None:
+    """The results of a run that is complete."""
+    path = workdir / "results.json"
+    if path.is_file():
+        results = json.loads(path.read_text())
+        if results["step"] == last_step:
+            return results
+    return None
