@@ -114,7 +114,12 @@ def _example(position: int, rated: RatedImage) -> tuple[int, dict[str, Any]]:
 
 def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
     """Where the records of a prepared collection are, by its folder's name: a database's, or one of ``csv-...``."""
-    return Path(data_dir).expanduser() / RatedImages.name / name / str(RatedImages.VERSION)
+    return Path(data_dir).expanduser() / records_path(name)
+
+
+def records_path(name: str) -> str:
+    """The same from the folder of all prepared collections on."""
+    return f"{RatedImages.name}/{name}/{RatedImages.VERSION}"
 
 
 def prepare(

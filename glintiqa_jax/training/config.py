@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any
 
+from glintiqa_jax.data.cache import is_remote
 from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
 from glintiqa_jax.errors import UserError
@@ -36,6 +37,9 @@ class DataConfig:
         "prepare_dataset.py has prepared; several are mixed by weight: koniq10k:2,kadid10k:1",
     )
     data_dir: str = _field("~/.cache/glintiqa_jax", "where prepared records are kept and found again")
+    data_cache_dir: str = _field(
+        "", "copy prepared records to this folder first and read them there; needed with --data_dir=gs://..."
+    )
     images: str = _field("", "csv: folder of the images")
     scores: str = _field("", "csv: CSV file with one row per image")
     image_column: str = _field("image", "csv: column of the image names, relative to --images")
@@ -91,6 +95,20 @@ class DataConfig:
         _require(
             len(self.score_range) in (0, 2),
             f"--score_range: expected lowest,highest, found {len(self.score_range)} numbers",
+        )
+        own = sorted({"csv", "demo"} & set(names))
+        _require(
+            not own or not (self.data_cache_dir or is_remote(self.data_dir)),
+            f"--data_cache_dir, --data_dir: {', '.join(own)} is prepared on this machine, where it is read; found "
+            f"--data_dir={self.data_dir} --data_cache_dir={self.data_cache_dir}",
+        )
+        _require(
+            bool(self.data_cache_dir) or not is_remote(self.data_dir),
+            f"--data_cache_dir: needed with --data_dir={self.data_dir}, as records of object stores are copied first",
+        )
+        _require(
+            not is_remote(self.data_cache_dir),
+            f"--data_cache_dir: expected a folder of this machine, found {self.data_cache_dir}",
         )
         for name in ("max_short_side", "max_side", "split_round"):
             _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")

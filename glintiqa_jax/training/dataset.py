@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.cache import cache_records
 from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
 from glintiqa_jax.data.rated_images import SPLIT_NAMES, Collection
@@ -39,7 +40,7 @@ def read_own(config: DataConfig) -> Collection:
     )
 
 
-def find_parts(config: DataConfig) -> list[Collection | RatedSource]:
+def find_parts(config: DataConfig, *, say: Callable[[str], None] = logging.warning) -> list[Collection | RatedSource]:
     """What the flags name, checked but not yet prepared; ``UserError`` where it cannot be used."""
     if config.split_by not in SPLIT_CHOICES and not Path(config.split_by).expanduser().is_file():
         expected = f"{', '.join(SPLIT_CHOICES)} or a file of a split"
@@ -51,7 +52,9 @@ def find_parts(config: DataConfig) -> list[Collection | RatedSource]:
         elif name == "csv":
             parts.append(read_own(config))
         else:
-            part = open_dataset(name, data_dir=config.data_dir, **_seen_as(config))
+            if config.data_cache_dir:
+                cache_records(name, config.data_dir, config.data_cache_dir, say)
+            part = open_dataset(name, data_dir=config.data_cache_dir or config.data_dir, **_seen_as(config))
             if is_on_the_fly(part):
                 part = DistortedSource(part.folder, **_seen_as(config))
             _check_prepared_so(config, part)
@@ -91,7 +94,7 @@ def open_source(
         crop.
     """
     opened = []
-    for part in parts or find_parts(config):
+    for part in parts or find_parts(config, say=say):
         if isinstance(part, Collection):
             for note in part.notes:
                 say(note)

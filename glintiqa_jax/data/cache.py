@@ -1,0 +1,76 @@
+"""Prepared records on a disk of this machine: object stores and slow network disks cannot be read by position."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from etils import epath
+
+from glintiqa_jax.data.builder import records_path
+from glintiqa_jax.errors import UserError
+
+_BLOCK = 2**22  # bytes
+
+
+def is_remote(folder: str | os.PathLike) -> bool:
+    """Whether a path is an object store's: ``gs://bucket/folder``."""
+    return "://" in os.fspath(folder)
+
+
+def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str], None]) -> None:
+    """Copy a database's prepared records, whole, to where ``open_dataset(name, data_dir=cache_dir)`` finds them.
+
+    Shuffled training may ask for any record on any machine, so that each has all of them. What is there already, and
+    of the same preparation, is not copied again; a copy is there whole or not at all.
+
+    Args:
+      name: the database's.
+      data_dir: where it was prepared, a folder or ``gs://...``.
+      cache_dir: a folder of this machine.
+      say: is told what is copied.
+
+    Raises:
+      UserError: where nothing is prepared at ``data_dir``, it cannot be read, or ``cache_dir`` cannot be written.
+    """
+    source = epath.Path(data_dir).expanduser() / records_path(name)
+    target = Path(cache_dir).expanduser() / records_path(name)
+    try:
+        card = (source / "card.json").read_text()
+    except (OSError, ImportError, ValueError) as error:
+        raise UserError(
+            f"--data_dir={data_dir}: expected a prepared {name}, found none that can be read ({error})"
+        ) from error
+    if (target / "card.json").is_file() and (target / "card.json").read_text() == card:
+        return
+    say(f"copying {json.loads(card)['images']} images of {name} from {data_dir} to {cache_dir}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    except OSError as error:
+        raise UserError(f"--data_cache_dir={cache_dir}: cannot be written ({error})") from error
+    try:
+        _copy(source, work / "records")
+        if target.exists():
+            target.rename(work / "replaced")
+        (work / "records").rename(target)
+    except OSError as error:
+        beside_us = (target / "card.json").is_file() and (target / "card.json").read_text() == card
+        if not beside_us:
+            raise UserError(f"--data_cache_dir={cache_dir}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _copy(source: epath.Path, target: Path) -> None:
+    target.mkdir()
+    for path in source.iterdir():
+        if path.is_dir():
+            _copy(path, target / path.name)
+            continue
+        with path.open("rb") as file, (target / path.name).open("wb") as copy:
+            shutil.copyfileobj(file, copy, _BLOCK)
