@@ -78,6 +78,7 @@ def evaluate_checkpoint(
         grid=config.eval_grid,
         batch_size=config.eval_batch_size,
         mesh=mesh,
+        on_bad_image=data.on_bad_image,
         num_workers=config.num_workers,
         progress="evaluating",
     )

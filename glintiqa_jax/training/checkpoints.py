@@ -9,12 +9,14 @@ another number of workers, processes or devices.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import importlib.metadata
 import math
 import os
 import platform
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +49,7 @@ ocp.type_handlers.register_type_handler(
     jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False), override=True
 )
 logging.set_verbosity(_verbosity)
+_OVERHEAD = 2**20  # bytes: a checkpoint's metadata, and the blocks of a disk that small files fill in part
 _UNDEFINED = -2.0  # ranks an undefined SROCC (constant predictions) below every defined one
 
 
@@ -131,8 +134,7 @@ class CheckpointStore:
         step = self.latest_step()
         if step is None:
             return None
-        items = ocp.args.Composite(description=ocp.args.JsonRestore())
-        return Description.from_json(self._manager.restore(step, args=items)["description"])
+        return Description.from_json(self._restored(step, description=ocp.args.JsonRestore())["description"])
 
     def best_step(self) -> int | None:
         """The step with the best validation SROCC."""
@@ -146,17 +148,25 @@ class CheckpointStore:
             srocc = validation["srocc"]
             metrics = {"srocc": _UNDEFINED if math.isnan(srocc) else srocc}
         step = int(state.step)
+        model, optimiser = _model_arrays(state.evaluated, state.rest), _optimiser_arrays(state)
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimiser))) + _OVERHEAD)
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                model=ocp.args.StandardSave(_model_arrays(state.evaluated, state.rest)),
-                optimiser=ocp.args.StandardSave(_optimiser_arrays(state)),
+                model=ocp.args.StandardSave(model),
+                optimiser=ocp.args.StandardSave(optimiser),
                 description=ocp.args.JsonSave(self._description.to_json()),
             ),
             metrics=metrics,
             force=True,
         )
         self._unsealed = step
+
+    def _check_room(self, needed: int) -> None:
+        """End before Orbax' threads do, each with a traceback, where the disk is too small for what is to be saved."""
+        if "://" not in str(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
+            room = f"a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
+            raise OSError(errno.ENOSPC, room, str(self._folder))
 
     def restore(self, abstract: TrainState, sharding: TrainState, *, step: int) -> TrainState:
         """A saved state in the given shardings."""
@@ -166,15 +176,7 @@ class CheckpointStore:
             ),
             "optimiser": _target(_optimiser_arrays(abstract), _optimiser_arrays(sharding)),
         }
-        try:
-            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        except (ValueError, KeyError, OSError) as error:
-            folder = self._folder / str(step)
-            raise UserError(
-                f"{folder}: cannot be restored; it is damaged, or of another network or optimiser "
-                f"({' '.join(str(error).split())[:300]}). Without this folder, the same command goes on from the one "
-                "before"
-            ) from error
+        restored = self._restored(step, **items)
         model, optimiser = restored["model"], restored["optimiser"]
         evaluated = _filled(abstract.evaluated, model["params"])
         averages = abstract.average is not None
@@ -186,6 +188,13 @@ class CheckpointStore:
             evaluated if averages else None,
         )
 
+    def _restored(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except (ValueError, KeyError, OSError) as error:
+            without = "Without this folder, the same command goes on from the one before"
+            raise UserError(f"{_unreadable(self._folder / str(step), error)}. {without}") from error
+
     def tend(self) -> None:
         """Seal with checksums what has been written in the meantime."""
         if self._unsealed is not None and not self._manager.is_saving_in_progress():
@@ -193,14 +202,22 @@ class CheckpointStore:
 
     def wait(self) -> None:
         """Until everything saved is on disk, and sealed with checksums."""
+        unsealed, self._unsealed = self._unsealed, None  # where saving fails, nothing is there to be sealed
         self._manager.wait_until_finished()
-        if self._unsealed is not None and processes.is_first():
-            integrity.seal(self._folder / str(self._unsealed))
-        self._unsealed = None
+        if unsealed is not None and processes.is_first():
+            integrity.seal(self._folder / str(unsealed))
 
     def close(self) -> None:
         self.wait()
         self._manager.close()
+
+    def __enter__(self) -> CheckpointStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1:
+            return  # a process is lost: closing would wait for it
+        self.close()
 
 
 def _set_damaged_aside(folder: epath.Path) -> list[str]:
@@ -215,6 +232,8 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
             name = next(name for number in range(len(taken) + 1) if (name := f"{step}-{number}") not in taken)
             (folder / str(step)).rename(aside / name)
             lines.append(f"warning: the checkpoint of step {step} is damaged: {wrong}; it is now {aside / name}")
+        elif not integrity.is_sealed(folder / str(step)):  # its run was killed just then
+            integrity.seal(folder / str(step))
     if lines:
         whole = [step for step in steps if step in _steps(folder)]
         rest = f"the checkpoint of step {whole[-1]} is whole" if whole else "no other is there: starting over"
@@ -264,16 +283,24 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
     folder = _checkpoint_folder(epath.Path(path).expanduser())
     if wrong := integrity.damage(folder):
         raise UserError(f"--checkpoint={path}: {folder} is damaged: {wrong}")
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        items = ocp.args.Composite(description=ocp.args.JsonRestore())
-        content = checkpointer.restore(folder, args=items)["description"]
-        description = Description.from_json(content)
-        graphdef, params, rest = split_model(abstract_model(description.config.model))
-        arrays = _model_arrays(params, rest)
-        everywhere = jax.tree.map(lambda _: replicated(mesh), arrays)
-        items = ocp.args.Composite(model=_target(arrays, everywhere))
-        restored = checkpointer.restore(folder, args=items)["model"]
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            items = ocp.args.Composite(description=ocp.args.JsonRestore())
+            content = checkpointer.restore(folder, args=items)["description"]
+            description = Description.from_json(content)
+            graphdef, params, rest = split_model(abstract_model(description.config.model))
+            arrays = _model_arrays(params, rest)
+            everywhere = jax.tree.map(lambda _: replicated(mesh), arrays)
+            items = ocp.args.Composite(model=_target(arrays, everywhere))
+            restored = checkpointer.restore(folder, args=items)["model"]
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"--checkpoint={path}: {_unreadable(folder, error)}") from error
     return LoadedModel(description, graphdef, _filled(params, restored["params"]), _filled(rest, restored["rest"]))
+
+
+def _unreadable(folder: epath.Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300]
+    return f"{folder}: cannot be restored; it is damaged, or of another network or optimiser ({reason})"
 
 
 def _checkpoint_folder(path: epath.Path) -> epath.Path:

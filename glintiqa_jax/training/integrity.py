@@ -22,16 +22,20 @@ def seal(checkpoint: epath.Path) -> None:
     temporary.replace(checkpoint / _FILE)
 
 
+def is_sealed(checkpoint: epath.Path) -> bool:
+    """Whether a checkpoint has its checksums."""
+    return (checkpoint / _FILE).exists()
+
+
 def damage(checkpoint: epath.Path) -> str | None:
     """What is wrong with a checkpoint, the first file of it that is not as it was written; None for a whole one.
 
     One that was never sealed, as its run was killed just then, is whole: Orbax had renamed it when it was complete.
     """
-    seal_file = checkpoint / _FILE
-    if not seal_file.exists():
+    if not is_sealed(checkpoint):
         return None
     try:
-        content = json.loads(seal_file.read_text())
+        content = json.loads((checkpoint / _FILE).read_text())
         expected = {name: (row["bytes"], row["sha256"]) for name, row in content.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return f"{_FILE} is no list of checksums"

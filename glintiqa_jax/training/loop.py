@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -106,7 +107,7 @@ class _Job:
         changes, is_new = processes.by_the_first(self._check_workdir)
         for line in changes:
             _say(line)
-        parts = find_parts(config.data)
+        parts = find_parts(config.data, say=_say)
         first = _first_model(config) if is_new else None
         source = processes.first_before_the_others(
             lambda: open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=_say)
@@ -126,10 +127,7 @@ class _Job:
         if results := processes.by_the_first(take_workdir):
             _say(f"{workdir / 'results.json'}: this run is complete; these are its results")
             return results
-        with (
-            contextlib.closing(CheckpointStore(self.checkpoints, description, _say)) as store,
-            _stop_on_signals() as stop,
-        ):
+        with CheckpointStore(self.checkpoints, description, _say) as store, _stop_on_signals() as stop:
             self._check_checkpoint(store, description)
             run = _Run(config, workdir, self.mesh, source, split, store)
             with contextlib.closing(run):
@@ -163,7 +161,7 @@ class _Job:
         """What to say of a workdir that was begun with other flags, and whether it has no checkpoints yet."""
         theirs = begun_with(self.workdir)
         lines = check_same_experiment(self.config, theirs, self._where, allowed=self._allowed)
-        return lines, not (self.workdir / CHECKPOINTS).exists()
+        return lines, not epath.Path(self.checkpoints).exists()
 
     def _check_checkpoint(self, store: CheckpointStore, ours: Description) -> None:
         """The same of the checkpoint that the run goes on from, whose folder another workdir may have filled."""
@@ -342,13 +340,26 @@ def _noticing_a_full_disk(workdir: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and os.strerror(errno.ENOSPC) not in str(error):  # TensorStore's errors are text
+        if not (full := _full_disk(error)):
             raise
+        where, room = f"--workdir={workdir}", ""
+        if isinstance(full, OSError) and full.filename:
+            where, room = str(full.filename), f" ({full.strerror})"
         raise UserError(
-            f"--workdir={workdir}: the disk is full; what was saved before is whole, and with some room the same "
-            "command goes on from there"
+            f"{where}: the disk is full{room}; what was saved before is whole, and with some room the same command "
+            "goes on from there"
         ) from error
+
+
+def _full_disk(error: BaseException | None) -> BaseException | None:
+    """What says so, of an error and those that it came from: where a disk is full, closing files fails as well."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+            return error  # TensorStore's errors are text
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ class MetricsLog:
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         self._show(row)
+        if self._board is not None:
+            self._board.flush()
 
     def best_validation_srocc(self) -> float | None:
         """Of every evaluation so far; None before the first that has one."""
@@ -65,11 +69,39 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def _tensorboard(workdir: Path) -> Any:
+def _tensorboard(workdir: Path) -> _Board | None:
     """A writer of new files, which hold all rows: TensorBoard would show those of an interrupted run twice."""
     if importlib.util.find_spec("tensorboardX") is None:
         return None
-    import tensorboardX
-
     shutil.rmtree(workdir / TENSORBOARD, ignore_errors=True)
-    return tensorboardX.SummaryWriter(str(workdir / TENSORBOARD))
+    (workdir / TENSORBOARD).mkdir()
+    return _Board(workdir / TENSORBOARD)
+
+
+class _Board:
+    """tensorboardX's records, written at once: where its ``SummaryWriter``'s thread ends on a full disk, a run hangs.
+
+    Args:
+      folder: where the one file goes.
+    """
+
+    def __init__(self, folder: Path):
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.record_writer import RecordWriter
+
+        self._event = Event
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self._records = RecordWriter(str(folder / name))
+        self._write(file_version="brain.Event:2")
+
+    def add_scalar(self, tag: str, number: float, step: int) -> None:
+        self._write(step=step, summary={"value": [{"tag": tag, "simple_value": number}]})
+
+    def flush(self) -> None:
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
+
+    def _write(self, **content: Any) -> None:
+        self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())

@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import threading
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import write_rated_folder
+from small_runs import make_config, stop_after
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
@@ -21,66 +18,13 @@ from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.checkpoints import load_model
-from glintiqa_jax.training.config import DataConfig, TrainConfig
 from glintiqa_jax.training.step import Trainer
 
-
-def make_config(folder):
-    images, scores = write_rated_folder(folder)
-    return TrainConfig(
-        data=DataConfig(
-            dataset="csv",
-            data_dir=str(folder / "data"),
-            images=str(images),
-            scores=str(scores),
-            group_column="scene",
-            split_column="split",
-            score_range=(0.0, 100.0),
-        ),
-        variant="glintiqa_tiny",
-        model=variant_config("glintiqa_tiny"),
-        steps=8,
-        batch_size=8,
-        eval_batch_size=8,
-        eval_every=3,
-        eval_grid=2,
-        warmup_steps=2,
-        learning_rate=1e-3,
-    )
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return make_config(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def workdir(config, tmp_path_factory):
-    """Of a whole run that nothing interrupted."""
-    workdir = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_mesh", one_device_mesh)
-        loop.train_and_evaluate(config, workdir)
-    return workdir
-
-
-@pytest.fixture(scope="module")
-def whole(workdir):
-    """Its results."""
-    return json.loads((workdir / "results.json").read_text())
-
-
-def one_device_mesh(data, fsdp):
-    """As most users have; tests/training/test_step.py has the meshes."""
-    return make_mesh(data, fsdp, devices=jax.devices()[:1])
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    monkeypatch.setattr(loop, "make_mesh", one_device_mesh)
-
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*is undefined")  # four test images may all get one prediction
+pytest_plugins = ["small_runs"]
+pytestmark = [
+    pytest.mark.usefixtures("one_device"),
+    pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
+]
 
 
 def test_a_run_leaves_what_it_promises(workdir, whole):
@@ -115,32 +59,13 @@ def test_another_seed_gives_others(config, whole, tmp_path):
 
 @pytest.mark.parametrize("stop_at", [2, 7])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(config, whole, tmp_path, monkeypatch, stop_at):
-    interrupt_after(monkeypatch, stop_at)
+    stop_after(monkeypatch, stop_at)
     assert loop.train_and_evaluate(config, tmp_path / "part") is None
     assert not (tmp_path / "part" / "results.json").exists()
     monkeypatch.setattr(loop, "Trainer", Trainer)
     assert loop.train_and_evaluate(config, tmp_path / "part") == whole
     rows = [json.loads(line) for line in (tmp_path / "part" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "validation" in row] == [3, 6, 8]
-
-
-def interrupt_after(monkeypatch, step: int) -> None:
-    """Send this process the signal that Ctrl-C sends, during the given step."""
-
-    class Interrupted(Trainer):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            run = self.step
-
-            def stepped(state, batch, key):
-                if int(state.step) + 1 == step:
-                    assert threading.current_thread() is threading.main_thread()
-                    os.kill(os.getpid(), signal.SIGINT)
-                return run(state, batch, key)
-
-            self.step = stepped
-
-    monkeypatch.setattr(loop, "Trainer", Interrupted)
 
 
 @pytest.mark.slow

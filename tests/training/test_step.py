@@ -1,8 +1,11 @@
 """The training step: it learns, it means what PyTorch's means, and any mesh gives the same."""
 
 import dataclasses
+import math
+import re
 
 import jax
+import jax.ad_checkpoint
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -10,6 +13,7 @@ import pytest
 from flax import nnx
 
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.models.computation import recompute_blocks
 from glintiqa_jax.models.glintiqa import abstract_model, new_model, split_model, variant_config
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.config import TrainConfig
@@ -203,3 +207,101 @@ def test_small_arrays_are_replicated():
     shapes = {"small": jax.ShapeDtypeStruct((8, 8), jnp.float32), "odd": jax.ShapeDtypeStruct((32769,), jnp.float32)}
     shardings = state_sharding(make_mesh(4, 2), shapes)
     assert all(sharding.is_fully_replicated for sharding in shardings.values())
+
+
+# One stage and one block, which compile in a third of the time.
+SHALLOW = variant_config("glintiqa_tiny", tapped_blocks=(0,), attention_dropout=0.0, head_dropout=0.0)
+
+
+def one_step(**overrides):
+    """The loss, the state and the trainer after one step of the shallow network on one device."""
+    config = dataclasses.replace(CONFIG, **{"model": SHALLOW, "learning_rate": 1e-5} | overrides)
+    trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
+    state, loss = trainer.step(trainer.start_from(new_model(config.model)), BATCH, jax.random.key(1))
+    return float(loss), state, trainer
+
+
+def gradient(state):
+    """All of it: what Adam's first moments are after one step, but for a factor of ten."""
+    leaves = jax.tree.leaves(optax.tree_utils.tree_get(state.opt_state, "mu"))
+    return np.concatenate([np.ravel(leaf) for leaf in leaves])
+
+
+def assert_same_gradient(state, expected, tolerance):
+    ours, theirs = gradient(state), gradient(expected)
+    assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return one_step()
+
+
+@pytest.mark.slow
+def test_a_batch_in_parts_is_the_whole_batch(plain):
+    """Where nothing is taken over the batch: the loss is a mean, and the CNN normalises by what it has loaded."""
+    model = dataclasses.replace(SHALLOW, batch_statistics=False)
+    expected_loss, expected, _ = one_step(model=model)
+    loss, state, _ = one_step(model=model, accumulate=4)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert_same_gradient(state, expected, 1e-4)
+
+
+@pytest.mark.slow
+def test_parts_move_the_statistics_one_after_another(plain):
+    _, state, trainer = one_step(accumulate=2)
+    once = nnx.merge(trainer.graphdef, plain[1].params, plain[1].rest).clfe.bn1.mean[...]
+    twice = nnx.merge(trainer.graphdef, state.params, state.rest).clfe.bn1.mean[...]
+    # momentum .1 towards about the same means: 0.1 and 1 - 0.9 ** 2 of the way
+    np.testing.assert_allclose(np.linalg.norm(twice) / np.linalg.norm(once), 1.9, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_bfloat16_is_for_products_alone():
+    expected_loss, expected, _ = one_step(loss="smooth_l1")  # the gradient of L1 jumps where an error is near 0
+    loss, state, trainer = one_step(loss="smooth_l1", compute_dtype="bfloat16")
+    assert loss != expected_loss
+    assert loss == pytest.approx(expected_loss, rel=0.02)
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.params, state.rest))} == {np.dtype(np.float32)}
+    assert_same_gradient(state, expected, 0.4)  # eight bits, through masks that flip and norms of four values
+    # what predicts is the float32 network
+    model = nnx.merge(trainer.graphdef, state.params, state.rest)
+    *_, steps = model(model.preprocess(BATCH["image"]), return_intermediates=True)
+    assert {leaf.dtype for leaf in jax.tree.leaves(steps)} == {np.dtype(np.float32)}
+
+
+def test_rematerialisation_keeps_less_and_takes_the_same_step(plain, capsys):
+    """What is kept for the gradient is JAX's own account of it: XLA's CPU backend saves no memory by it."""
+
+    def kept(*, recompute):
+        model = abstract_model(SHALLOW)
+        if recompute:
+            recompute_blocks(model)
+        graphdef, params, rest = split_model(model)
+
+        def score(params, rest, images):
+            return jnp.sum(nnx.merge(graphdef, params, rest, copy=True)(images, train=True))
+
+        jax.ad_checkpoint.print_saved_residuals(score, params, rest, jax.ShapeDtypeStruct((8, 32, 32, 3), jnp.float32))
+        lines = [line for line in capsys.readouterr().out.splitlines() if "from the argument" not in line]
+        shapes = [re.match(r"\w+\[([\d,]*)\]", line) for line in lines]
+        return sum(math.prod(map(int, filter(None, shape[1].split(",")))) for shape in shapes if shape)
+
+    assert kept(recompute=True) < 0.7 * kept(recompute=False)
+    expected_loss, expected, _ = plain
+    loss, state, _ = one_step(remat=True)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert_same_gradient(state, expected, 1e-4)
+
+
+def test_the_average_is_over_the_steps_there_are(plain):
+    """After one step from p0 to p1: (1 + 0) / (10 + 0) of p0, and the rest p1; nothing else is changed by it."""
+    _, state, trainer = one_step(ema_decay=0.99)
+    start = jax.tree.leaves(split_model(new_model(SHALLOW))[1])
+    after, averages = jax.tree.leaves(state.params), jax.tree.leaves(state.average)
+    for first, second, average in zip(start, after, averages, strict=True):
+        np.testing.assert_allclose(average, 0.1 * first + 0.9 * second, rtol=1e-5, atol=1e-8)
+    assert state.evaluated is state.average
+    assert plain[1].evaluated is plain[1].params
+    state, _ = trainer.step(state, BATCH, jax.random.key(1))
+    assert not np.array_equal(jax.tree.leaves(state.average)[0], averages[0])

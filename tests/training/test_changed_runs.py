@@ -1,0 +1,46 @@
+"""A run goes on with another command where no figure depends on the change; what may differ is said or refused."""
+
+import dataclasses
+
+import pytest
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.training import checkpoints, loop
+
+pytest_plugins = ["small_runs"]
+pytestmark = [
+    pytest.mark.usefixtures("one_device"),
+    pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
+]
+
+
+@pytest.mark.slow
+def test_another_number_of_workers_is_said_and_changes_nothing(config, whole, stopped, capsys):
+    results = loop.train_and_evaluate(dataclasses.replace(config, num_workers=1), stopped)
+    said = "going on with another value of num_workers: 1 here, 0 there; no figure depends on it"
+    assert said in capsys.readouterr().out
+    assert results == whole
+
+
+def test_another_seed_is_refused_unless_it_is_allowed(config, whole, stopped, capsys):
+    other = dataclasses.replace(config, seed=1)
+    with pytest.raises(UserError, match=r"seed: 1 here, 0 there; --allow_config_change goes on all the same"):
+        loop.train_and_evaluate(other, stopped)
+    assert not (stopped / "results.json").exists()
+    results = loop.train_and_evaluate(other, stopped, allow_config_change=True)
+    assert "warning: going on with another experiment's run; seed: 1 here, 0 there" in capsys.readouterr().out
+    assert results["params_sha256"] != whole["params_sha256"]
+
+
+def test_another_shape_is_refused_even_where_a_change_is_allowed(config, stopped):
+    other = dataclasses.replace(config, optimizer="adam_l2")
+    with pytest.raises(UserError, match=r"optimizer: 'adam_l2' here, 'adamw' there$"):
+        loop.train_and_evaluate(other, stopped, allow_config_change=True)
+
+
+def test_another_version_of_a_library_is_said(config, whole, stopped, capsys, monkeypatch):
+    before = checkpoints._library_versions()["flax"]
+    monkeypatch.setitem(checkpoints._library_versions(), "flax", "99.0")
+    assert loop.train_and_evaluate(config, stopped) == whole
+    said = f"going on with flax 99.0, before {before}: figures may differ in their last digits"
+    assert said in capsys.readouterr().out

@@ -1,0 +1,163 @@
+"""A command that is killed at any moment, or whose disk is full, goes on and ends the same to the last bit."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_runs import is_saved
+
+from glintiqa_jax.training.metrics_log import read_metrics
+
+pytest_plugins = ["small_runs"]
+
+TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
+
+
+def command(config, workdir):
+    """That trains by a configuration."""
+    flags = {name: getattr(config.data, name) for name in ("dataset", "data_dir", "images", "scores")}
+    flags |= {"group_column": "scene", "split_column": "split", "score_range": "0,100"}
+    names = ("variant", "steps", "batch_size", "eval_batch_size", "eval_every", "eval_grid", "warmup_steps")
+    flags |= {name: getattr(config, name) for name in (*names, "learning_rate")}
+    return [sys.executable, str(TRAIN), f"--workdir={workdir}", *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def environment():
+    """Of a command on one CPU device, that finds what other commands have compiled."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
+
+
+def start(config, workdir):
+    return subprocess.Popen(
+        command(config, workdir), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    """What it says, after it has ended well."""
+    said, wrong = process.communicate(timeout=300)
+    assert process.returncode == 0, wrong
+    return said
+
+
+def wait_until(reached, process):
+    """Look again and again, until the moment has come; a run that ends before has been looked at too late."""
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+
+
+def in_the_first_step(workdir):
+    return (workdir / "metrics.jsonl").exists()
+
+
+def after_an_evaluation(workdir):
+    """In a step, or as a checkpoint is begun: steps go on meanwhile."""
+    rows = read_metrics(workdir)
+    return bool(rows) and rows[-1]["step"] == 6 and "validation" in rows[-1]
+
+
+def saving(workdir):
+    return bool(list((workdir / "checkpoints").glob("6.orbax-checkpoint-tmp*")))
+
+
+def saving_the_first(workdir):
+    return bool(list((workdir / "checkpoints").glob("3.orbax-checkpoint-tmp*")))
+
+
+def evaluating(workdir):
+    rows = read_metrics(workdir)
+    return bool(rows) and rows[-1]["step"] == 6 and "validation" not in rows[-1]
+
+
+def at_the_end(workdir):
+    return is_saved(workdir, 8)
+
+
+MOMENTS = [in_the_first_step, after_an_evaluation, saving, saving_the_first, evaluating, at_the_end]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory):
+    """What a command leaves that nothing interrupts."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    finish(start(config, workdir))
+    return workdir
+
+
+def kill_and_resume(config, workdir, moment):
+    process = start(config, workdir)
+    wait_until(lambda: moment(workdir), process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert not (workdir / "results.json").exists()
+    return finish(start(config, workdir))
+
+
+def check_same(workdir, uninterrupted):
+    for name in ("results.json", "predictions_test.csv", "predictions_validation.csv", "metrics.jsonl"):
+        assert (workdir / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    steps = [(row["step"], "validation" in row) for row in read_metrics(workdir)]
+    assert len(steps) == len(set(steps))
+
+
+def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path):
+    said = kill_and_resume(config, tmp_path / "run", saving)
+    check_same(tmp_path / "run", uninterrupted)
+    assert "going on from step" in said
+    assert not list((tmp_path / "run" / "checkpoints").glob("*tmp*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [moment for moment in MOMENTS if moment is not saving])
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path, moment):
+    kill_and_resume(config, tmp_path / "run", moment)
+    check_same(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path):
+    for moment in (saving_the_first, evaluating, after_an_evaluation):
+        process = start(config, tmp_path / "run")
+        wait_until(lambda moment=moment: moment(tmp_path / "run"), process)
+        process.kill()
+        process.communicate()
+    finish(start(config, tmp_path / "run"))
+    check_same(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_command_asked_to_end_saves_and_says_where(config, uninterrupted, tmp_path):
+    process = start(config, tmp_path / "run")
+    wait_until(lambda: evaluating(tmp_path / "run"), process)
+    process.send_signal(signal.SIGTERM)
+    said = finish(process)
+    assert "stopped at step 6 and saved; the same command goes on from there" in said
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert "going on from step 6" in finish(start(config, tmp_path / "run"))
+    check_same(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_run_on_a_disk_that_is_too_small_goes_on_on_a_larger_one(config, uninterrupted, tmp_path):
+    """Really full: a file system of its own, which Linux lets ordinary users mount in a namespace of their own."""
+    mount = f"mount -t tmpfs -o size=2500k tmpfs {tmp_path}"
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*inside, mount], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    train = shlex.join(command(config, tmp_path / "run"))
+    script = (
+        f"{mount}; {train}; echo exit code $?; ls {tmp_path}/run/checkpoints; "
+        f"mount -o remount,size=20m {tmp_path}; {train} >&2 && cat {tmp_path}/run/results.json"
+    )
+    done = subprocess.run([*inside, script], env=environment(), capture_output=True, text=True)
+    assert done.stdout == "exit code 2\n3\n" + (uninterrupted / "results.json").read_text()
+    assert "checkpoints: the disk is full (a checkpoint takes 1.8 MB, " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,146 @@
+"""Two processes over the loopback train as one; where one dies, the other says so, and both go on."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_rated_folder
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.training.processes import connect
+
+TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
+pytestmark = pytest.mark.slow
+
+
+class Runs:
+    """Runs of one experiment on one CPU device per process."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        images, scores = write_rated_folder(folder)
+        self.flags = [
+            "--dataset=csv",
+            f"--images={images}",
+            f"--scores={scores}",
+            "--group_column=scene",
+            "--split_column=split",
+            "--score_range=0,100",
+            f"--data_dir={folder / 'data'}",
+            "--variant=glintiqa_tiny",
+            "--batch_size=8",
+            "--eval_batch_size=8",
+            "--eval_every=10",
+            "--eval_grid=2",
+            "--warmup_steps=2",
+            "--learning_rate=1e-5",
+        ]
+
+    def start(self, workdir: str, *flags: str, processes: int = 1) -> list[subprocess.Popen]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        each = []
+        for number in range(processes):
+            joined = [f"--coordinator_address=localhost:{port}", f"--num_processes={processes}"]
+            command = [sys.executable, str(TRAIN), *self.flags, f"--workdir={self.folder / workdir}", *flags]
+            command += [*joined, f"--process_id={number}"] if processes > 1 else []
+            each.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return each
+
+    def finish(self, running: list[subprocess.Popen], *, expected: int = 0) -> list[str]:
+        said = [process.communicate(timeout=300)[0] for process in running]
+        assert [process.returncode for process in running] == [expected] * len(running), "\n".join(said)
+        return said
+
+    def rows(self, workdir: str, kind: str) -> dict[int, float | dict]:
+        lines = (self.folder / workdir / "metrics.jsonl").read_text().splitlines()
+        rows = [row for row in map(json.loads, lines) if kind in row]
+        assert len({row["step"] for row in rows}) == len(rows)
+        return {row["step"]: row[kind] for row in rows}
+
+    def results(self, workdir: str) -> dict:
+        return json.loads((self.folder / workdir / "results.json").read_text())
+
+    def wait_for(self, workdir: str, checkpoint: int) -> None:
+        ends = time.monotonic() + 300
+        while not (self.folder / workdir / "checkpoints" / str(checkpoint)).is_dir():
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return Runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def pair(runs):
+    """What two processes came to that nothing interrupted."""
+    first, second = runs.finish(runs.start("pair", "--steps=30", processes=2))
+    assert "test:  SROCC" in first
+    assert "SROCC" not in second
+    return runs.results("pair")
+
+
+def test_two_processes_train_as_one(runs, pair):
+    runs.finish(runs.start("alone", "--steps=30"))
+    losses, expected = runs.rows("pair", "loss"), runs.rows("alone", "loss")
+    assert losses.keys() == expected.keys()
+    np.testing.assert_allclose([*losses.values()], [*expected.values()], rtol=1e-5)
+    alone = runs.results("alone")
+    assert pair["split_sha256"] == alone["split_sha256"]
+    assert pair["test"]["images"] == alone["test"]["images"] == 4
+    assert pair["test"]["rmse"] == pytest.approx(alone["test"]["rmse"], rel=1e-4)
+    predictions = [(runs.folder / run / "predictions_test.csv").read_text().splitlines() for run in ("pair", "alone")]
+    assert [[row.split(",")[0] for row in rows] for rows in predictions][0] == [r.split(",")[0] for r in predictions[1]]
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_dies_is_noticed_and_the_pair_goes_on(runs, pair, killed):
+    workdir = f"killed_{killed}"
+    running = runs.start(workdir, "--steps=30", processes=2)
+    runs.wait_for(workdir, 10)
+    running[killed].kill()
+    other = running[1 - killed]
+    said, _ = other.communicate(timeout=120)
+    # JAX itself may be the first to end a process that has lost its coordinator
+    assert other.returncode in ((1, -signal.SIGABRT) if killed == 0 else (1,)), said
+    if other.returncode == 1:
+        assert f"error: process {1 - killed} of 2: another process has ended or cannot be reached" in said
+        assert "Traceback" not in said
+    running[killed].communicate()
+    first, _ = runs.finish(runs.start(workdir, "--steps=30", processes=2))
+    assert "going on from step" in first
+    assert runs.results(workdir) == pair
+
+
+def test_all_stop_where_one_is_told_to_and_one_alone_goes_on(runs, pair):
+    running = runs.start("stopped", "--steps=30", processes=2)
+    runs.wait_for("stopped", 10)
+    running[1].send_signal(signal.SIGTERM)
+    first, _ = runs.finish(running)
+    assert "and saved; the same command goes on from there" in first
+    (said,) = runs.finish(runs.start("stopped", "--steps=30"))
+    assert "going on with 1 processes, before 2: figures may differ in their last digits" in said
+    assert runs.results("stopped")["test"]["rmse"] == pytest.approx(pair["test"]["rmse"], rel=1e-4)
+
+
+def test_a_mistake_is_everyones(runs):
+    for said in runs.finish(runs.start("pair", "--steps=30", "--seed=1", processes=2), expected=2):
+        assert "seed: 1 here, 0 there" in said
+        assert "Traceback" not in said
+
+
+def test_who_takes_part_is_said_whole_or_not_at_all():
+    with pytest.raises(UserError, match="expected all three or none, found localhost:1, 2, none"):
+        connect("off", "localhost:1", 2)
+    with pytest.raises(UserError, match="--process_id: expected one of 0 to 1, found 2"):
+        connect("off", "localhost:1", 2, 2)
+    connect("off")

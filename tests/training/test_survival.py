@@ -1,0 +1,231 @@
+"""Damaged checkpoints, full disks and losses that are no numbers: what is lost is said, and what is left goes on."""
+
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from small_runs import is_saved, stop_after
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.sharding import make_mesh
+from glintiqa_jax.training import checkpoints, loop
+from glintiqa_jax.training.checkpoints import load_model
+from glintiqa_jax.training.metrics_log import MetricsLog
+from glintiqa_jax.training.workdir import begun_with
+
+pytest_plugins = ["small_runs"]
+pytestmark = [
+    pytest.mark.usefixtures("one_device"),
+    pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
+]
+
+
+def test_a_run_asked_to_end_says_where_it_saved(config, tmp_path, capsys, monkeypatch):
+    stop_after(monkeypatch, 1, signal.SIGTERM)
+    assert loop.train_and_evaluate(config, tmp_path / "run") is None
+    assert "stopped at step 1 and saved; the same command goes on from there\n" in capsys.readouterr().out
+    assert is_saved(tmp_path / "run", 1)
+
+
+# Checkpoints that are not as they were written.
+
+
+def largest_file(checkpoint):
+    return max((path for path in checkpoint.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = [
+    pytest.param(truncate, r"has \d+ bytes, expected \d+", id="truncated"),
+    pytest.param(flip_a_bit, "has other content than was written", id="flipped bit"),
+    pytest.param(Path.unlink, "is missing", id="deleted"),
+]
+
+
+@pytest.mark.parametrize(("damage", "wrong"), DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_set_aside(stopped, damage, wrong):
+    folder = stopped / "checkpoints"
+    path = largest_file(folder / "7")
+    damage(path)
+    name, aside = re.escape(str(path.relative_to(folder / "7"))), stopped / "damaged" / "7-0"
+    first, second = opening(stopped, latest=6)
+    assert re.fullmatch(
+        rf"warning: the checkpoint of step 7 is damaged: {name} {wrong}; it is now {re.escape(str(aside))}", first
+    )
+    assert second == "warning: the checkpoint of step 6 is whole"
+    assert aside.is_dir()
+    assert not is_saved(stopped, 7)
+    assert opening(stopped, latest=6) == []
+
+
+def opening(workdir, *, latest):
+    """What is said when a run goes on in a workdir, whose latest whole checkpoint is of the given step."""
+    said = []
+    store = checkpoints.CheckpointStore(workdir / "checkpoints", begun_with(workdir), said.append)
+    assert store.latest_step() == latest
+    store.close()
+    return said
+
+
+def test_a_list_of_checksums_that_is_none_is_damage(stopped):
+    path = stopped / "checkpoints" / "7" / "checksums.json"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "step 7 is damaged: checksums.json is no list of checksums" in opening(stopped, latest=6)[0]
+
+
+def test_a_checkpoint_that_its_run_had_no_time_to_seal_is_sealed_by_the_next(stopped):
+    checkpoint = stopped / "checkpoints" / "7"
+    (checkpoint / "checksums.json").unlink()
+    assert opening(stopped, latest=7) == []
+    flip_a_bit(largest_file(checkpoint))
+    assert "step 7 is damaged" in opening(stopped, latest=6)[0]
+
+
+def test_damage_without_checksums_names_the_folder(config, stopped):
+    checkpoint = stopped / "checkpoints" / "7"
+    (checkpoint / "checksums.json").unlink()
+    truncate(checkpoint / "description" / "metadata")
+    with pytest.raises(UserError, match=r"checkpoints/7: cannot be restored; it is damaged, or"):
+        loop.train_and_evaluate(config, stopped)
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(config, whole, stopped, capsys):
+    flip_a_bit(largest_file(stopped / "checkpoints" / "7"))
+    assert loop.train_and_evaluate(config, stopped) == whole
+    assert "the checkpoint of step 6 is whole\ngoing on from step 6\n" in capsys.readouterr().out
+
+
+def test_where_all_checkpoints_are_damaged_the_run_starts_over(config, whole, stopped, capsys):
+    saved = sorted(int(path.name) for path in (stopped / "checkpoints").iterdir())
+    for step in saved:
+        flip_a_bit(largest_file(stopped / "checkpoints" / str(step)))
+    results = loop.train_and_evaluate(config, stopped)
+    said = capsys.readouterr().out
+    for step in saved:
+        assert f"checkpoint of step {step} is damaged" in said
+    assert "no other is there: starting over" in said
+    assert "going on from step" not in said
+    assert sorted(path.name for path in (stopped / "damaged").iterdir()) == [f"{step}-0" for step in saved]
+    assert results == whole
+
+
+@pytest.mark.parametrize(("damage", "wrong"), DAMAGES)
+def test_a_damaged_checkpoint_is_not_scored_with(stopped, damage, wrong):
+    folder = stopped / "checkpoints" / "6"
+    path = largest_file(folder)
+    damage(path)
+    name = re.escape(str(path.relative_to(folder)))
+    with pytest.raises(UserError, match=rf"--checkpoint=.*6: .* is damaged: {name} {wrong}"):
+        load_model(folder, make_mesh(devices=jax.devices()[:1]))
+
+
+# A loss that is no number.
+
+
+def test_a_loss_that_is_no_number_names_its_images_and_the_last_good_checkpoint(config, tmp_path, monkeypatch):
+    batches, given = loop.training_batches, []
+
+    def with_a_wrong_score(*arguments, **options):
+        for batch in batches(*arguments, **options):
+            given.append(set(batch["position"].tolist()))
+            if len(given) == 5:
+                batch["target"] = np.full_like(batch["target"], np.nan)
+            yield batch
+
+    monkeypatch.setattr(loop, "training_batches", with_a_wrong_score)
+    with pytest.raises(UserError, match=r"the loss is nan at step 5, on .*; the last good .* step 3's\.") as caught:
+        loop.train_and_evaluate(config, tmp_path / "run")
+    named = re.search(r", on (.*?);", str(caught.value))[1].split(", ")
+    assert given[4] not in (given[3], given[5])
+    assert set(named) == {f"image{position:02d}.png" for position in given[4]}  # records are in the CSV's order
+    assert is_saved(tmp_path / "run", 3)
+    assert not is_saved(tmp_path / "run", 6)
+
+
+# A full disk.
+
+
+def small_disk(patch, step):
+    """Say that hardly any room is left, from when the given step is saved."""
+
+    class Filled(checkpoints.CheckpointStore):
+        def save(self, state, validation):
+            if int(state.step) == step:
+                usage = shutil.disk_usage(self._folder)._replace(free=1000)
+                patch.setattr(checkpoints.shutil, "disk_usage", lambda folder: usage)
+            super().save(state, validation)
+
+    patch.setattr(loop, "CheckpointStore", Filled)
+
+
+def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(config, whole, stopped, monkeypatch):
+    before = opened(stopped)
+    with monkeypatch.context() as patch:
+        small_disk(patch, 8)
+        with pytest.raises(
+            UserError, match=r"checkpoints: the disk is full \(a checkpoint takes \d\.\d MB, 0\.0 MB are free\)"
+        ):
+            loop.train_and_evaluate(config, stopped)
+    assert opened(stopped) == before
+    assert opening(stopped, latest=7) == []
+    assert loop.train_and_evaluate(config, stopped) == whole
+
+
+def opened(workdir):
+    """The names of its checkpoints, and of those that have been begun."""
+    return sorted(path.name for path in (workdir / "checkpoints").iterdir())
+
+
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_said(config, whole, stopped, monkeypatch):
+    """The error is the one that Orbax 0.12.8 gave on a full tmpfs: TensorStore's text, in a ValueError."""
+    save, wait = ocp.CheckpointManager.save, ocp.CheckpointManager.wait_until_finished
+    begun = []
+
+    def no_save(self, step, *arguments, **options):
+        if step == 8:
+            return begun.append(step)
+        return save(self, step, *arguments, **options)
+
+    def failing(self):
+        wait(self)
+        if begun and begun.pop():  # once
+            raise ValueError(
+                'RESOURCE_EXHAUSTED: Error writing "opt_state.124/0" in OCDBT database at local file "8/optimiser/d": '
+                "Failed to write 29588 bytes to file 15: No space left on device [os_error_code='28']"
+            )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", no_save)
+        patch.setattr(ocp.CheckpointManager, "wait_until_finished", failing)
+        with pytest.raises(UserError, match=r"--workdir=.*: the disk is full; what was saved before is whole"):
+            loop.train_and_evaluate(config, stopped)
+    assert loop.train_and_evaluate(config, stopped) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, which is Linux's")
+def test_a_row_that_the_disk_has_no_room_for_is_said(config, whole, stopped, monkeypatch):
+    def on_a_full_disk(self, row):
+        monkeypatch.setattr(self, "_path", Path("/dev/full"))
+        return write(self, row)
+
+    write = MetricsLog.write
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "write", on_a_full_disk)
+        with pytest.raises(UserError, match="the disk is full"):
+            loop.train_and_evaluate(config, stopped)
+    assert loop.train_and_evaluate(config, stopped) == whole
