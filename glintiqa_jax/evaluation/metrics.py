@@ -1,7 +1,9 @@
 """How well predictions agree with people: plain functions of ``(predicted, target)``.
 
-All take two arrays of shape ``(images,)`` in one unit and direction. The correlations are NaN, with a warning that
-says why, where one side is constant: there is then no order to agree with.
+All take arrays of shape ``(images,)`` in one unit and direction, and refuse shapes that differ and values that are not
+finite. A figure that is undefined, as a correlation is where one side is constant (there is then no order to agree
+with), is NaN, with a warning that says why. ``mapping.py`` has the figures after a fitted mapping, ``significance.py``
+intervals and tests.
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-import scipy.optimize
-import scipy.special
 import scipy.stats
 
 
@@ -32,8 +32,31 @@ def krocc(predicted: np.ndarray, target: np.ndarray) -> float:
 
 def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
     """Root mean squared error of the raw predictions, in the scores' unit."""
-    predicted, target = _checked(predicted, target)
-    return float(np.sqrt(np.mean(np.square(predicted - target))))
+    predicted, target = checked(predicted, target)
+    return float(np.sqrt(_mean("RMSE", np.square(predicted - target))))
+
+
+def mae(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Mean absolute error of the raw predictions, in the scores' unit."""
+    predicted, target = checked(predicted, target)
+    return _mean("MAE", np.abs(predicted - target))
+
+
+def outlier_ratio(predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray) -> float:
+    """Share of images, in [0, 1], whose error is more than two standard deviations of their opinion score.
+
+    Args:
+      predicted: ``(images,)``, in the scores' unit; predictions in another need a mapping first.
+      target: ``(images,)``, the opinion scores.
+      target_std: ``(images,)``, not negative. The literature has two conventions, so say which was used: the standard
+        error of the mean opinion (VQEG; ITU-T P.1401, 7.5.2.2), or the standard deviation of the opinions themselves,
+        which is larger by the square root of their number and so gives fewer outliers.
+    """
+    predicted, target = checked(predicted, target)
+    target_std, _ = checked(target_std, target)
+    if (target_std < 0).any():
+        raise ValueError(f"{(target_std < 0).sum()} standard deviations of scores are negative")
+    return _mean("outlier ratio", np.abs(predicted - target) > 2 * target_std)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -49,46 +72,38 @@ def all_metrics(predicted: np.ndarray, target: np.ndarray) -> dict[str, float | 
     return {name: metric(predicted, target) for name, metric in METRICS.items()} | {"images": len(target)}
 
 
-def logistic_mapping(predicted: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The four-parameter logistic from predictions to scores, fitted by least squares (VQEG).
+def checked(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64.
 
-    With fewer images than parameters, or where the fit does not converge, it is the least-squares line.
+    Raises:
+      ValueError: their shapes differ or are not ``(images,)``, or a value is not finite.
     """
-    predicted, target = _checked(predicted, target)
-
-    def logistic(x: np.ndarray, top: float, bottom: float, centre: float, log_width: float) -> np.ndarray:
-        return bottom + (top - bottom) * scipy.special.expit((x - centre) / np.exp(log_width))
-
-    if len(target) < 4:
-        return _line(predicted, target)
-    start = (target.max(), target.min(), predicted.mean(), np.log(max(predicted.std(), 1e-9) / 2))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
-            # "trf": the default "lm" takes no step in a parameter that starts near 0
-            fitted, _ = scipy.optimize.curve_fit(logistic, predicted, target, start, method="trf", max_nfev=2000)
-    except RuntimeError:
-        return _line(predicted, target)
-    return lambda x: logistic(np.asarray(x), *fitted)
-
-
-def _line(predicted: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    centred = predicted - predicted.mean()
-    slope = centred @ (target - target.mean()) / max(centred @ centred, 1e-12)
-    return lambda x: target.mean() + slope * (np.asarray(x) - predicted.mean())
-
-
-def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: np.ndarray) -> float:
-    predicted, target = _checked(predicted, target)
-    for side, values in (("predictions", predicted), ("scores", target)):
-        if len(values) < 2 or np.ptp(values) == 0:
-            warnings.warn(f"{name} is undefined: the {len(values)} {side} are all equal", stacklevel=3)
-            return float("nan")
-    return float(statistic(predicted, target).statistic)
-
-
-def _checked(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
     if predicted.shape != target.shape or predicted.ndim != 1:
         raise ValueError(f"expected two arrays of one shape (images,), found {predicted.shape} and {target.shape}")
+    if bad := np.count_nonzero(~(np.isfinite(predicted) & np.isfinite(target))):
+        raise ValueError(f"{bad} of {len(target)} images have values that are not finite")
     return predicted, target
+
+
+def undefined(name: str, why: str, *, stacklevel: int = 3) -> float:
+    """NaN, after a warning."""
+    warnings.warn(f"{name} is undefined: {why}", stacklevel=stacklevel)
+    return float("nan")
+
+
+def constant(values: np.ndarray) -> bool:
+    """Whether fewer than two different values are there."""
+    return len(values) < 2 or bool(np.ptp(values) == 0)
+
+
+def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: np.ndarray) -> float:
+    predicted, target = checked(predicted, target)
+    for side, values in (("predictions", predicted), ("scores", target)):
+        if constant(values):
+            return undefined(name, f"the {len(values)} {side} are all equal", stacklevel=4)
+    return float(statistic(predicted, target).statistic)
+
+
+def _mean(name: str, values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else undefined(name, "there are no images", stacklevel=4)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from glintiqa_jax.data.files import save_figure, write_text
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.evaluation.metrics import METRICS, logistic_mapping
+from glintiqa_jax.evaluation.mapping import fit_logistic4
+from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 
 _SHOWN = 6  # images in each row of the contact sheet
@@ -68,7 +69,7 @@ def _scatter(predictions: Predictions, scale: str) -> Figure:
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axes: Axes = figure.subplots()
     axes.scatter(predictions.predicted, predictions.target, s=8, alpha=0.4, linewidths=0)
-    mapping = logistic_mapping(predictions.predicted, predictions.target)
+    mapping = fit_logistic4(predictions.predicted, predictions.target)
     line = np.linspace(predictions.predicted.min(), predictions.predicted.max(), 200)
     axes.plot(line, mapping(line), color="black", linewidth=1.2, label="logistic fit")
     axes.set(xlabel="predicted score", ylabel=f"opinion score ({scale})")
