@@ -41,7 +41,8 @@ def main() -> None:
 
     processes.connect(_DISTRIBUTED.value, _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _PRINT_SHARDING.value:
-        print(loop.sharding_table(config))
+        if processes.is_first():
+            print(loop.sharding_table(config))
         return
     results = loop.train_and_evaluate(
         config,
@@ -54,7 +55,7 @@ def main() -> None:
         return
     command_line.print_metrics(results)
     print(f"\nreport:          {_WORKDIR.value}/report.md")
-    print(f"score an image:  python experiments/score.py --checkpoint={_WORKDIR.value} PATH")
+    print(f"score an image:  python experiments/score.py --checkpoint={_CHECKPOINT_DIR.value or _WORKDIR.value} PATH")
 
 
 if __name__ == "__main__":

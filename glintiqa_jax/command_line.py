@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,8 +40,12 @@ def run(main: Callable[..., None]) -> None:
         except UserError as error:
             _fail(str(error))
         except LostProcessError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(1)  # at once: on the way out JAX would wait minutes for the process that is gone
+            _fail(str(error), code=1)
+        except Exception:
+            if not _is_one_of_several():
+                raise
+            traceback.print_exc()
+            _leave(1)
         except KeyboardInterrupt:
             print("interrupted; run the same command again", file=sys.stderr)
             sys.exit(130)
@@ -66,6 +71,19 @@ def print_metrics(results: dict[str, Any]) -> None:
             print(f"{name:>10}:  {values}  ({metrics['images']} images)")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 2) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    if _is_one_of_several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # at once, which the others notice: on its way out JAX would wait minutes for them
+    sys.exit(code)
+
+
+def _is_one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()

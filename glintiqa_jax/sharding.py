@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -79,9 +80,13 @@ def everywhere(array: Any) -> np.ndarray:
     """The whole of an array, on the host of every process; all of them have to come here."""
     if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
         assert isinstance(array.sharding, NamedSharding)  # all of ours are
-        here = NamedSharding(array.sharding.mesh, PartitionSpec())
-        array = jax.jit(lambda x: x, out_shardings=here)(array)
+        array = _gather(NamedSharding(array.sharding.mesh, PartitionSpec()))(array)
     return np.asarray(array)
+
+
+@functools.cache
+def _gather(sharding: NamedSharding) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(lambda x: x, out_shardings=sharding)
 
 
 def describe(state: Any, shardings: Any) -> str:

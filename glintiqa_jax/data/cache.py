@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -26,7 +27,8 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
     """Copy a database's prepared records, whole, to where ``open_dataset(name, data_dir=cache_dir)`` finds them.
 
     Shuffled training may ask for any record on any machine, so that each has all of them. What is there already, and
-    of the same preparation, is not copied again; a copy is there whole or not at all.
+    of the same preparation, is not copied again; a copy is there whole or not at all. Of several processes of a machine
+    one copies, and the others wait for it.
 
     Args:
       name: the database's.
@@ -45,25 +47,25 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
         raise UserError(
             f"--data_dir={data_dir}: expected a prepared {name}, found none that can be read ({error})"
         ) from error
-    if (target / "card.json").is_file() and (target / "card.json").read_text() == card:
-        return
-    say(f"copying {json.loads(card)['images']} images of {name} from {data_dir} to {cache_dir}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        with (target.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (target / "card.json").is_file() and (target / "card.json").read_text() == card:
+                return
+            say(f"copying {json.loads(card)['images']} images of {name} from {data_dir} to {cache_dir}")
+            work = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+            try:
+                _copy(source, work / "records")
+                if target.exists():
+                    target.rename(work / "replaced")
+                (work / "records").rename(target)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
-        raise UserError(f"--data_cache_dir={cache_dir}: cannot be written ({error})") from error
-    try:
-        _copy(source, work / "records")
-        if target.exists():
-            target.rename(work / "replaced")
-        (work / "records").rename(target)
-    except OSError as error:
-        beside_us = (target / "card.json").is_file() and (target / "card.json").read_text() == card
-        if not beside_us:
-            raise UserError(f"--data_cache_dir={cache_dir}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise UserError(
+            f"--data_cache_dir={cache_dir}: records of {name} could not be copied from --data_dir={data_dir} ({error})"
+        ) from error
 
 
 def _copy(source: epath.Path, target: Path) -> None:

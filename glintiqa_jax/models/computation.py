@@ -52,8 +52,8 @@ def recompute_blocks(model: nnx.Module) -> None:
 def compute_in(model: nnx.Module, dtype: jax.typing.DTypeLike) -> None:
     """Let a model's linear layers and convolutions compute in a dtype, in place; parameters keep theirs.
 
-    Norms, softmax and means over many values stay in float32, and so do the scores.
+    Norms, softmax, means over many values and the whole head, which gives the scores, stay in float32.
     """
-    for _, module in nnx.iter_modules(model):
-        if isinstance(module, nnx.Linear | nnx.Conv):
+    for path, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Linear | nnx.Conv) and "head" not in path:
             module.dtype = jnp.dtype(dtype)

@@ -280,7 +280,7 @@ class QualityHead(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         """``(batch, tokens, d)`` to ``(batch,)``."""
         x = nnx.gelu(self.fc1(jnp.mean(x, axis=1, dtype=jnp.float32)), approximate=False)
-        return self.fc2(self.dropout(x, deterministic=not train, rngs=rngs))[:, 0].astype(jnp.float32)
+        return self.fc2(self.dropout(x, deterministic=not train, rngs=rngs))[:, 0]
 
 
 VARIANTS: dict[str, GlintIQAConfig] = {

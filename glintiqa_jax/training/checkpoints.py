@@ -38,7 +38,7 @@ from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
-SET_ASIDE = "damaged"  # where checkpoints go that are not as they were written
+_SET_ASIDE = "_damaged"  # a folder of this ending, beside, takes checkpoints that are not as they were written
 _LIBRARIES = ("glintiqa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 IMPORTED = "imported"  # the data fingerprint of weights that were trained elsewhere
 # Orbax spreads the writing of replicated arrays over the replicas, and compiles a slice per array and replica for it:
@@ -54,7 +54,7 @@ _UNDEFINED = -2.0  # ranks an undefined SROCC (constant predictions) below every
 
 
 @functools.cache
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Of Python and of the libraries whose changes may move a figure."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
@@ -78,7 +78,7 @@ class Description:
     data_fingerprint: str
     split_sha256: str = ""
     max_side: int = 0
-    versions: dict[str, str] = dataclasses.field(default_factory=_library_versions)
+    versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
     processes: int = dataclasses.field(default_factory=jax.process_count)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Description:
             data_fingerprint=content["data_fingerprint"],
             split_sha256=content["split_sha256"],
             max_side=content["max_side"],
-            versions=content.get("versions", {}),  # version 0.1.0 did not write the last two
+            versions=content.get("versions", {}),  # earlier checkpoints do not have the last two
             processes=content.get("processes", 1),
         )
 
@@ -118,9 +118,7 @@ class CheckpointStore:
 
     def __init__(self, folder: str | os.PathLike, description: Description, say: Callable[[str], None]):
         self._description = description
-        self._folder = epath.Path(folder)
-        if "://" not in str(folder):
-            self._folder = self._folder.absolute()
+        self._folder = _absolute(folder)
         for line in processes.by_the_first(lambda: _set_damaged_aside(self._folder)):
             say(line)
         self._unsealed: int | None = None
@@ -128,13 +126,6 @@ class CheckpointStore:
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
-
-    def latest_description(self) -> Description | None:
-        """What the latest checkpoint says of itself; None where there is none."""
-        step = self.latest_step()
-        if step is None:
-            return None
-        return Description.from_json(self._restored(step, description=ocp.args.JsonRestore())["description"])
 
     def best_step(self) -> int | None:
         """The step with the best validation SROCC."""
@@ -225,20 +216,49 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
     lines = []
     steps = _steps(folder)
     for step in steps:
-        if wrong := integrity.damage(folder / str(step)):
-            aside = folder.parent / SET_ASIDE
+        wrong = integrity.damage(folder / str(step))
+        if wrong is None and not integrity.is_sealed(folder / str(step)):  # its run was killed just then
+            if _description(folder / str(step)) is None:
+                wrong = "what it says of itself cannot be read"
+            else:
+                integrity.seal(folder / str(step))
+        if wrong:
+            aside = folder.with_name(folder.name + _SET_ASIDE)
             aside.mkdir(parents=True, exist_ok=True)
             taken = {path.name for path in aside.iterdir()}
             name = next(name for number in range(len(taken) + 1) if (name := f"{step}-{number}") not in taken)
             (folder / str(step)).rename(aside / name)
             lines.append(f"warning: the checkpoint of step {step} is damaged: {wrong}; it is now {aside / name}")
-        elif not integrity.is_sealed(folder / str(step)):  # its run was killed just then
-            integrity.seal(folder / str(step))
     if lines:
         whole = [step for step in steps if step in _steps(folder)]
-        rest = f"the checkpoint of step {whole[-1]} is whole" if whole else "no other is there: starting over"
+        rest = "no other is there: starting over"
+        if whole:
+            rest = f"the checkpoint of step {whole[-1]} is whole; the best on validation is now the best of those left"
         lines.append(f"warning: {rest}")
     return lines
+
+
+def latest_description(folder: str | os.PathLike) -> Description | None:
+    """What the latest checkpoint of a run's folder says of itself; None where there is none that can be read."""
+    path = _absolute(folder)
+    for step in reversed(_steps(path)):
+        if (description := _description(path / str(step))) is not None:
+            return description
+    return None
+
+
+def _description(checkpoint: epath.Path) -> Description | None:
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            items = ocp.args.Composite(description=ocp.args.JsonRestore())
+            return Description.from_json(checkpointer.restore(checkpoint, args=items)["description"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return None
+
+
+def _absolute(path: str | os.PathLike) -> epath.Path:
+    found = epath.Path(path).expanduser()
+    return found if "://" in os.fspath(path) else found.absolute()
 
 
 def _steps(folder: epath.Path) -> list[int]:
@@ -256,8 +276,8 @@ def save_model(folder: str | os.PathLike, model: GlintIQA, description: Descript
         "description": ocp.args.JsonSave(description.to_json()),
     }
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        checkpointer.save(epath.Path(folder).absolute(), args=ocp.args.Composite(**items))
-    integrity.seal(epath.Path(folder))
+        checkpointer.save(_absolute(folder), args=ocp.args.Composite(**items))
+    integrity.seal(_absolute(folder))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,7 +300,7 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
     Raises:
       UserError: when there is no checkpoint at the path, or one of another kind or version.
     """
-    folder = _checkpoint_folder(epath.Path(path).expanduser())
+    folder = _checkpoint_folder(_absolute(path))
     if wrong := integrity.damage(folder):
         raise UserError(f"--checkpoint={path}: {folder} is damaged: {wrong}")
     try:
@@ -290,8 +310,8 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
             description = Description.from_json(content)
             graphdef, params, rest = split_model(abstract_model(description.config.model))
             arrays = _model_arrays(params, rest)
-            everywhere = jax.tree.map(lambda _: replicated(mesh), arrays)
-            items = ocp.args.Composite(model=_target(arrays, everywhere))
+            on_all = jax.tree.map(lambda _: replicated(mesh), arrays)
+            items = ocp.args.Composite(model=_target(arrays, on_all))
             restored = checkpointer.restore(folder, args=items)["model"]
     except (ValueError, KeyError, OSError) as error:
         raise UserError(f"--checkpoint={path}: {_unreadable(folder, error)}") from error
@@ -304,8 +324,6 @@ def _unreadable(folder: epath.Path, error: Exception) -> str:
 
 
 def _checkpoint_folder(path: epath.Path) -> epath.Path:
-    if "://" not in str(path):
-        path = path.absolute()
     if _is_checkpoint(path):
         return path
     steps = [path / FOLDER, path]

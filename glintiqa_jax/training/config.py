@@ -13,7 +13,7 @@ from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
-from glintiqa_jax.training.losses import LOSSES
+from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
 
 DATASETS = ("demo", "csv", *DATABASES)
 TARGETS = ("quality", "raw")
@@ -178,7 +178,7 @@ class TrainConfig:
     )
     compute_dtype: str = _field(
         "float32",
-        "what training multiplies matrices in; parameters, norms and sums are float32, and so is all prediction",
+        "what training multiplies matrices in; parameters, norms, the head and all prediction are float32",
         COMPUTE_DTYPES,
     )
     remat: bool = _field(False, "compute what lies inside blocks again for the gradient, rather than keep it in memory")
@@ -192,7 +192,9 @@ class TrainConfig:
     weight_decay: float = _field(0.05, "weight decay")
     clip_norm: float = _field(0.0, "gradients of a larger global norm are scaled down to it; 0: never")
     ema_decay: float = _field(
-        0.0, "predict with a moving average of the parameters, of which each step keeps this share; 0: with the last"
+        0.0,
+        "predict with a moving average of the parameters, of which a step keeps this share, the first ones less; "
+        "0: with the last",
     )
     schedule: str = _field(
         "warmup_cosine",
@@ -245,6 +247,14 @@ class TrainConfig:
         _require(
             self.batch_size % self.accumulate == 0,
             f"--accumulate: expected a divisor of the batch of {self.batch_size}, found {self.accumulate}",
+        )
+        _require(
+            self.data.target == "quality" or self.loss not in ON_QUALITY,
+            f"--loss={self.loss}: is measured on quality in [0, 1], found --target={self.data.target}",
+        )
+        _require(
+            self.batch_size // self.accumulate > 1 or self.loss not in OF_ORDER,
+            f"--accumulate: --loss={self.loss} is over several crops of a part, found parts of one",
         )
         _require(0.0 <= self.ema_decay < 1.0, f"--ema_decay: expected a share below 1, found {self.ema_decay}")
         _ = self.rate_factors  # refuses what is none

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ from glintiqa_jax.models.weights import WeightsError, load_backbone
 from glintiqa_jax.sharding import check_divides, describe, global_batch, make_mesh
 from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
-from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest
+from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest, latest_description
 from glintiqa_jax.training.config import TrainConfig, to_json
 from glintiqa_jax.training.dataset import find_parts, open_source, split_source
 from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
@@ -84,6 +83,11 @@ def train_and_evaluate(
         mesh = make_mesh(config.mesh_data, config.mesh_fsdp)
         check_divides("batch_size", config.batch_size, mesh, parts=config.accumulate)
         check_divides("eval_batch_size", config.eval_batch_size, mesh)
+        if config.batch_size % (config.crops_per_image * jax.process_count()):
+            raise UserError(
+                f"--batch_size: expected a multiple of --crops_per_image={config.crops_per_image} times the "
+                f"{jax.process_count()} processes, found {config.batch_size}"
+            )
         job = _Job(config, workdir, mesh, checkpoint_dir or str(workdir / CHECKPOINTS), allow_config_change)
         return job.run(min(config.steps, max_steps or config.steps))
 
@@ -104,7 +108,7 @@ class _Job:
 
     def run(self, last_step: int) -> dict[str, Any] | None:
         config, workdir = self.config, self.workdir
-        changes, is_new = processes.by_the_first(self._check_workdir)
+        changes, other, is_new = processes.by_the_first(self._check_begun)
         for line in changes:
             _say(line)
         parts = find_parts(config.data, say=_say)
@@ -119,16 +123,26 @@ class _Job:
         )
 
         def take_workdir() -> dict[str, Any] | None:
-            check_same_data(description, begun_with(workdir), self._where)
+            for theirs in self._begun():
+                check_same_data(description, theirs, self._where)
+            results = finished(workdir, last_step)
+            if results and not other:
+                return results
+            (workdir / "results.json").unlink(missing_ok=True)  # of fewer steps, or of other flags
             claim(workdir, description)
             save_split(workdir / "split.json", split, names, source.card["name"])
-            return None if changes else finished(workdir, last_step)
+            return None
 
         if results := processes.by_the_first(take_workdir):
             _say(f"{workdir / 'results.json'}: this run is complete; these are its results")
             return results
         with CheckpointStore(self.checkpoints, description, _say) as store, _stop_on_signals() as stop:
-            self._check_checkpoint(store, description)
+            reached = store.latest_step() or 0
+            if reached > last_step or (other and reached == last_step):
+                raise UserError(
+                    f"--steps, --max_steps: expected more than the {reached} steps that the run in {self.checkpoints} "
+                    f"has taken already, found {last_step}"
+                )
             run = _Run(config, workdir, self.mesh, source, split, store)
             with contextlib.closing(run):
                 state = run.train(run.start(first), last_step, stop)
@@ -157,21 +171,19 @@ class _Job:
         processes.by_the_first(lambda: self._report(source, predictions, results))
         return results
 
-    def _check_workdir(self) -> tuple[list[str], bool]:
-        """What to say of a workdir that was begun with other flags, and whether it has no checkpoints yet."""
-        theirs = begun_with(self.workdir)
-        lines = check_same_experiment(self.config, theirs, self._where, allowed=self._allowed)
-        return lines, not epath.Path(self.checkpoints).exists()
+    def _begun(self) -> list[Description | None]:
+        """What the workdir's run began with, and what the checkpoints' did, whose folder may be another's."""
+        return [begun_with(self.workdir), latest_description(self.checkpoints)]
 
-    def _check_checkpoint(self, store: CheckpointStore, ours: Description) -> None:
-        """The same of the checkpoint that the run goes on from, whose folder another workdir may have filled."""
-        theirs = store.latest_description()
-        if theirs is None:
-            return
-        check_same_experiment(self.config, theirs, self.checkpoints, allowed=self._allowed)
-        check_same_data(ours, theirs, self.checkpoints)
-        for line in changed_surroundings(ours, theirs):
-            _say(line)
+    def _check_begun(self) -> tuple[list[str], bool, bool]:
+        """What to say of a run that is there, whether it is another experiment's, and whether none is."""
+        in_workdir, in_checkpoints = self._begun()
+        lines, other = check_same_experiment(self.config, in_workdir, self._where, allowed=self._allowed)
+        more, another = check_same_experiment(self.config, in_checkpoints, self.checkpoints, allowed=self._allowed)
+        lines += [line for line in more if line not in lines]
+        if in_checkpoints is not None:
+            lines += changed_surroundings(in_checkpoints)
+        return lines, other or another, in_checkpoints is None
 
     def _report(
         self, source: RatedSource | MixedSource, predictions: dict[str, Predictions], results: dict[str, Any]
@@ -260,6 +272,8 @@ class _Run:
                 if jax.process_count() == 1 or look:
                     stopped = processes.any_process(stop.is_set()) and step < last_step
         if stopped and step != self.store.latest_step():
+            if unseen:
+                self._mean_loss(step, unseen)  # nothing is saved that is no number
             self.store.save(state, None)
         self.store.wait()
         if stopped:
@@ -288,12 +302,15 @@ class _Run:
         """Of the steps up to ``step``; ``UserError`` names the first whose loss is no number, and its images."""
         losses = np.asarray(jax.device_get([loss for loss, _ in unseen]), np.float64)
         for number in np.flatnonzero(~np.isfinite(losses))[:1]:
-            names = dict.fromkeys(self.source.index.names[position] for position in unseen[number][1])
+            names = ", ".join(dict.fromkeys(self.source.index.names[position] for position in unseen[number][1]))
+            if jax.process_count() > 1:
+                names += " and other processes' images"
+            at = step - len(unseen) + number + 1
             last = self.store.latest_step()
             good = "none was saved before" if last is None else f"the last good checkpoint is step {last}'s"
             raise UserError(
-                f"the loss is {losses[number]} at step {step - len(unseen) + number + 1}, on {', '.join(names)}; "
-                f"{good}. --learning_rate={self.config.learning_rate:g} may be too high, or a score wrong"
+                f"the loss or its gradient is no number at step {at}, on {names}; {good}. "
+                f"--learning_rate={self.config.learning_rate:g} may be too high, or a score wrong"
             )
         return float(losses.mean())
 
@@ -339,6 +356,8 @@ def _say(line: str) -> None:
 def _noticing_a_full_disk(workdir: Path) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         if not (full := _full_disk(error)):
             raise

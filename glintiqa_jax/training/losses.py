@@ -1,4 +1,4 @@
-"""Losses between predicted and opinion scores, both on the [0, 1] scale; one number per batch, lower is better.
+"""Losses between predicted and opinion scores, on the [0, 1] scale of quality; one number per batch, lower is better.
 
 Those of order (PLCC, norm-in-norm, fidelity) say nothing of the scale, so that each is taken beside L1.
 """
@@ -94,3 +94,7 @@ LOSSES: dict[str, Loss] = {
     "l1_norm_in_norm": _beside_l1(norm_in_norm_loss),
     "l1_fidelity": _beside_l1(fidelity_loss),
 }
+# Over the whole batch, rather than a mean over its images.
+OF_ORDER = ("l1_plcc", "l1_norm_in_norm", "l1_fidelity")
+# With a constant that is in the unit of quality.
+ON_QUALITY = ("smooth_l1", "l1_fidelity")

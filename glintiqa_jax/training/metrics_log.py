@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -73,9 +72,11 @@ def _tensorboard(workdir: Path) -> _Board | None:
     """A writer of new files, which hold all rows: TensorBoard would show those of an interrupted run twice."""
     if importlib.util.find_spec("tensorboardX") is None:
         return None
-    shutil.rmtree(workdir / TENSORBOARD, ignore_errors=True)
-    (workdir / TENSORBOARD).mkdir()
-    return _Board(workdir / TENSORBOARD)
+    folder = workdir / TENSORBOARD
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("events.out.tfevents.*"):
+        path.unlink()
+    return _Board(folder)
 
 
 class _Board:

@@ -14,8 +14,9 @@ from jax.experimental import multihost_utils
 from glintiqa_jax.errors import LostProcessError, UserError
 
 T = TypeVar("T")
-MODES = ("off", "auto")
-_LONGEST = 2**16  # bytes of what the first process tells the others
+# In what collectives (of Gloo and NCCL) and the coordination service say where a process is gone; other failures of
+# theirs, as of memory, are the process's own.
+_SIGNS_OF_LOSS = ("gloo", "nccl", "unavailable", "heartbeat", "coordination", "barrier", "connection")
 _HEARTBEAT = 60  # seconds of silence after which a process counts as lost
 
 
@@ -60,25 +61,31 @@ def is_first() -> bool:
 
 
 def by_the_first(function: Callable[[], T]) -> T:
-    """What a function gives in the first process, in all of them; ``UserError`` too is everyone's.
+    """What a function gives in the first process, in all of them; what it raises ends all.
 
     The value must be one that JSON has. Every process has to come here.
+
+    Raises:
+      UserError: the first's, in each.
+      LostProcessError: in the others, where the first failed otherwise.
     """
     if jax.process_count() == 1:
         return function()
     answer: dict = {}
+    failure: Exception | None = None
     if is_first():
         try:
             answer = {"value": function()}
-        except UserError as error:
-            answer = {"error": str(error)}
-    told = np.zeros(_LONGEST, np.uint8)
+        except Exception as error:
+            failure, answer = error, {"error": str(error), "mistake": isinstance(error, UserError)}
     text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
-    told[: len(text)] = text
-    told = np.asarray(multihost_utils.broadcast_one_to_all(told))
-    answer = json.loads(told.tobytes().rstrip(b"\0"))
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    told = np.resize(text, length) if is_first() else np.zeros(length, np.uint8)
+    answer = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(told)).tobytes())
+    if failure is not None:
+        raise failure
     if "error" in answer:
-        raise UserError(answer["error"])
+        raise UserError(answer["error"]) if answer["mistake"] else LostProcessError(f"process 0: {answer['error']}")
     return answer["value"]
 
 
@@ -104,8 +111,8 @@ def noticing_lost_processes() -> Iterator[None]:
     """Turn the failure of an exchange, when a process has died, into one clear error."""
     try:
         yield
-    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
-        if jax.process_count() == 1:
+    except RuntimeError as error:  # JAX's own is one
+        if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _SIGNS_OF_LOSS):
             raise
         reason = " ".join(str(error).split())[:200]
         raise LostProcessError(

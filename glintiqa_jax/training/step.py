@@ -49,7 +49,8 @@ class Trainer:
       graphdef: the network's definition, which ``nnx.merge`` makes a model of; it computes in float32.
       abstract_state: a ``TrainState`` of shapes and dtypes.
       sharding: a ``TrainState`` of shardings.
-      step: ``step(state, batch, key) -> (state, loss)``; the state is donated; ``key`` is the run's dropout key.
+      step: ``step(state, batch, key) -> (state, loss)``; the state is donated; ``key`` is the run's dropout key; the
+        loss is NaN where it or its gradient is no number.
     """
 
     def __init__(self, config: TrainConfig, mesh: Mesh):
@@ -70,6 +71,8 @@ class Trainer:
         def step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, jax.Array]:
             step_key = jax.random.fold_in(key, state.step)
             loss, rest, gradients = gradients_of(state.params, state.rest, batch, step_key)
+            # where the gradient is no number, the loss says so, before anything of it is saved
+            loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
             updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             average = None

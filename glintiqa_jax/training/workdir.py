@@ -6,17 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.training.checkpoints import Description
+from glintiqa_jax.training.checkpoints import Description, library_versions
 from glintiqa_jax.training.config import TrainConfig, differences
 
 # Where records are, what is kept in memory and who loads images changes no figure, how sums are laid out only the last
 # digits; the others would be another experiment.
 _NO_INFLUENCE = ("data.data_dir", "data.data_cache_dir", "data.cache_megabytes", "num_workers")
 _ROUNDING = ("mesh_data", "mesh_fsdp", "eval_batch_size", "remat")
-# What a checkpoint of other values cannot be restored into.
-_SHAPING = ("variant", "model.", "optimizer", "ema_decay")
+# What a checkpoint of other values cannot be restored into, and what decides who trains and who is tested.
+_ALWAYS_REFUSED = ("variant", "model.", "optimizer", "ema_decay", "data.")
 
 
 def begun_with(workdir: Path) -> Description | None:
@@ -36,54 +38,57 @@ def begun_with(workdir: Path) -> Description | None:
         raise UserError(f"{path}: expected what a run of ours began with, found something else ({error})") from error
 
 
-def check_same_experiment(config: TrainConfig, theirs: Description | None, where: str, *, allowed: bool) -> list[str]:
-    """What to say of a run that goes on with another configuration than it began with.
+def check_same_experiment(
+    config: TrainConfig, theirs: Description | None, where: str, *, allowed: bool
+) -> tuple[list[str], bool]:
+    """Whether a run may go on with another configuration than it began with.
 
     Args:
       config: ours.
       theirs: what the run began with; None for a new one.
       where: names it in the error.
-      allowed: go on with another experiment's, as far as its checkpoints have the same shape.
+      allowed: go on with another experiment's, as far as its checkpoints have the same shape and its data are the same.
+
+    Returns:
+      What to say of it, a line each, and whether it is another experiment's.
 
     Raises:
       UserError: for another experiment's, before any work.
     """
     if theirs is None:
-        return []
-    lines, refused = [], []
+        return [], False
+    lines, others = [], []
     for line in differences(config, theirs.config):
         field = line.split(":")[0]
         if field in _NO_INFLUENCE:
             lines.append(f"going on with another value of {line}; no figure depends on it")
         elif field in _ROUNDING:
             lines.append(f"going on with another value of {line}; figures may differ in their last digits")
-        elif allowed and not field.startswith(_SHAPING):
-            lines.append(f"warning: going on with another experiment's run; {line}")
         else:
-            refused.append(line)
-    if refused:
-        hint = ""
-        if not any(line.startswith(_SHAPING) for line in refused):
-            hint = "; --allow_config_change goes on all the same"
+            others.append(line)
+    fixed = [line for line in others if line.startswith(_ALWAYS_REFUSED) and not line.startswith("data.on_bad_image:")]
+    if fixed or (others and not allowed):
+        hint = "" if fixed else "; --allow_config_change goes on all the same"
         raise UserError(
-            f"{where}: expected a new folder or one of this experiment, found another one's: {'; '.join(refused)}{hint}"
+            f"{where}: expected a new folder or one of this experiment, found another one's: {'; '.join(others)}{hint}"
         )
-    return lines
+    return lines + [f"warning: going on with another experiment's run; {line}" for line in others], bool(others)
 
 
-def changed_surroundings(ours: Description, theirs: Description) -> list[str]:
+def changed_surroundings(theirs: Description) -> list[str]:
     """What to say where libraries or the number of processes have changed since a checkpoint was written."""
     lines = []
     versions = [
         f"{name} {version}, before {theirs.versions[name]}"
-        for name, version in ours.versions.items()
+        for name, version in library_versions().items()
         if theirs.versions.get(name, version) != version
     ]
     if versions:
         lines.append(f"going on with {'; '.join(versions)}: figures may differ in their last digits")
-    if ours.processes != theirs.processes:
-        counts = f"{ours.processes} processes, before {theirs.processes}"
-        lines.append(f"going on with {counts}: figures may differ in their last digits")
+    if (count := jax.process_count()) != theirs.processes:
+        lines.append(
+            f"going on with processes: {count} here, {theirs.processes} there; figures may differ in their last digits"
+        )
     return lines
 
 
@@ -92,16 +97,19 @@ def check_same_data(ours: Description, theirs: Description | None, where: str) -
     if theirs is None:
         return
     if theirs.data_fingerprint != ours.data_fingerprint:
-        raise UserError(f"{where}: images or scores have changed since this run began; give it a new folder")
+        raise UserError(
+            f"{where}: images or scores have changed since this run began, or how they were prepared; "
+            "give it a new folder"
+        )
     if theirs.split_sha256 != ours.split_sha256:
         raise UserError(
-            f"{where}: who trains and who is tested has changed since this run began, by the file "
-            f"--split_by={ours.config.data.split_by}; give it a new folder"
+            f"{where}: who trains and who is tested has changed since this run began (--split_by="
+            f"{ours.config.data.split_by}); give it a new folder"
         )
 
 
 def claim(workdir: Path, description: Description) -> None:
-    """Write ``config.json`` where there is none that says the same."""
+    """Write what a run goes on with into ``config.json``, where it does not say so already."""
     path = workdir / "config.json"
     content = description.to_json()
     if path.is_file() and json.loads(path.read_text()) == json.loads(json.dumps(content)):

@@ -1,6 +1,7 @@
 """Records are copied to this machine once, whole, and read there. A folder stands in for the object store."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -55,9 +56,20 @@ def test_a_copy_that_breaks_off_leaves_nothing(prepared, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copyfileobj", full)
-    with pytest.raises(UserError, match=r"--data_cache_dir=.*: cannot be written .*No space left"):
+    with pytest.raises(
+        UserError, match=r"--data_cache_dir=.*disk: records of koniq10k could not be copied from .*No space left"
+    ):
         cache_records("koniq10k", str(prepared), str(tmp_path / "disk"), print)
-    assert not [path for path in (tmp_path / "disk").rglob("*") if path.is_file()]
+    assert [path.name for path in (tmp_path / "disk").rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_of_several_processes_one_copies(prepared, tmp_path):
+    said = []
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(cache_records, "koniq10k", str(prepared), str(tmp_path / "disk"), said.append)
+    assert len(said) == 1
+    assert len(open_dataset("koniq10k", data_dir=tmp_path / "disk")) == 6
 
 
 def test_what_is_not_there_is_named(tmp_path):

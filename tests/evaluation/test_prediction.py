@@ -10,6 +10,7 @@ from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import predict_source
 from glintiqa_jax.sharding import make_mesh
 
@@ -64,6 +65,23 @@ def test_predictions_are_brought_to_the_unit_of_the_images(rated_folder, tmp_pat
         mesh=make_mesh(),
     )
     np.testing.assert_allclose(found.predicted, 75.0)
+
+
+def test_a_record_that_cannot_be_read_is_left_out_on_request(rated_folder, tmp_path):
+    source = RatedSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
+    read = source._record
+
+    def damaged(position, name):
+        if position == 3:
+            raise UserError("record 3 is damaged")
+        return read(position, name)
+
+    source._record = damaged
+    seen = {"scale": source.scale, "crop_size": 8, "grid": 1, "batch_size": 8, "mesh": make_mesh()}
+    with pytest.raises(UserError, match="record 3 is damaged"):
+        predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), **seen)
+    found = predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), on_bad_image="skip", **seen)
+    assert found.positions.tolist() == [0, 1, 2, 4]
 
 
 def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):

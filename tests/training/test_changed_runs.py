@@ -1,6 +1,7 @@
 """A run goes on with another command where no figure depends on the change; what may differ is said or refused."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -39,8 +40,35 @@ def test_another_shape_is_refused_even_where_a_change_is_allowed(config, stopped
 
 
 def test_another_version_of_a_library_is_said(config, whole, stopped, capsys, monkeypatch):
-    before = checkpoints._library_versions()["flax"]
-    monkeypatch.setitem(checkpoints._library_versions(), "flax", "99.0")
+    before = checkpoints.library_versions()["flax"]
+    monkeypatch.setitem(checkpoints.library_versions(), "flax", "99.0")
     assert loop.train_and_evaluate(config, stopped) == whole
     said = f"going on with flax 99.0, before {before}: figures may differ in their last digits"
     assert said in capsys.readouterr().out
+
+
+def test_a_run_is_not_taken_back(config, whole, stopped):
+    with pytest.raises(
+        UserError, match=r"--steps, --max_steps: expected more than the 7 steps that the run in .* found 5"
+    ):
+        loop.train_and_evaluate(config, stopped, max_steps=5)
+
+
+def test_a_complete_run_has_no_figures_of_other_flags(config, workdir, whole, tmp_path):
+    done = shutil.copytree(workdir, tmp_path / "done")
+    other = dataclasses.replace(config, seed=3)
+    with pytest.raises(UserError, match=r"expected more than the 8 steps that the run in .* found 8"):
+        loop.train_and_evaluate(other, done, allow_config_change=True)
+    moved = dataclasses.replace(config, num_workers=2)
+    shutil.rmtree(done)
+    assert loop.train_and_evaluate(moved, shutil.copytree(workdir, tmp_path / "moved")) == whole
+
+
+def test_checkpoints_may_be_elsewhere_and_know_their_experiment(config, workdir, whole, tmp_path):
+    elsewhere = shutil.copytree(workdir / "checkpoints", tmp_path / "elsewhere")
+    other = dataclasses.replace(config, seed=3)
+    with pytest.raises(UserError, match=r"elsewhere: expected a new folder or one of this experiment.*seed: 3 here, 0"):
+        loop.train_and_evaluate(other, tmp_path / "new", checkpoint_dir=str(elsewhere))
+    assert not (tmp_path / "new").exists()
+    assert loop.train_and_evaluate(config, tmp_path / "new", checkpoint_dir=str(elsewhere)) == whole
+    assert not (tmp_path / "new" / "checkpoints").exists()

@@ -9,7 +9,7 @@ import pytest
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.models.glintiqa import new_model, variant_config
 from glintiqa_jax.sharding import describe, make_mesh
-from glintiqa_jax.training.checkpoints import CheckpointStore, Description
+from glintiqa_jax.training.checkpoints import CheckpointStore, Description, load_model
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import Trainer
 
@@ -75,6 +75,24 @@ def test_a_checkpoint_of_eight_devices_goes_on_on_fewer(tmp_path):
             found, _ = go_on(trainer, restored, BATCHES[STEPS:])
             np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=f"{devices} devices")
     assert not np.allclose(losses[: len(expected)], expected, rtol=1e-5)  # the losses would have told
+
+
+def test_the_average_is_what_a_checkpoint_is_used_with(tmp_path):
+    """The trained parameters come back to go on from; scoring gets their average."""
+    mesh = mesh_of(1, 1)
+    trainer = Trainer(CONFIG, mesh)
+    state = trainer.start_from(new_model(CONFIG.model))
+    state = state._replace(average=jax.tree.map(lambda leaf: leaf + 1.0, state.params))
+    with CheckpointStore(tmp_path, Description(CONFIG, ScoreScale(0.0, 1.0), "none"), print) as store:
+        store.save(state, None)
+        restored = store.restore(trainer.abstract_state, trainer.sharding, step=0)
+    loaded = load_model(tmp_path, mesh)
+    for found, expected in (
+        (restored.params, state.params),
+        (restored.average, state.average),
+        (loaded.params, state.average),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(found), jax.tree.leaves(expected))
 
 
 def test_no_device_has_more_than_its_shards_from_the_start():

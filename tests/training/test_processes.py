@@ -68,6 +68,11 @@ class Runs:
     def results(self, workdir: str) -> dict:
         return json.loads((self.folder / workdir / "results.json").read_text())
 
+    def predicted(self, workdir: str) -> list[str]:
+        """The names of the tested images."""
+        rows = (self.folder / workdir / "predictions_test.csv").read_text().splitlines()
+        return [row.split(",")[0] for row in rows]
+
     def wait_for(self, workdir: str, checkpoint: int) -> None:
         ends = time.monotonic() + 300
         while not (self.folder / workdir / "checkpoints" / str(checkpoint)).is_dir():
@@ -98,8 +103,7 @@ def test_two_processes_train_as_one(runs, pair):
     assert pair["split_sha256"] == alone["split_sha256"]
     assert pair["test"]["images"] == alone["test"]["images"] == 4
     assert pair["test"]["rmse"] == pytest.approx(alone["test"]["rmse"], rel=1e-4)
-    predictions = [(runs.folder / run / "predictions_test.csv").read_text().splitlines() for run in ("pair", "alone")]
-    assert [[row.split(",")[0] for row in rows] for rows in predictions][0] == [r.split(",")[0] for r in predictions[1]]
+    assert runs.predicted("pair") == runs.predicted("alone")
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -128,11 +132,11 @@ def test_all_stop_where_one_is_told_to_and_one_alone_goes_on(runs, pair):
     first, _ = runs.finish(running)
     assert "and saved; the same command goes on from there" in first
     (said,) = runs.finish(runs.start("stopped", "--steps=30"))
-    assert "going on with 1 processes, before 2: figures may differ in their last digits" in said
+    assert "going on with processes: 1 here, 2 there; figures may differ in their last digits" in said
     assert runs.results("stopped")["test"]["rmse"] == pytest.approx(pair["test"]["rmse"], rel=1e-4)
 
 
-def test_a_mistake_is_everyones(runs):
+def test_a_mistake_is_everyones(runs, pair):
     for said in runs.finish(runs.start("pair", "--steps=30", "--seed=1", processes=2), expected=2):
         assert "seed: 1 here, 0 there" in said
         assert "Traceback" not in said

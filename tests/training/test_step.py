@@ -17,6 +17,7 @@ from glintiqa_jax.models.computation import recompute_blocks
 from glintiqa_jax.models.glintiqa import abstract_model, new_model, split_model, variant_config
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.losses import LOSSES
 from glintiqa_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from glintiqa_jax.training.step import Trainer
 
@@ -294,14 +295,21 @@ def test_rematerialisation_keeps_less_and_takes_the_same_step(plain, capsys):
     assert_same_gradient(state, expected, 1e-4)
 
 
-def test_the_average_is_over_the_steps_there_are(plain):
-    """After one step from p0 to p1: (1 + 0) / (10 + 0) of p0, and the rest p1; nothing else is changed by it."""
-    _, state, trainer = one_step(ema_decay=0.99)
+@pytest.mark.parametrize(("decay", "kept"), [(0.99, 0.1), (0.05, 0.05)])
+def test_the_average_is_over_the_steps_there_are(plain, decay, kept):
+    """After one step from p0 to p1: of p0 what --ema_decay says, but no more than (1 + 0) / (10 + 0), the rest p1."""
+    _, state, trainer = one_step(ema_decay=decay)
     start = jax.tree.leaves(split_model(new_model(SHALLOW))[1])
     after, averages = jax.tree.leaves(state.params), jax.tree.leaves(state.average)
     for first, second, average in zip(start, after, averages, strict=True):
-        np.testing.assert_allclose(average, 0.1 * first + 0.9 * second, rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(average, kept * first + (1 - kept) * second, rtol=1e-5, atol=1e-8)
     assert state.evaluated is state.average
     assert plain[1].evaluated is plain[1].params
     state, _ = trainer.step(state, BATCH, jax.random.key(1))
     assert not np.array_equal(jax.tree.leaves(state.average)[0], averages[0])
+
+
+def test_a_gradient_that_is_no_number_shows_in_the_loss(monkeypatch):
+    """The loss is 0 here, and the square root's slope at 0 is infinite."""
+    monkeypatch.setitem(LOSSES, "l1", lambda predicted, target: jnp.sum(jnp.sqrt(0.0 * predicted)))
+    assert np.isnan(one_step()[0])
