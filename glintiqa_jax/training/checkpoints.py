@@ -300,7 +300,7 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
     Raises:
       UserError: when there is no checkpoint at the path, or one of another kind or version.
     """
-    folder = _checkpoint_folder(_absolute(path))
+    folder = _checkpoint_folder(path)
     if wrong := integrity.damage(folder):
         raise UserError(f"--checkpoint={path}: {folder} is damaged: {wrong}")
     try:
@@ -323,18 +323,18 @@ def _unreadable(folder: epath.Path, error: Exception) -> str:
     return f"{folder}: cannot be restored; it is damaged, or of another network or optimiser ({reason})"
 
 
-def _checkpoint_folder(path: epath.Path) -> epath.Path:
+def _checkpoint_folder(given: str | os.PathLike) -> epath.Path:
+    path = _absolute(given)
     if _is_checkpoint(path):
         return path
-    steps = [path / FOLDER, path]
-    for folder in steps:
+    for folder in (path / FOLDER, path):
         if folder.is_dir() and any(_is_checkpoint(child) for child in folder.iterdir()):
             with ocp.CheckpointManager(folder, options=_manager_options(create=False, read_only=True)) as manager:
                 step = manager.best_step() or manager.latest_step()
             return folder / str(step)
     found = "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
     raise UserError(
-        f"--checkpoint={path}: expected a training run's --workdir or one checkpoint's folder, found {found}"
+        f"--checkpoint={given}: expected a training run's --workdir or one checkpoint's folder, found {found}"
     )
 
 
