@@ -248,8 +248,14 @@ def latest_description(folder: str | os.PathLike) -> Description | None:
 
 
 def _description(checkpoint: epath.Path) -> Description | None:
+    """Read by this process alone, without waiting for others."""
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"description_{jax.process_index()}",
+    )
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(), multiprocessing_options=alone) as checkpointer:
             items = ocp.args.Composite(description=ocp.args.JsonRestore())
             return Description.from_json(checkpointer.restore(checkpoint, args=items)["description"])
     except (ValueError, KeyError, TypeError, OSError):
