@@ -28,6 +28,7 @@ from etils import epath
 from flax import nnx
 from orbax.checkpoint import checkpoint_managers
 
+from glintiqa_jax.data.cache import is_remote
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
@@ -155,7 +156,7 @@ class CheckpointStore:
 
     def _check_room(self, needed: int) -> None:
         """End before Orbax' threads do, each with a traceback, where the disk is too small for what is to be saved."""
-        if "://" not in str(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
+        if not is_remote(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
             room = f"a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
             raise OSError(errno.ENOSPC, room, str(self._folder))
 
@@ -264,7 +265,7 @@ def _description(checkpoint: epath.Path) -> Description | None:
 
 def _absolute(path: str | os.PathLike) -> epath.Path:
     found = epath.Path(path).expanduser()
-    return found if "://" in os.fspath(path) else found.absolute()
+    return found if is_remote(path) else found.absolute()
 
 
 def _steps(folder: epath.Path) -> list[int]:
