@@ -5,7 +5,7 @@
 
 Without data flags, on the test split the checkpoint was not trained on. With them, on all images of other data, or on
 the split that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not mind, PLCC and
-RMSE assume that both ranges mean the same.
+RMSE assume that both ranges mean the same. Contents that the checkpoint was trained on are left out, and said.
 """
 
 from pathlib import Path
@@ -24,6 +24,12 @@ _SPLIT = flags.DEFINE_enum(
     "what to evaluate on (default: test of its own data, all of other data)",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "also write every image's prediction to this CSV file")
+_RANDOM_CROPS = flags.DEFINE_integer(
+    "random_crops",
+    None,
+    "crops at random per image, always the same: 25 as released; 0: the fixed grid (default: as in training)",
+    lower_bound=0,
+)
 config_flags.define_data_flags()
 flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 
@@ -35,7 +41,10 @@ def main() -> None:
     data_dir = flags.FLAGS.data_dir if flags.FLAGS["data_dir"].present else None
     from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
 
-    name, predictions = evaluate_checkpoint(_CHECKPOINT.value, data, data_dir=data_dir, split=_SPLIT.value)
+    name, evaluated = evaluate_checkpoint(
+        _CHECKPOINT.value, data, data_dir=data_dir, split=_SPLIT.value, random_crops=_RANDOM_CROPS.value
+    )
+    predictions = evaluated.predictions
     command_line.print_metrics({name: predictions.metrics()})
     if _OUTPUT.value:
         predictions.write_csv(Path(_OUTPUT.value))

@@ -31,12 +31,13 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "how many processes th
 _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "this process's number from 0, with --coordinator_address")
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "end at this step, evaluation and results included", lower_bound=1)
 config_flags.define_train_flags()
+config_flags.define_report_flags()
 flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 
 
 def main() -> None:
     """The command."""
-    config = config_flags.train_config()
+    config, report = config_flags.train_config(), config_flags.report_options()
     from glintiqa_jax.training import loop, processes  # after the flags: a mistyped one costs no start-up
 
     processes.connect(_DISTRIBUTED.value, _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -50,6 +51,7 @@ def main() -> None:
         max_steps=_MAX_STEPS.value,
         checkpoint_dir=_CHECKPOINT_DIR.value,
         allow_config_change=_ALLOW_CONFIG_CHANGE.value,
+        report=report,
     )
     if results is None or not processes.is_first():
         return

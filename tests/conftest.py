@@ -18,6 +18,8 @@ import pytest
 from absl import flags
 from PIL import Image
 
+from glintiqa_jax.evaluation import tables
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 flags.FLAGS.mark_as_parsed()  # Grain's worker processes ask for it
@@ -41,6 +43,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+# Every run of a tiny network ends with a report; its intervals are tested in tests/evaluation.
+tables.RESAMPLES = 20
 
 
 def write_images(folder: Path, count: int, *, size: tuple[int, int] = (48, 40), seed: int = 0) -> list[str]:

@@ -68,6 +68,8 @@ class Database:
       home: where it is from.
       licence: its terms as its authors state them; "not known here" where we have not seen any.
       merge_near_duplicates: images that show nearly the same share a group unless the user says otherwise.
+      distortions: what its types of distortion are, in the order of their numbers from 1; none where they have no
+        names, or where they are KADID-10k's, which ``saqt.distortions`` has.
     """
 
     title: str
@@ -79,8 +81,38 @@ class Database:
     home: str
     licence: str = "not known here"
     merge_near_duplicates: bool = False
+    distortions: tuple[str, ...] = ()
 
 
+_TID2008_DISTORTIONS = (
+    "additive Gaussian noise",
+    "noise in colour components",
+    "spatially correlated noise",
+    "masked noise",
+    "high-frequency noise",
+    "impulse noise",
+    "quantisation noise",
+    "Gaussian blur",
+    "denoising",
+    "JPEG",
+    "JPEG 2000",
+    "JPEG transmission errors",
+    "JPEG 2000 transmission errors",
+    "non-eccentricity pattern noise",
+    "local blocks",
+    "mean shift",
+    "contrast change",
+)
+_TID2013_DISTORTIONS = (
+    *_TID2008_DISTORTIONS,
+    "saturation",
+    "multiplicative Gaussian noise",
+    "comfort noise",
+    "lossy compression of noisy images",
+    "colour quantisation with dither",
+    "chromatic aberrations",
+    "sparse sampling",
+)
 _LIVE_TERMS = "any use, without fee, with the copyright notice and an acknowledgement"
 
 DATABASES: dict[str, Database] = {
@@ -94,6 +126,7 @@ DATABASES: dict[str, Database] = {
         "Sheikh, Sabir, Bovik, IEEE TIP 15(11), 2006",
         "https://live.ece.utexas.edu/research/quality/subjective.htm",
         _LIVE_TERMS,
+        distortions=("JPEG 2000", "JPEG", "white noise", "Gaussian blur", "fast fading"),
     ),
     "csiq": Database(
         "CSIQ",
@@ -103,6 +136,7 @@ DATABASES: dict[str, Database] = {
         "reference",
         "Larson, Chandler, Journal of Electronic Imaging 19(1), 2010",
         "https://s2.smu.edu/~eclarson/csiq.html",
+        distortions=("white noise", "Gaussian blur", "contrast", "pink noise", "JPEG", "JPEG 2000"),
     ),
     "tid2008": Database(
         "TID2008",
@@ -113,6 +147,7 @@ DATABASES: dict[str, Database] = {
         "Ponomarenko et al., Advances of Modern Radioelectronics 10, 2009",
         "https://www.ponomarenko.info/tid2008.htm",
         "education and research, without fee, unmodified, with the notice",
+        distortions=_TID2008_DISTORTIONS,
     ),
     "tid2013": Database(
         "TID2013",
@@ -122,6 +157,7 @@ DATABASES: dict[str, Database] = {
         "reference",
         "Ponomarenko et al., Signal Processing: Image Communication 30, 2015",
         "https://www.ponomarenko.info/tid2013.htm",
+        distortions=_TID2013_DISTORTIONS,
     ),
     "kadid10k": Database(
         "KADID-10k",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.catalog import MIXED_SCALE
-from glintiqa_jax.data.near_duplicates import merge_groups, near_duplicates
+from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates
 from glintiqa_jax.data.rated_images import fingerprint
 from glintiqa_jax.data.source import Index, RatedSource
 from glintiqa_jax.errors import UserError
@@ -44,9 +44,10 @@ class MixedSource:
         self.scale = MIXED_SCALE
         self._starts = part_starts(self)
         index = _joined(self.parts)
-        prints = [print_ for part in self.parts for print_ in part.fingerprints()]
         origin = database_of(self, np.arange(len(self)))
-        pairs = [pair for pair in near_duplicates(prints, index.groups) if origin[pair[0]] != origin[pair[1]]]
+        pairs = [
+            pair for pair in near_duplicates(self.fingerprints(), index.groups) if origin[pair[0]] != origin[pair[1]]
+        ]
         self.shared = len(pairs)
         self.index = dataclasses.replace(index, groups=merge_groups(index.groups, pairs))
         total = sum(weights)
@@ -74,6 +75,10 @@ class MixedSource:
             "name": self.index.names[position],
             "group": self.index.groups[position],
         }
+
+    def fingerprints(self) -> list[Fingerprint]:
+        """What the images look like, in record order."""
+        return [one for part in self.parts for one in part.fingerprints()]
 
     def sizes(self) -> np.ndarray:
         """Height and width of every image as ``[position]`` gives it, int64 ``(images, 2)``."""

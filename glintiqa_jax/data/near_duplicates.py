@@ -80,6 +80,24 @@ def near_duplicates(fingerprints: Sequence[Fingerprint], groups: Sequence[str]) 
     return pairs
 
 
+def known_contents(
+    known: Sequence[Fingerprint], fingerprints: Sequence[Fingerprint], groups: Sequence[str]
+) -> np.ndarray:
+    """Which images are of a content that others, known ones, show: those near to one of them, and their whole groups.
+
+    Args:
+      known: of the images that are known, such as those that were trained on.
+      fingerprints: of each image.
+      groups: the content of each image.
+
+    Returns:
+      bool ``(images,)``.
+    """
+    sides = ["known"] * len(known) + ["asked"] * len(fingerprints)
+    near = {groups[other - len(known)] for _, other in near_duplicates([*known, *fingerprints], sides)}
+    return np.asarray([group in near for group in groups], bool)
+
+
 def _alike(pictures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """For each pair of positions whether the pictures ``(images, 32, 32)`` correlate; bool of the positions' shape."""
     one, other = (pictures[chosen].reshape(len(chosen), -1).astype(np.float64) for chosen in (first, second))

@@ -6,6 +6,7 @@ function of the seed and n alone: where training stands in the data is its step,
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import grain
@@ -14,7 +15,7 @@ from absl import logging
 
 from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops
+from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops, random_crops
 from glintiqa_jax.errors import UserError
 
 # Batches are small next to what Grain expects to buffer: two threads and a few batches hide the decoding.
@@ -98,17 +99,20 @@ def evaluation_batches(
     crop_size: int,
     grid: int,
     batch_size: int,
+    crops_at_random: int = 0,
+    seed: int = 0,
     process: tuple[int, int] = (0, 1),
     on_bad_image: str = "fail",
     num_workers: int = 0,
 ) -> grain.IterDataset:
-    """Each image once, decoded once, as a fixed grid of crops, in batches of one shape.
+    """Each image once, decoded once, as a fixed grid of crops or as many at random, in batches of one shape.
 
-    A batch is ``{"image": uint8 (batch, grid * grid, crop, crop, 3), "position": int32 (batch,)}``, of which each of
+    A batch is ``{"image": uint8 (batch, crops, crop, crop, 3), "position": int32 (batch,)}``, of which each of
     the processes has its own rows and as many batches as the others. Rows whose position is -1 are no images: they
     fill up the last batch and, with ``on_bad_image="skip"``, stand for records that cannot be read any more.
 
-    Args as for ``training_batches``; ``batch_size`` counts images, over all processes.
+    Args as for ``training_batches``; ``batch_size`` counts images, over all processes. Crops at random, where there are
+    any, take the place of the grid; they are a function of the seed, the image's name and its size.
     """
     index, count = process
     slots = np.full(-(-len(positions) // batch_size) * batch_size, -1, np.int32)
@@ -117,7 +121,10 @@ def evaluation_batches(
     slots = slots.reshape(-1, count, batch_size // count)[:, index].reshape(-1)
 
     def load(position: np.ndarray) -> dict[str, Any]:
-        nothing = {"image": np.zeros((grid**2, crop_size, crop_size, 3), np.uint8), "position": np.int32(-1)}
+        nothing = {
+            "image": np.zeros((crops_at_random or grid**2, crop_size, crop_size, 3), np.uint8),
+            "position": np.int32(-1),
+        }
         if position < 0:
             return nothing
         try:
@@ -127,7 +134,14 @@ def evaluation_batches(
                 raise
             logging.warning("left out: %s", error)
             return nothing
-        return {"image": grid_crops(image, crop_size, grid), "position": np.int32(position)}
+        if crops_at_random:
+            name = source.index.names[int(position)]
+            crops = random_crops(
+                image, crop_size, crops_at_random, np.random.default_rng([seed, zlib.crc32(name.encode())])
+            )
+        else:
+            crops = grid_crops(image, crop_size, grid)
+        return {"image": crops, "position": np.int32(position)}
 
     return _iterate(grain.MapDataset.source(slots).map(load).batch(batch_size // count), num_workers)
 

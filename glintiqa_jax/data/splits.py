@@ -23,7 +23,7 @@ _RELEASED_SEED = 12345  # times the number of the round (paper section IV-A, as 
 class Split:
     """Record positions of the three parts, each increasing, none sharing a group with another.
 
-    Only validation may be empty.
+    Validation may be empty, and test where all else trains.
     """
 
     train: np.ndarray
@@ -37,22 +37,23 @@ def split_by_group(groups: Sequence[str], *, validation_fraction: float, test_fr
     Args:
       groups: each image's content group.
       validation_fraction: share of the groups that validates, in [0, 1); at least one group does, unless it is 0.
-      test_fraction: share of the groups that is tested, in (0, 1); at least one group is.
+      test_fraction: share of the groups that is tested, in [0, 1); at least one group is, unless it is 0.
       seed: the same seed and the same set of groups give the same split, in whatever order the images come.
 
     Raises:
       UserError: with fewer groups than parts.
     """
     distinct = sorted(set(groups))
-    parts = 3 if validation_fraction else 2
+    parts = 1 + bool(validation_fraction) + bool(test_fraction)
     if len(distinct) < parts:
         raise UserError(
             f"a split into {parts} parts needs at least {parts} content groups, "
             f"found {len(distinct)}: {', '.join(distinct)}"
         )
     shuffled = [distinct[i] for i in np.random.default_rng(seed).permutation(len(distinct))]
-    tests = min(max(round(test_fraction * len(distinct)), 1), len(distinct) - parts + 1)
-    validations = 0
+    tests = validations = 0
+    if test_fraction:
+        tests = min(max(round(test_fraction * len(distinct)), 1), len(distinct) - parts + 1)
     if validation_fraction:
         validations = min(max(round(validation_fraction * len(distinct)), 1), len(distinct) - 1 - tests)
     part = dict.fromkeys(shuffled, "train")
@@ -67,7 +68,13 @@ def released_seed(round_number: int) -> int:
 
 
 def split_as_declared(
-    splits: Sequence[str], groups: Sequence[str], *, validation_fraction: float, seed: int, leave_out: bool = False
+    splits: Sequence[str],
+    groups: Sequence[str],
+    *,
+    validation_fraction: float,
+    seed: int,
+    leave_out: bool = False,
+    needed: Sequence[str] = ("train", "test"),
 ) -> Split:
     """The split that the data declare, each image "train", "validation" or "test".
 
@@ -80,6 +87,7 @@ def split_as_declared(
       seed: of the choice of what is held out.
       leave_out: where a group is on two sides, keep the test images as they are declared and train or validate on none
         of their content (nor train on any that validates), rather than to refuse.
+      needed: the parts that must have images.
 
     Raises:
       UserError: when a group is on two sides (naming the first five), a part is empty, or training has fewer than two
@@ -98,9 +106,9 @@ def split_as_declared(
         if group in torn:
             kept = next(name for name in reversed(SPLIT_NAMES) if name in torn[group])  # test before validation
             declared[position] = kept if declared[position] == kept else ""
-    for needed in ("train", "test"):
-        if needed not in declared:
-            raise UserError(f"the declared split has no image in {needed!r}, found {', '.join(sorted(set(declared)))}")
+    for part in needed:
+        if part not in declared:
+            raise UserError(f"the declared split has no image in {part!r}, found {', '.join(sorted(set(declared)))}")
     if "validation" not in declared and validation_fraction:
         training = sorted({group for group, side in zip(groups, declared, strict=True) if side == "train"})
         if len(training) < 2:
@@ -130,7 +138,7 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
         content = json.loads(path.read_text())
     except OSError as error:
         raise UserError(
-            f"--split_by={path}: expected 'auto', 'published', 'drawn' or a file of a split, {error}"
+            f"--split_by={path}: expected 'auto', 'published', 'drawn', 'all' or a file of a split, {error}"
         ) from error
     except ValueError as error:
         raise UserError(f"--split_by={path}: expected JSON, found something else ({error})") from error

@@ -45,6 +45,21 @@ def read_csv_rows(table: Path, columns: Sequence[str]) -> list[tuple[int, dict[s
     return rows
 
 
+def read_numbers(table: Path, name_column: str, columns: Sequence[str]) -> dict[str, list[float]]:
+    """The numbers of each name in a CSV file, in its order, the columns in theirs.
+
+    Raises:
+      UserError: as ``read_csv_rows``, a name twice, a field that is no finite number.
+    """
+    found: dict[str, list[float]] = {}
+    for line, row in read_csv_rows(table, [name_column, *columns]):
+        name = row[name_column].strip()
+        if name in found:
+            raise UserError(f"{table}, line {line}: expected each name once, found {name!r} again")
+        found[name] = [number(row[column], table, line, column) for column in columns]
+    return found
+
+
 def read_text_rows(table: Path, fields: int) -> list[tuple[int, list[str]]]:
     """Number and fields of each line, separated by blanks or tabs; ``UserError`` where it has more or fewer fields."""
     rows = []

@@ -53,9 +53,7 @@ def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
     Raises:
       ValueError: when the image is smaller than the crop.
     """
-    height, width = image.shape[:2]
-    if min(height, width) < crop_size:
-        raise ValueError(f"an image of {width}x{height} pixels is smaller than the model's crop of {crop_size}")
+    height, width = _checked_size(image, crop_size)
     return np.stack(
         [
             image[top : top + crop_size, left : left + crop_size]
@@ -63,6 +61,36 @@ def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
             for left in _offsets(width - crop_size, grid)
         ]
     )
+
+
+def random_crops(image: np.ndarray, crop_size: int, crops: int, rng: np.random.Generator) -> np.ndarray:
+    """Crops at random places, not flipped: the released way to test (paper section IV-A), with 25 of them.
+
+    Args:
+      image: uint8 ``(height, width, 3)``, neither side shorter than the crop.
+      crop_size: side of a crop, in pixels.
+      crops: how many.
+      rng: draws the places, each as likely as any other.
+
+    Returns:
+      uint8 ``(crops, crop_size, crop_size, 3)``.
+
+    Raises:
+      ValueError: when the image is smaller than the crop.
+    """
+    height, width = _checked_size(image, crop_size)
+    tops = rng.integers(height - crop_size + 1, size=crops)
+    lefts = rng.integers(width - crop_size + 1, size=crops)
+    return np.stack(
+        [image[top : top + crop_size, left : left + crop_size] for top, left in zip(tops, lefts, strict=True)]
+    )
+
+
+def _checked_size(image: np.ndarray, crop_size: int) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    if min(height, width) < crop_size:
+        raise ValueError(f"an image of {width}x{height} pixels is smaller than the model's crop of {crop_size}")
+    return height, width
 
 
 def _offsets(room: int, grid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Predictions: each image decoded once, as a fixed grid of crops, in batches of one shape."""
+"""Predictions: each image decoded once, as a grid of crops or as many at random, in batches of one shape."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from glintiqa_jax.data.files import write_csv
 from glintiqa_jax.data.mixture import MixedSource, database_of
 from glintiqa_jax.data.pipeline import evaluation_batches
 from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.tables import first_five, read_numbers
+from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
+
+_COLUMNS = ("name", "predicted", "crop_deviation", "score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +61,33 @@ class Predictions:
         }
 
     def write_csv(self, path: Path) -> None:
-        """One row per image: name, predicted, crop_deviation, score."""
+        """One row per image: name, predicted, crop_deviation, score; nine digits, which keep what a float32 says."""
         values = zip(self.predicted, self.crop_deviation, self.target, strict=True)
-        rows = ([name, *(f"{value:.6g}" for value in row)] for name, row in zip(self.names, values, strict=True))
-        write_csv(path, ["name", "predicted", "crop_deviation", "score"], rows)
+        rows = ([name, *(f"{value:.9g}" for value in row)] for name, row in zip(self.names, values, strict=True))
+        write_csv(path, _COLUMNS, rows)
+
+
+def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictions:
+    """What ``write_csv`` wrote, of images of a source.
+
+    Raises:
+      UserError: a file that is none, or names that the source does not have (the first five).
+    """
+    rows = read_numbers(path, _COLUMNS[0], _COLUMNS[1:])
+    position = {name: number for number, name in enumerate(source.index.names)}
+    names = list(rows)
+    if unknown := [name for name in names if name not in position]:
+        raise UserError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
+    positions = np.asarray([position[name] for name in names], np.int64)
+    values = np.asarray(list(rows.values()), np.float64).reshape(len(names), len(_COLUMNS) - 1)
+    return Predictions(
+        positions=positions,
+        names=names,
+        predicted=values[:, 0],
+        crop_deviation=values[:, 1],
+        target=source.index.raw_scores[positions],
+        databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
+    )
 
 
 def predict_source(
@@ -73,6 +100,8 @@ def predict_source(
     grid: int,
     batch_size: int,
     mesh: Mesh,
+    crops_at_random: int = 0,
+    seed: int = 0,
     on_bad_image: str = "fail",
     num_workers: int = 0,
     progress: str = "",
@@ -88,11 +117,13 @@ def predict_source(
       grid: crops per side of the fixed grid.
       batch_size: images per batch, a multiple of the mesh's devices.
       mesh: where batches are put.
+      crops_at_random: this many at random rather than the grid, 25 as released; 0 for the grid.
+      seed: of the crops at random, which are the same ones each time.
       on_bad_image: a record that cannot be read any more is an error ("fail") or left out and said ("skip").
       num_workers: processes that load images; 0 is threads.
       progress: what the progress bar says; none is shown when empty.
     """
-    said = np.full((len(source), grid * grid), np.nan)
+    said = np.full((len(source), crops_at_random or grid * grid), np.nan)
     seen = np.zeros(len(source), bool)
     batches = evaluation_batches(
         source,
@@ -100,6 +131,8 @@ def predict_source(
         crop_size=crop_size,
         grid=grid,
         batch_size=batch_size,
+        crops_at_random=crops_at_random,
+        seed=seed,
         process=(jax.process_index(), jax.process_count()),
         on_bad_image=on_bad_image,
         num_workers=num_workers,

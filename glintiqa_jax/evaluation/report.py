@@ -1,136 +1,302 @@
-"""What a run leaves for people to look at: ``report.md`` with its plots."""
+"""What a run leaves for people to look at: ``report.md`` and ``report.html``."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from glintiqa_jax.data.files import save_figure, write_text
-from glintiqa_jax.data.mixture import MixedSource
+from glintiqa_jax.data.mixture import MixedSource, database_of
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.evaluation.mapping import fit_logistic4
-from glintiqa_jax.evaluation.metrics import METRICS
+from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.document import PLOT_STYLE, Block, Listing, Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.peers import PEERS, peer_values
 from glintiqa_jax.evaluation.prediction import Predictions
+from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, types_table
 
-_SHOWN = 6  # images in each row of the contact sheet
+PEERS_FILE = "peers.csv"
+CONSTANT = "constant: the training images' mean score"
+FLATTERED = "selected on the test split itself, as released: these figures flatter"
+_SHOWN = 6  # images in the tables of the best and the worst
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """What goes into a report beside the run; none of it changes a figure of the run's.
+
+    Attributes:
+      peers: simple measures, without training, of the same images; names of ``PEERS``.
+      pictures: show the best and the worst predicted images, rather than to name them only.
+      latex: write the tables for LaTeX, too.
+      peers_file: keeps what the peers said, for other reports on the same images; in the run's folder when None.
+    """
+
+    peers: tuple[str, ...] = dataclasses.field(
+        default=("laplacian_variance",),
+        metadata={"help": f"simple measures to stand beside the network in reports: {', '.join(PEERS)}; empty: none"},
+    )
+    pictures: bool = dataclasses.field(
+        default=True, metadata={"help": "show the best and the worst predicted images in reports"}
+    )
+    latex: bool = dataclasses.field(
+        default=False, metadata={"help": "write the tables of reports for LaTeX, too, to tables.tex"}
+    )
+    peers_file: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What made a report: the rows of a table, and the command where there was one."""
+
+    rows: Sequence[tuple[str, str]]
+    command: str = ""
+
+    def section(self, *more: tuple[str, str]) -> Section:
+        """The report's last section."""
+        blocks: list[Block] = [Listing(self.command)] if self.command else []
+        return Section("How this was made", [*blocks, Table(["", ""], [*self.rows, *more], words=2)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """Predictions and where their images are, with what reports say of them.
+
+    Attributes:
+      source: the images.
+      predictions: of some of them.
+      distortion_names: of each database with distortions that have names, by number.
+    """
+
+    source: RatedSource | MixedSource
+    predictions: Predictions
+    distortion_names: Mapping[str, Mapping[int, str]]
+
+    @property
+    def databases(self) -> list[str]:
+        """Of which the predicted images are."""
+        return list(dict.fromkeys(self.predictions.databases))
+
+    def rows(self, database: str) -> np.ndarray:
+        """Rows of the predictions that are of a database."""
+        return np.flatnonzero(np.asarray(self.predictions.databases) == database)
+
+    def judged(self, database: str, predicted: np.ndarray | None = None, *, same_unit: bool = True) -> Judged:
+        """Predictions and scores of a database, or what another predicts of the same images.
+
+        Args:
+          database: whose images.
+          predicted: ``(images,)`` of the other; images where it is NaN are left out.
+          same_unit: of the other, whether it predicts in the unit of the scores.
+        """
+        rows, index = self.rows(database), self.source.index
+        if predicted is not None:
+            rows, predicted = rows[~np.isnan(predicted)], predicted[~np.isnan(predicted)]
+        positions = self.predictions.positions[rows]
+        groups = np.asarray([index.groups[position] for position in positions])
+        stds = index.score_stds[positions]
+        return Judged(
+            predicted=self.predictions.predicted[rows] if predicted is None else predicted,
+            target=self.predictions.target[rows],
+            groups=groups if len(set(groups)) < len(groups) else None,
+            target_std=stds if np.isfinite(stds).all() and len(stds) else None,
+            same_unit=same_unit,
+        )
+
+    def kinds(self) -> np.ndarray | None:
+        """The distortion of each row, ``(images,)`` labels in order of their numbers; None where there are not two."""
+        types = self.source.index.distortion_types[self.predictions.positions]
+        several = len(self.databases) > 1
+        labels = []
+        for database, kind in zip(self.predictions.databases, types.tolist(), strict=True):
+            name = self.distortion_names.get(database, {}).get(kind, "") if kind else "not distorted"
+            labels.append((f"{database} " if several else "") + f"{kind:2d} {name}".rstrip())
+        return np.asarray(labels) if len(set(labels)) > 1 else None
+
+    def sorted_by(self) -> dict[str, np.ndarray]:
+        """The ways to sort the rows for their residuals: by type, level and resolution, as far as there are several."""
+        positions = self.predictions.positions
+        ways: dict[str, np.ndarray] = {}
+        if (kinds := self.kinds()) is not None:
+            ways["distortion type"] = kinds
+        levels = self.source.index.distortion_levels[positions]
+        if len(np.unique(levels)) > 1:
+            ways["distortion level"] = levels
+        pixels = np.prod(self.source.sizes()[positions], axis=1)
+        if len(np.unique(pixels)) > 1 or not ways:
+            ways["resolution"] = plots.by_resolution(pixels)
+        return ways
+
+    def worst_last(self) -> np.ndarray:
+        """Rows from the best predicted to the worst."""
+        return np.argsort(np.abs(self.predictions.predicted - self.predictions.target), kind="stable")
+
+    def peers(self, names: Sequence[str], path: Path, training_mean: Mapping[str, float]) -> dict[str, Judged]:
+        """What no training gives on the same images; of several databases each with its own row.
+
+        Images of which a measure has no value, being too small or too plain for it, are not among its images.
+
+        Args:
+          names: which measures.
+          path: the file of what they said before.
+          training_mean: the constant of each database, its training images' mean score.
+        """
+        found: dict[str, Judged] = {}
+        values = peer_values(self.source, self.predictions.positions, names, path, progress="simple measures")
+        several = len(self.databases) > 1
+        for database in self.databases:
+            rows = self.rows(database)
+            ending = f", on {database}" if several else ""
+            if database in training_mean:
+                found[CONSTANT + ending] = self.judged(database, np.full(len(rows), training_mean[database]))
+            for name in names:
+                said = values[name][rows]
+                if self.source.scale.lower_is_better:
+                    said = -said
+                if np.isfinite(said).any():
+                    found[PEERS[name].title + ending] = self.judged(database, said, same_unit=False)
+        return found
+
+    def pictures(self, *, shown: bool) -> list[Block]:
+        """The best and the worst predicted: their names and scores and, where ``shown``, the images."""
+        order, predictions = self.worst_last(), self.predictions
+        count = min(_SHOWN, len(order))
+        rows = [
+            [
+                f"{title} {place + 1}",
+                predictions.names[row],
+                f"{predictions.predicted[row]:.3f}",
+                f"{predictions.target[row]:.3f}",
+                f"{predictions.crop_deviation[row]:.3f}",
+            ]
+            for title, chosen in (("best", order[:count]), ("worst", order[::-1][:count]))
+            for place, row in enumerate(chosen)
+        ]
+        columns = ["", "image", "predicted", "people", "standard deviation over crops"]
+        blocks: list[Block] = [Table(columns, rows, words=2)]
+        if shown:
+            figure = plots.best_and_worst(predictions, self.source, order)
+            blocks.append(Plot("best_and_worst", figure, "best and worst predicted images with both scores"))
+        return blocks
 
 
 def write_report(
     workdir: Path,
     *,
-    source: RatedSource | MixedSource,
-    predictions: Predictions,
+    evaluated: Mapping[str, Evaluated],
+    train: np.ndarray,
     history: list[dict[str, Any]],
     results: dict[str, Any],
     config: dict[str, Any],
+    provenance: Provenance,
+    options: ReportOptions = ReportOptions(),
 ) -> None:
-    """Write ``report.md``, ``learning_curve.png``, ``predicted_against_true.png`` and ``best_and_worst.png``.
+    """Write ``report.md``, its plots, and ``report.html``, which needs no other file.
 
     Args:
       workdir: an existing folder.
-      source: the images that were predicted.
-      predictions: of the test split.
+      evaluated: predictions by the name of the split; all but the table is about the last one, the test's.
+      train: record positions that were trained on.
       history: the rows of ``metrics.jsonl``.
       results: the content of ``results.json``.
       config: the configuration as JSON values.
+      provenance: what made it.
+      options: what goes in beside.
     """
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        save_figure(_learning_curve(history, results["best_step"], config["loss"]), workdir / "learning_curve.png")
-        save_figure(_scatter(predictions, source.scale.describe()), workdir / "predicted_against_true.png")
-        save_figure(_best_and_worst(predictions, source), workdir / "best_and_worst.png")
-    write_text(workdir / "report.md", _markdown(source, results, config))
+    with matplotlib.rc_context(PLOT_STYLE):
+        sections = _sections(workdir, evaluated, train, history, results, config, options)
+    split = ("split", f"split.json, SHA-256 {results['split_sha256']}")
+    write_document(workdir, [*sections, provenance.section(split)], latex=options.latex)
 
 
-def _learning_curve(history: list[dict[str, Any]], best_step: int, loss: str) -> Figure:
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    trained = [row for row in history if "loss" in row]
-    left.plot([row["step"] for row in trained], [row["loss"] for row in trained], linewidth=1)
-    left.set(xlabel="step", ylabel=f"training loss ({loss})")
-    validated = [row for row in history if "validation" in row and row["validation"]["srocc"] is not None]
-    right.plot(
-        [row["step"] for row in validated],
-        [row["validation"]["srocc"] for row in validated],
-        marker="o",
-        markersize=3,
+def _sections(
+    workdir: Path,
+    evaluated: Mapping[str, Evaluated],
+    train: np.ndarray,
+    history: list[dict[str, Any]],
+    results: dict[str, Any],
+    config: dict[str, Any],
+    options: ReportOptions,
+) -> list[Section]:
+    watched = "test" if results["selection"] == "test_best" else "validation"
+    curve = plots.learning_curve({"": history}, watched, config["loss"])
+    plots.mark_kept(curve, results["best_step"])
+    curves = Section("Learning curve", [Plot("learning_curve", curve, "learning curve")])
+    if not evaluated:
+        return [Section(config["variant"], [_kept(results)]), curves]
+    name, main = list(evaluated.items())[-1]
+    source = main.source
+    peers = main.peers(options.peers, options.peers_file or workdir / PEERS_FILE, training_mean(source, train))
+    several = len(main.databases) > 1
+    ours = {
+        f"{split}, on {database}" if several else split: one.judged(database)
+        for split, one in evaluated.items()
+        for database in one.databases
+    }
+    published = "; ".join(
+        f"{database}: {reference(WITHIN[database])}" for database in main.databases if database in WITHIN
     )
-    right.axvline(best_step, color="grey", linestyle=":", label=f"kept: step {best_step}")
-    right.set(xlabel="step", ylabel="validation SROCC")
-    right.legend(frameon=False)
-    return figure
+    note = f"Peers are of the {name} split's images."
+    if results["selection"] == "test_best":
+        note += f" The row of the test split is {FLATTERED}."
+    blocks: list[Block] = [
+        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}.",
+        metrics_table(ours | peers, note=note),
+        _kept(results),
+    ]
+    if published:
+        blocks.append(f"Published, SROCC / PLCC ({SOURCE}): {published}.")
+    sections = [Section(f"{config['variant']} on {source.card['name']}", blocks)]
+    if not several:
+        own = main.judged(main.databases[0])
+        same = {title: one for title, one in peers.items() if len(one.target) == len(own.target)}
+        if less := {title: judged for title, judged in same.items() if title != CONSTANT}:
+            sections.append(Section("Against simple measures", [comparison_table("the network", own, less)]))
+    sections.append(curves)
+    panels = {database: (main.judged(database).predicted, main.judged(database).target) for database in main.databases}
+    plot = Plot("predicted_against_true", plots.scatter(panels, source.scale.describe()), "predicted against true")
+    sections.append(Section(f"Predicted against true, {name} split", [plot]))
+    sections.append(residuals_section(main, name))
+    sections.append(
+        Section(
+            f"Best and worst predicted, {name} split",
+            [
+                *main.pictures(shown=options.pictures),
+                f"Every image's prediction is in `predictions_{name}.csv`, the whole configuration in `config.json`, "
+                "and who trained and who was tested in `split.json`.",
+            ],
+        )
+    )
+    return sections
 
 
-def _scatter(predictions: Predictions, scale: str) -> Figure:
-    figure = Figure(figsize=(4.2, 4), layout="constrained")
-    axes: Axes = figure.subplots()
-    axes.scatter(predictions.predicted, predictions.target, s=8, alpha=0.4, linewidths=0)
-    mapping = fit_logistic4(predictions.predicted, predictions.target)
-    line = np.linspace(predictions.predicted.min(), predictions.predicted.max(), 200)
-    axes.plot(line, mapping(line), color="black", linewidth=1.2, label="logistic fit")
-    axes.set(xlabel="predicted score", ylabel=f"opinion score ({scale})")
-    axes.legend(frameon=False)
-    return figure
+def residuals_section(evaluated: Evaluated, split: str) -> Section:
+    """Residuals by type, level and resolution, and the figures of each type where there are several."""
+    predictions = evaluated.predictions
+    figure = plots.residuals(predictions.predicted, predictions.target, evaluated.sorted_by())
+    blocks: list[Block] = [Plot("residuals", figure, "residuals by type, level and resolution")]
+    if (kinds := evaluated.kinds()) is not None:
+        blocks.append(types_table(kinds, {"": (predictions.predicted, predictions.target)}, "distortion"))
+    return Section(f"Residuals, {split} split", blocks)
 
 
-def _best_and_worst(predictions: Predictions, source: RatedSource | MixedSource) -> Figure:
-    order = np.argsort(np.abs(predictions.predicted - predictions.target), kind="stable")
-    count = min(_SHOWN, len(order))
-    figure = Figure(figsize=(2 * count, 4.2), layout="constrained")
-    grid = figure.subplots(2, count, squeeze=False)
-    for row, (title, chosen) in enumerate((("best", order[:count]), ("worst", order[::-1][:count]))):
-        for axes, index in zip(grid[row], chosen, strict=True):
-            axes.imshow(source[int(predictions.positions[index])]["image"])
-            name = predictions.names[index]
-            axes.set_title(
-                f"{title}: {name if len(name) <= 24 else name[:21] + '...'}\n"
-                f"predicted {predictions.predicted[index]:.2f}, people {predictions.target[index]:.2f}",
-                fontsize=7,
-                parse_math=False,  # a name may hold a $
-            )
-            axes.axis("off")
-    return figure
+def training_mean(source: RatedSource | MixedSource, train: np.ndarray) -> dict[str, float]:
+    """The mean score of each database's training images, in the source's unit."""
+    numbers = database_of(source, train)
+    return {
+        part.card["name"]: float(source.index.raw_scores[train[numbers == number]].mean())
+        for number, part in enumerate(source.parts)
+        if (numbers == number).any()
+    }
 
 
-def _markdown(source: RatedSource | MixedSource, results: dict[str, Any], config: dict[str, Any]) -> str:
-    header = "| split | images | " + " | ".join(name.upper() for name in METRICS) + " |"
-    rows = [header, "|---" * (2 + len(METRICS)) + "|"]
-    for split, part in results.items():
-        if not isinstance(part, dict):
-            continue
-        values = ["undefined" if part[name] is None else f"{part[name]:.4f}" for name in METRICS]
-        rows.append(f"| {split} | {part['images']} | " + " | ".join(values) + " |")
+def _kept(results: dict[str, Any]) -> str:
     kept = f"The network is the one of step {results['best_step']} of {results['step']}, "
+    if results["selection"] == "test_best":
+        return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
     kept += "the best on validation. " if "validation" in results else "the last, as there is no validation split. "
-    return "\n".join(
-        [
-            f"# {config['variant']} on {source.card['name']}",
-            "",
-            f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}. "
-            "SROCC, PLCC and KROCC are higher is better; RMSE is in the unit of the scores, lower is better.",
-            "",
-            *rows,
-            "",
-            kept + "The test split was used once, for this table.",
-            "",
-            "## Learning curve",
-            "",
-            "![learning curve](learning_curve.png)",
-            "",
-            "## Predicted against true, test split",
-            "",
-            "![predicted against true](predicted_against_true.png)",
-            "",
-            "## Best and worst predicted, test split",
-            "",
-            "![best and worst predicted](best_and_worst.png)",
-            "",
-            "Every image's prediction is in `predictions_test.csv`, the whole configuration in `config.json`, and who "
-            "trained and who was tested in `split.json`.",
-            "",
-        ]
-    )
+    return kept + ("The test split was used once, for this table." if "test" in results else "There is no test split.")

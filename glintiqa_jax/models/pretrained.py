@@ -48,6 +48,16 @@ _RESNETS = {  # by the blocks of a stage
 }
 
 
+def has_weights(name: str, config: GlintIQAConfig) -> bool:
+    """Whether "timm" or "package" has weights for a network at all; nothing is fetched. True for files."""
+    try:
+        if name == "timm":
+            return bool(_hub_files(config))
+        return name != "package" or (config.use_cnn and config.cnn == "efficientnet_lite0")
+    except WeightsError:
+        return False
+
+
 def find_weights(name: str, config: GlintIQAConfig, *, say: Callable[[str], None]) -> list[Path]:
     """The files of weights that a name stands for.
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from glintiqa_jax.data.mixture import MixedSource
+from glintiqa_jax.data.near_duplicates import known_contents
+from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.splits import split_digest
+from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
+from glintiqa_jax.evaluation.prediction import make_predict, predict_source
+from glintiqa_jax.evaluation.report import FLATTERED, Evaluated
 from glintiqa_jax.sharding import check_divides, make_mesh
 from glintiqa_jax.training.checkpoints import IMPORTED, load_model
 from glintiqa_jax.training.config import DataConfig
-from glintiqa_jax.training.dataset import open_source, split_source, usable_positions
+from glintiqa_jax.training.dataset import distortion_names, open_source, split_source, usable_positions
+from glintiqa_jax.training.workdir import trained_on
 
 
 def evaluate_checkpoint(
@@ -22,7 +30,8 @@ def evaluate_checkpoint(
     *,
     data_dir: str | None = None,
     split: str | None = None,
-) -> tuple[str, Predictions]:
+    random_crops: int | None = None,
+) -> tuple[str, Evaluated]:
     """Predict rated images with a checkpoint.
 
     Args:
@@ -30,12 +39,15 @@ def evaluate_checkpoint(
       data: other data than the checkpoint was trained on; its images are resized as the checkpoint's were.
       data_dir: where its own data are prepared, if they are not where they were.
       split: "train", "validation", "test" or "all"; by default "test" of its own data and "all" of other data.
+      random_crops: this many crops at random, 25 as released, or with 0 the fixed grid; by default as in training.
 
     Returns:
-      The name of what was evaluated and the predictions, in the unit and direction of the data's scores.
+      The name of what was evaluated and the predictions, in the unit and direction of the data's scores. Of other data
+      those contents are left out, and said, that the checkpoint was trained on: by what they show, not by their names.
 
     Raises:
-      UserError: no checkpoint, data that cannot be used, or its own data or split where they have changed since.
+      UserError: no checkpoint, data that cannot be used, data all of whose contents it was trained on, or its own data
+        or split where they have changed since.
     """
     mesh = make_mesh()
     loaded = load_model(checkpoint, mesh)
@@ -68,6 +80,8 @@ def evaluate_checkpoint(
         positions = getattr(parts, split)
     if not len(positions):
         raise UserError(f"--split={split}: expected images to evaluate, found none in this split")
+    if not own:
+        positions = _not_trained_on(checkpoint, source, positions)
     predict = make_predict(loaded.graphdef, mesh)
     predictions = predict_source(
         lambda crops: predict(loaded.params, loaded.rest, crops),
@@ -76,10 +90,39 @@ def evaluate_checkpoint(
         scale=description.scale,
         crop_size=crop_size,
         grid=config.eval_grid,
+        crops_at_random=config.eval_random_crops if random_crops is None else random_crops,
+        seed=config.seed,
         batch_size=config.eval_batch_size,
         mesh=mesh,
         on_bad_image=data.on_bad_image,
         num_workers=config.num_workers,
         progress="evaluating",
     )
-    return f"{source.card['name']} {split}", predictions
+    name = f"{source.card['name']} {split}"
+    if own and split == "test" and config.selection == "test_best":
+        name += f", {FLATTERED}"
+    return name, Evaluated(source, predictions, distortion_names(source))
+
+
+def _not_trained_on(
+    checkpoint: str | os.PathLike, source: RatedSource | MixedSource, positions: np.ndarray
+) -> np.ndarray:
+    """Those of the positions whose content the checkpoint was not trained on."""
+    known = trained_on(Path(checkpoint))
+    if known is None:
+        tqdm.write(f"{checkpoint} does not say what it was trained on: whether that is tested here is not checked")
+        return positions
+    prints, index = source.fingerprints(), source.index
+    shown = known_contents(
+        known, [prints[position] for position in positions], [index.groups[position] for position in positions]
+    )
+    if not shown.any():
+        return positions
+    names = first_five([index.names[position] for position in positions[shown]])
+    if shown.all():
+        raise UserError(
+            f"--checkpoint={checkpoint}: expected images of {source.card['name']} whose content it was not trained on, "
+            f"found that it was trained on that of all {len(positions)}: {names}"
+        )
+    tqdm.write(f"{shown.sum()} of {len(positions)} images show what the checkpoint was trained on: left out, {names}")
+    return positions[~shown]

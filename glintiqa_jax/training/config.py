@@ -16,8 +16,21 @@ from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
 from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
 
 DATASETS = ("demo", "csv", *DATABASES)
+# What says which images of one's own are meant, and how their table is read.
+CSV_FIELDS = (
+    "images",
+    "scores",
+    "image_column",
+    "score_column",
+    "group_column",
+    "split_column",
+    "std_column",
+    "score_range",
+    "lower_is_better",
+)
 TARGETS = ("quality", "raw")
-SPLIT_CHOICES = ("auto", "published", "drawn")
+SPLIT_CHOICES = ("auto", "published", "drawn", "all")
+SELECTIONS = ("validation", "test_best")
 OPTIMISERS = ("adamw", "adam_l2")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("warmup_cosine", "released_cosine")
@@ -64,7 +77,9 @@ class DataConfig:
     max_short_side: int = _field(0, "shrink images whose shorter side is longer than this, in pixels; 0: never")
     cache_megabytes: int = _field(1500, "keep decoded images in memory when all of them fit into this")
     split_by: str = _field(
-        "auto", "'published', 'drawn' by content group, 'auto': published where it is, or a split.json of another run"
+        "auto",
+        "'published', 'drawn' by content group, 'auto': published where it is, 'all': trains on all but what validates "
+        "and tests nothing, or a split.json of another run",
     )
     validation_fraction: float = _field(
         0.1, "share of the content groups held out for validation, where none is declared; 0: none is"
@@ -206,7 +221,16 @@ class TrainConfig:
     seed: int = _field(0, "seed of the parameters, the crops and the dropout")
 
     eval_every: int = _field(500, "steps between two evaluations on the validation split, and two checkpoints")
+    selection: str = _field(
+        "validation",
+        "which step is kept: the best on 'validation', or as released the best on the test split itself, 'test_best', "
+        "whose figures flatter and are labelled so; --validation_fraction=0 beside it trains on what would validate",
+        SELECTIONS,
+    )
     eval_grid: int = _field(5, "evaluation takes a fixed grid of this many by this many crops per image")
+    eval_random_crops: int = _field(
+        0, "evaluation takes this many crops at random per image instead, always the same; 25 as released; 0: the grid"
+    )
     eval_batch_size: int = _field(16, "images per evaluation batch, over all devices")
 
     mesh_data: int = _field(0, "devices along the mesh's data axis; 0: all that mesh_fsdp leaves")
@@ -234,6 +258,7 @@ class TrainConfig:
             "seed",
             "weight_decay",
             "clip_norm",
+            "eval_random_crops",
         ):
             _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
         _require(
@@ -258,6 +283,10 @@ class TrainConfig:
         )
         _require(0.0 <= self.ema_decay < 1.0, f"--ema_decay: expected a share below 1, found {self.ema_decay}")
         _ = self.rate_factors  # refuses what is none
+        _require(
+            self.selection != "test_best" or self.data.split_by != "all",
+            "--selection=test_best: needs a test split, found --split_by=all",
+        )
         _require(
             self.schedule != "warmup_cosine" or self.warmup_steps < self.steps,
             f"--warmup_steps: expected fewer than the {self.steps} steps of the run, found {self.warmup_steps}",

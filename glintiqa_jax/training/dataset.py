@@ -20,6 +20,7 @@ from glintiqa_jax.data.splits import Split, load_split, released_seed, split_as_
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.saqt.demo import read_demo
+from glintiqa_jax.saqt.distortions import DISTORTIONS
 from glintiqa_jax.saqt.on_the_fly import DistortedSource, is_on_the_fly
 from glintiqa_jax.training.config import SPLIT_CHOICES, DataConfig
 
@@ -164,13 +165,26 @@ def split_source(
     usable = usable_positions(source, crop_size)
     held = Split(*(np.intersect1d(getattr(split, side), usable) for side in SPLIT_NAMES))
     for side in SPLIT_NAMES:
-        if not len(getattr(held, side)) and (len(getattr(split, side)) or side != "validation"):
+        may_be_empty = side == "validation" or (side == "test" and config.split_by == "all")
+        if not len(getattr(held, side)) and (len(getattr(split, side)) or not may_be_empty):
             raise UserError(f"--split_by={config.split_by}: expected images for {side!r} that hold a crop, found none")
     trained = set(database_of(source, held.train).tolist())
     for number, part in enumerate(source.parts):
         if number not in trained:
             raise UserError(f"--dataset: expected images of {part.card['name']} to train on, found none in the split")
     return held
+
+
+def distortion_names(source: RatedSource | MixedSource) -> dict[str, dict[int, str]]:
+    """The names of each database's types of distortion by their numbers; of databases without names none."""
+
+    def names(database: str) -> dict[int, str]:
+        if database in ("demo", "kadid10k", "saqt"):
+            return {distortion.number: distortion.name for distortion in DISTORTIONS}
+        found = DATABASES.get(database)
+        return dict(enumerate(found.distortions if found else (), start=1))
+
+    return {part.card["name"]: names(part.card["name"]) for part in source.parts}
 
 
 def _without_shared_contents(split: Split, groups: Sequence[str], say: Callable[[str], None]) -> Split:
@@ -181,7 +195,7 @@ def _without_shared_contents(split: Split, groups: Sequence[str], say: Callable[
             declared[position] = side
     kept = np.asarray([position for position, side in enumerate(declared) if side])
     sides, contents = ([values[position] for position in kept] for values in (declared, groups))
-    found = split_as_declared(sides, contents, validation_fraction=0, seed=0, leave_out=True)
+    found = split_as_declared(sides, contents, validation_fraction=0, seed=0, leave_out=True, needed=())
     left = Split(*(kept[getattr(found, side)] for side in SPLIT_NAMES))
     if left_out := sum(len(getattr(split, side)) - len(getattr(left, side)) for side in SPLIT_NAMES):
         say(f"{left_out} images show what is tested or validated in another database: they are left out")
@@ -193,7 +207,7 @@ def _split_part(config: DataConfig, part: RatedSource, say: Callable[[str], None
     published = any(index.splits)
     if config.split_by == "published" and not published:
         raise UserError(f"--split_by=published: {name} comes without a split; --split_by=drawn draws one")
-    if published and config.split_by != "drawn" and not config.split_round:
+    if published and config.split_by not in ("drawn", "all") and not config.split_round:
         split = split_as_declared(
             index.splits,
             index.groups,
@@ -210,7 +224,7 @@ def _split_part(config: DataConfig, part: RatedSource, say: Callable[[str], None
     return split_by_group(
         index.groups,
         validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
+        test_fraction=0 if config.split_by == "all" else config.test_fraction,
         seed=released_seed(config.split_round) if config.split_round else config.split_seed,
     )
 

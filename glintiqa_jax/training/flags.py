@@ -12,10 +12,10 @@ from typing import Any
 from absl import flags
 
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation.peers import check_peers
+from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
-from glintiqa_jax.training.config import DataConfig, TrainConfig
-
-_NESTED = ("data", "model")
+from glintiqa_jax.training.config import CSV_FIELDS, DataConfig, TrainConfig
 
 
 def define_data_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -28,6 +28,18 @@ def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     define_data_flags(flag_values)
     _define(TrainConfig, "", flag_values)
     _define(GlintIQAConfig, "model_", flag_values)
+
+
+def define_report_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the flags of ``ReportOptions``."""
+    _define(ReportOptions, "", flag_values)
+
+
+def report_options(flag_values: flags.FlagValues = flags.FLAGS) -> ReportOptions:
+    """The parsed report flags; ``UserError`` for a peer that is unknown or not installed."""
+    options = ReportOptions(**_given(ReportOptions, "", flag_values))
+    check_peers(options.peers)
+    return options
 
 
 def other_data(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig | None:
@@ -46,25 +58,35 @@ def other_data(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig | None
     return None
 
 
-def data_config(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig:
-    """The parsed data flags; ``UserError`` names the flag whose value is refused."""
-    return DataConfig(**_given(DataConfig, "", flag_values))
+def data_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | None = None) -> DataConfig:
+    """The parsed data flags; ``UserError`` names the flag whose value is refused.
+
+    Args:
+      flag_values: the flags.
+      dataset: another than ``--dataset``'s, without the flags of "csv" where it is none.
+    """
+    values = _given(DataConfig, "", flag_values)
+    if dataset is not None:
+        values["dataset"] = dataset
+        if dataset != "csv":
+            values = {name: value for name, value in values.items() if name not in CSV_FIELDS}
+    return DataConfig(**values)
 
 
-def train_config(flag_values: flags.FlagValues = flags.FLAGS) -> TrainConfig:
-    """The parsed flags as a configuration; ``UserError`` names the flag whose value is refused."""
+def train_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | None = None) -> TrainConfig:
+    """The parsed flags as a configuration; arguments and errors as of ``data_config``."""
     values = _given(TrainConfig, "", flag_values)
     try:
         model = variant_config(values["variant"], **_given(GlintIQAConfig, "model_", flag_values))
     except ValueError as error:
         raise UserError(f"--model_{error}") from error
-    return TrainConfig(data=data_config(flag_values), model=model, **values)
+    return TrainConfig(data=data_config(flag_values, dataset=dataset), model=model, **values)
 
 
 def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
     kinds = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        if field.name in _NESTED:
+        if "help" not in field.metadata:
             continue
         kind, name, help_text = kinds[field.name], prefix + field.name, field.metadata["help"]
         # A network's field has no default of its own here: the variant gives it.
@@ -108,6 +130,6 @@ def _given(config: type, prefix: str, flag_values: flags.FlagValues) -> dict[str
     values = {
         field.name: flag_values[prefix + field.name].value
         for field in dataclasses.fields(config)
-        if field.name not in _NESTED
+        if "help" in field.metadata
     }
     return {name: value for name, value in values.items() if value is not None}

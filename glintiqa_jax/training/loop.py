@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +21,9 @@ from glintiqa_jax.data.pipeline import training_batches
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import UserError, about
+from glintiqa_jax.evaluation.peers import check_peers
 from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
-from glintiqa_jax.evaluation.report import write_report
+from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
@@ -33,9 +32,11 @@ from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest, latest_description
 from glintiqa_jax.training.config import TrainConfig, to_json
-from glintiqa_jax.training.dataset import find_parts, open_source, split_source
+from glintiqa_jax.training.dataset import distortion_names, find_parts, open_source, split_source
+from glintiqa_jax.training.interruptions import noticing_a_full_disk, stop_on_signals
 from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
 from glintiqa_jax.training.optimiser import learning_rate_schedule
+from glintiqa_jax.training.provenance import commit, provenance
 from glintiqa_jax.training.step import Trainer, TrainState
 from glintiqa_jax.training.workdir import (
     begun_with,
@@ -44,6 +45,7 @@ from glintiqa_jax.training.workdir import (
     check_same_experiment,
     claim,
     finished,
+    save_trained_on,
 )
 
 _LOOK_EVERY = 25  # steps between two looks at the losses, each of which waits for the device
@@ -56,6 +58,7 @@ def train_and_evaluate(
     max_steps: int | None = None,
     checkpoint_dir: str | None = None,
     allow_config_change: bool = False,
+    report: ReportOptions | None = None,
 ) -> dict[str, Any] | None:
     """Train, keep the best on validation, test it once, and leave a report.
 
@@ -65,10 +68,11 @@ def train_and_evaluate(
     Args:
       config: the experiment.
       workdir: where everything goes: ``config.json``, ``split.json``, ``metrics.jsonl``, ``checkpoints/``,
-        ``predictions_*.csv``, ``report.md`` with its plots and, last, ``results.json``.
+        ``predictions_*.csv``, ``report.md`` and ``report.html`` and, last, ``results.json``.
       max_steps: end after this many steps, evaluation and results included; the schedule is still the whole run's.
       checkpoint_dir: where checkpoints go instead: a folder that all processes see, or ``gs://...``.
       allow_config_change: go on with a run that another configuration has begun.
+      report: what goes into the report beside the run.
 
     Returns:
       What ``results.json`` holds; None when a signal (SIGINT, SIGTERM) ended the run after saving.
@@ -79,7 +83,9 @@ def train_and_evaluate(
       LostProcessError: another process of the run has died.
     """
     workdir = Path(workdir).expanduser()
-    with processes.noticing_lost_processes(), _noticing_a_full_disk(workdir):
+    report = report or ReportOptions()
+    check_peers(report.peers)
+    with processes.noticing_lost_processes(), noticing_a_full_disk(workdir):
         mesh = make_mesh(config.mesh_data, config.mesh_fsdp)
         check_divides("batch_size", config.batch_size, mesh, parts=config.accumulate)
         check_divides("eval_batch_size", config.eval_batch_size, mesh)
@@ -88,7 +94,8 @@ def train_and_evaluate(
                 f"--batch_size: expected a multiple of --crops_per_image={config.crops_per_image} times the "
                 f"{jax.process_count()} processes, found {config.batch_size}"
             )
-        job = _Job(config, workdir, mesh, checkpoint_dir or str(workdir / CHECKPOINTS), allow_config_change)
+        checkpoints = checkpoint_dir or str(workdir / CHECKPOINTS)
+        job = _Job(config, workdir, mesh, checkpoints, allow_config_change, report)
         return job.run(min(config.steps, max_steps or config.steps))
 
 
@@ -101,9 +108,17 @@ def sharding_table(config: TrainConfig) -> str:
 class _Job:
     """From the flags to the report: what is done once, around a run's training."""
 
-    def __init__(self, config: TrainConfig, workdir: Path, mesh: Mesh, checkpoints: str, allow_config_change: bool):
+    def __init__(
+        self,
+        config: TrainConfig,
+        workdir: Path,
+        mesh: Mesh,
+        checkpoints: str,
+        allow_config_change: bool,
+        report: ReportOptions,
+    ):
         self.config, self.workdir, self.mesh, self.checkpoints = config, workdir, mesh, checkpoints
-        self._allowed = allow_config_change
+        self._allowed, self._options = allow_config_change, report
         self._where = f"--workdir={workdir}"
 
     def run(self, last_step: int) -> dict[str, Any] | None:
@@ -112,7 +127,7 @@ class _Job:
         for line in changes:
             _say(line)
         parts = find_parts(config.data, say=_say)
-        first = _first_model(config) if is_new else None
+        first = first_model(config) if is_new else None
         source = processes.first_before_the_others(
             lambda: open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=_say)
         )
@@ -131,12 +146,13 @@ class _Job:
             (workdir / "results.json").unlink(missing_ok=True)  # of fewer steps, or of other flags
             claim(workdir, description)
             save_split(workdir / "split.json", split, names, source.card["name"])
+            save_trained_on(workdir, source, split)
             return None
 
         if results := processes.by_the_first(take_workdir):
             _say(f"{workdir / 'results.json'}: this run is complete; these are its results")
             return results
-        with CheckpointStore(self.checkpoints, description, _say) as store, _stop_on_signals() as stop:
+        with CheckpointStore(self.checkpoints, description, _say) as store, stop_on_signals() as stop:
             reached = store.latest_step() or 0
             if reached > last_step or (other and reached == last_step):
                 raise UserError(
@@ -149,26 +165,29 @@ class _Job:
             if state is None:
                 return None
             params_sha256 = digest(state)
-            # without a validation split there is no choice to make
+            # without a split to select on there is no choice to make
             best_step = store.best_step() or last_step
             if best_step != int(state.step):
                 state = store.restore(run.trainer.abstract_state, run.trainer.sharding, step=best_step)
             predictions = {}
             if len(split.validation):
                 predictions["validation"] = run.predict(state, split.validation, "validating the best")
-            predictions["test"] = run.predict(state, split.test, "testing once")
+            if len(split.test):
+                predictions["test"] = run.predict(state, split.test, "testing once")
         results = {
             "step": last_step,
             "best_step": best_step,
+            "selection": config.selection,
             **{name: _plain(part.metrics()) for name, part in predictions.items()},
             "split_sha256": description.split_sha256,
             "params_sha256": params_sha256,
+            "commit": commit(),
         }
         if len(source.parts) > 1:
             for name, part in predictions.items():
                 by_database = part.metrics_by_database()
                 results |= {f"{name} on {database}": _plain(metrics) for database, metrics in by_database.items()}
-        processes.by_the_first(lambda: self._report(source, predictions, results))
+        processes.by_the_first(lambda: self._report(source, split, predictions, results))
         return results
 
     def _begun(self) -> list[Description | None]:
@@ -186,17 +205,24 @@ class _Job:
         return lines, other or another, in_checkpoints is None
 
     def _report(
-        self, source: RatedSource | MixedSource, predictions: dict[str, Predictions], results: dict[str, Any]
+        self,
+        source: RatedSource | MixedSource,
+        split: Split,
+        predictions: dict[str, Predictions],
+        results: dict[str, Any],
     ) -> None:
         for name, part in predictions.items():
             part.write_csv(self.workdir / f"predictions_{name}.csv")
+        names = distortion_names(source)
         write_report(
             self.workdir,
-            source=source,
-            predictions=predictions["test"],
+            evaluated={name: Evaluated(source, part, names) for name, part in predictions.items()},
+            train=split.train,
             history=read_metrics(self.workdir),
             results=results,
             config=to_json(self.config),
+            provenance=provenance(),
+            options=self._options,
         )
         write_json(self.workdir / "results.json", results)
 
@@ -219,12 +245,15 @@ class _Run:
         self._predict = make_predict(self.trainer.graphdef, mesh)
         self._schedule = learning_rate_schedule(config)
         self._log: MetricsLog | None = None
+        # the split that says which step is kept, and its images
+        by_test = config.selection == "test_best"
+        self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
 
     def start(self, first: GlintIQA | None) -> TrainState:
         """The state to go on from: the latest checkpoint's, or the first model's."""
         step = self.store.latest_step()
         if step is None:
-            state = self.trainer.start_from(first or _first_model(self.config))
+            state = self.trainer.start_from(first or first_model(self.config))
         else:
             _say(f"going on from step {step}")
             state = self.store.restore(self.trainer.abstract_state, self.trainer.sharding, step=step)
@@ -261,13 +290,14 @@ class _Run:
                     self.store.tend()
                 if evaluate:
                     metrics = None
-                    if len(self.split.validation):
-                        metrics = self.predict(state, self.split.validation, "validating").metrics()
-                        self._write({"step": step, "validation": _plain(metrics)})
+                    if len(self._watched):
+                        metrics = self.predict(state, self._watched, "validating").metrics()
+                        self._write({"step": step, self.watched: _plain(metrics)})
                     self.store.save(state, metrics)
                 if look:
-                    best = self._log and self._log.best_validation_srocc()
-                    bar.set_postfix(loss=f"{mean_loss:.4f}", best_val_srocc="none" if best is None else f"{best:.3f}")
+                    best = self._log and self._log.best_srocc(self.watched)
+                    said = {f"best_{self.watched}_srocc": "none" if best is None else f"{best:.3f}"}
+                    bar.set_postfix(loss=f"{mean_loss:.4f}", **said)
                 # alone at any step; several processes agree where they look, as asking each other takes time
                 if jax.process_count() == 1 or look:
                     stopped = processes.any_process(stop.is_set()) and step < last_step
@@ -322,6 +352,8 @@ class _Run:
             scale=self.source.scale,
             crop_size=self.config.model.crop_size,
             grid=self.config.eval_grid,
+            crops_at_random=self.config.eval_random_crops,
+            seed=self.config.seed,
             batch_size=self.config.eval_batch_size,
             mesh=self.mesh,
             on_bad_image=self.config.data.on_bad_image,
@@ -334,8 +366,12 @@ class _Run:
             self._log.write(row)
 
 
-def _first_model(config: TrainConfig) -> GlintIQA:
-    """What training starts from: new values, and those of ``--backbone_weights`` where there are any."""
+def first_model(config: TrainConfig) -> GlintIQA:
+    """What training starts from: new values, and those of ``--backbone_weights`` where there are any.
+
+    Raises:
+      UserError: weights that cannot be had, or are another network's.
+    """
     model = new_model(config.model, seed=config.seed)
     for name in config.backbone_weights:
         try:
@@ -350,57 +386,6 @@ def _say(line: str) -> None:
     """One line to the person at the keyboard, by the first process."""
     if processes.is_first():
         tqdm.write(line)
-
-
-@contextlib.contextmanager
-def _noticing_a_full_disk(workdir: Path) -> Iterator[None]:
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if not (full := _full_disk(error)):
-            raise
-        where, room = f"--workdir={workdir}", ""
-        if isinstance(full, OSError) and full.filename:
-            where, room = str(full.filename), f" ({full.strerror})"
-        raise UserError(
-            f"{where}: the disk is full{room}; what was saved before is whole, and with some room the same command "
-            "goes on from there"
-        ) from error
-
-
-def _full_disk(error: BaseException | None) -> BaseException | None:
-    """What says so, of an error and those that it came from: where a disk is full, closing files fails as well."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return error
-        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
-            return error  # TensorStore's errors are text
-        error = error.__cause__ or error.__context__
-    return None
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second acts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _plain(metrics: dict[str, float | int]) -> dict[str, float | int | None]:

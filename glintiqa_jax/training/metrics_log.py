@@ -40,9 +40,9 @@ class MetricsLog:
         if self._board is not None:
             self._board.flush()
 
-    def best_validation_srocc(self) -> float | None:
-        """Of every evaluation so far; None before the first that has one."""
-        found = [row["validation"]["srocc"] for row in self._rows if "validation" in row]
+    def best_srocc(self, split: str) -> float | None:
+        """Of every evaluation on a split so far; None before the first that has one."""
+        found = [row[split]["srocc"] for row in self._rows if split in row]
         return max((srocc for srocc in found if srocc is not None), default=None)
 
     def close(self) -> None:

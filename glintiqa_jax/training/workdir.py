@@ -7,18 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.mixture import MixedSource
+from glintiqa_jax.data.near_duplicates import Fingerprint, load_fingerprints, save_fingerprints
+from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.training.checkpoints import Description, library_versions
-from glintiqa_jax.training.config import TrainConfig, differences
+from glintiqa_jax.training.config import TrainConfig, differences, to_json
 
+TRAINED_ON = "trained_on.npz"
+_MOST_COMPARED = 200_000  # images whose looks are kept, 1 KB each
 # Where records are, what is kept in memory and who loads images changes no figure, how sums are laid out only the last
 # digits; the others would be another experiment.
 _NO_INFLUENCE = ("data.data_dir", "data.data_cache_dir", "data.cache_megabytes", "num_workers")
 _ROUNDING = ("mesh_data", "mesh_fsdp", "eval_batch_size", "remat")
 # What a checkpoint of other values cannot be restored into, and what decides who trains and who is tested.
 _ALWAYS_REFUSED = ("variant", "model.", "optimizer", "ema_decay", "data.")
+
+
+def experiment(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as JSON values, without what changes no figure: two that are equal are one experiment."""
+    content = to_json(config)
+    for name in _NO_INFLUENCE:
+        *parents, field = name.split(".")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        del place[field]
+    return content
 
 
 def begun_with(workdir: Path) -> Description | None:
@@ -119,6 +138,22 @@ def claim(workdir: Path, description: Description) -> None:
         write_json(path, content)
     except OSError as error:
         raise UserError(f"--workdir={workdir}: cannot be written ({error})") from error
+
+
+def save_trained_on(workdir: Path, source: RatedSource | MixedSource, split: Split) -> None:
+    """Write what the images that train and validate look like, so that no test takes them for new ones."""
+    positions = np.concatenate([split.train, split.validation])
+    if len(positions) > _MOST_COMPARED:
+        return
+    prints = source.fingerprints()
+    different = {prints[position].digest: prints[position] for position in positions}
+    save_fingerprints(workdir / TRAINED_ON, list(different.values()))
+
+
+def trained_on(workdir: Path) -> list[Fingerprint] | None:
+    """What ``save_trained_on`` wrote; None where it is not there, as with a checkpoint that has left its workdir."""
+    path = workdir / TRAINED_ON
+    return load_fingerprints(path) if path.is_file() else None
 
 
 def finished(workdir: Path, last_step: int) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from glintiqa_jax.data.images import decode_image, encode_png
-from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates
+from glintiqa_jax.data.near_duplicates import Fingerprint, known_contents, merge_groups, near_duplicates
 from glintiqa_jax.data.splits import split_by_group
 from glintiqa_jax.saqt.scenes import dead_leaves
 
@@ -104,3 +104,11 @@ def test_no_content_crosses_a_split_of_any_database(rows, seed):
         for j in range(i):
             if groups[i] == groups[j] or files[i] == files[j] or (i in side and found[i].is_near(found[j])):
                 assert side[i] == side[j]
+
+
+def test_a_known_content_is_known_by_what_it_shows():
+    """Not by its name or its bytes; with an image goes its whole group."""
+    known = [file_of(number, encode_png)[1] for number in (1, 2)]
+    asked = [file_of(2, jpeg)[1], file_of(3, encode_png)[1], file_of(4, encode_png)[1]]
+    assert known_contents(known, asked, ["a", "a", "b"]).tolist() == [True, True, False]
+    assert not known_contents([], asked, ["a", "a", "b"]).any()

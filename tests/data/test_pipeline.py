@@ -243,3 +243,20 @@ def test_evaluation_takes_every_image_exactly_once(source, workers, batch_size):
         for crops, position in zip(batch["image"], batch["position"], strict=True):
             if position >= 0:
                 np.testing.assert_array_equal(crops[0], source[position]["image"][:8, :8])
+
+
+def test_crops_at_random_are_a_function_of_the_image_and_the_seed(source):
+    """Not of what stands beside it, nor of the order."""
+
+    def crops(positions, seed):
+        batches = evaluation_batches(
+            source, np.array(positions), crop_size=8, grid=1, batch_size=2, crops_at_random=25, seed=seed
+        )
+        found = {int(p): c for batch in batches for p, c in zip(batch["position"], batch["image"], strict=True)}
+        assert {c.shape for c in found.values()} == {(25, 8, 8, 3)}
+        return found
+
+    one, other = crops([6, 0, 3], 0), crops([3, 2], 0)
+    np.testing.assert_array_equal(one[3], other[3])
+    assert (one[3] != crops([3], 1)[3]).any()
+    assert len({crop.tobytes() for crop in one[6]}) > 5

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops
+from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops, random_crops
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -69,3 +69,24 @@ def test_one_crop_is_the_centre():
 def test_images_smaller_than_the_crop_are_refused():
     with pytest.raises(ValueError, match="30x20 pixels is smaller than the model's crop of 24"):
         grid_crops(coordinates(20, 30), 24, 3)
+
+
+@given(st.integers(4, 60), st.integers(4, 60), st.integers(1, 30), st.integers(0, 100))
+def test_crops_at_random_are_pieces_of_the_image_as_it_is(height, width, count, seed):
+    crops = random_crops(coordinates(height, width), 4, count, np.random.default_rng(seed))
+    assert crops.shape == (count, 4, 4, 3)
+    tops, lefts = crops[:, :1, :1, 0].astype(int), crops[:, :1, :1, 1].astype(int)
+    assert tops.max() <= height - 4
+    assert lefts.max() <= width - 4
+    np.testing.assert_array_equal(crops[..., 0], np.broadcast_to(tops + np.arange(4)[:, None], (count, 4, 4)))
+    np.testing.assert_array_equal(crops[..., 1], np.broadcast_to(lefts + np.arange(4), (count, 4, 4)))
+
+
+def test_crops_at_random_reach_every_place():
+    crops = random_crops(coordinates(6, 5), 4, 400, np.random.default_rng(0))
+    assert {tuple(crop[0, 0, :2]) for crop in crops} == {(r, c) for r in range(3) for c in range(2)}
+
+
+def test_an_image_smaller_than_a_crop_is_refused():
+    with pytest.raises(ValueError, match="3x9 pixels is smaller than the model's crop of 4"):
+        random_crops(coordinates(9, 3), 4, 1, np.random.default_rng(0))

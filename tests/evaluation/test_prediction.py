@@ -11,7 +11,7 @@ from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.evaluation.prediction import predict_source
+from glintiqa_jax.evaluation.prediction import Predictions, predict_source, read_predictions
 from glintiqa_jax.sharding import make_mesh
 
 
@@ -97,3 +97,24 @@ def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
             batch_size=8,
             mesh=make_mesh(),
         )
+
+
+def test_predictions_come_back_from_their_file(rated_folder, tmp_path):
+    source = RatedSource(prepare(read_csv(*rated_folder(5), score_range=(0, 100)), tmp_path / "data"))
+    positions = np.array([3, 0, 4])
+    said = np.float32([0.123456789, 1 / 3, 2e-7]).astype(np.float64)
+    names = [source.index.names[position] for position in positions]
+    written = Predictions(positions, names, said, said / 7, source.index.raw_scores[positions], ["csv"] * 3)
+    written.write_csv(tmp_path / "predictions.csv")
+    found = read_predictions(tmp_path / "predictions.csv", source)
+    assert (found.names, found.positions.tolist(), found.databases) == (names, [3, 0, 4], ["csv"] * 3)
+    np.testing.assert_array_equal(found.predicted.astype(np.float32), said.astype(np.float32))
+    np.testing.assert_array_equal(found.target, written.target)
+
+
+def test_predictions_of_other_images_are_refused_by_name(rated_folder, tmp_path):
+    source = RatedSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
+    rows = "".join(f"other{number}.png,1,0,1\n" for number in range(7))
+    (tmp_path / "predictions.csv").write_text("name,predicted,crop_deviation,score\nimage01.png,1,0,1\n" + rows)
+    with pytest.raises(UserError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
+        read_predictions(tmp_path / "predictions.csv", source)

@@ -1,33 +1,134 @@
-"""The report says what was measured, for people."""
+"""The report says what was measured, for people, and stands alone."""
+
+import re
 
 import numpy as np
 import pytest
+from conftest import write_images, write_scores
 from PIL import Image
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import write_report
+from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, write_report
+
+PART = {"srocc": -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
+RESULTS = {
+    "step": 2,
+    "best_step": 2,
+    "selection": "validation",
+    "split_sha256": "5a11",
+    "validation": PART,
+    "test": PART,
+}
+HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": PART, "test": PART}]
 
 
-@pytest.mark.parametrize("undefined", [False, True])
-def test_a_report_has_its_table_and_plots(rated_folder, tmp_path, undefined):
-    source = RatedSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
-    positions = np.arange(9)
-    target = source.index.raw_scores
-    predictions = Predictions(positions, source.index.names, target[::-1] / 2, np.zeros(9), target, ["csv"] * 9)
-    part = {"srocc": None if undefined else -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
-    write_report(
-        tmp_path,
-        source=source,
-        predictions=predictions,
-        history=[{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": part}],
-        results={"step": 2, "best_step": 2, "validation": part, "test": part},
-        config={"variant": "glintiqa_tiny", "loss": "l1"},
+def predictions_of(source: RatedSource, predicted: np.ndarray) -> Predictions:
+    count = len(predicted)
+    return Predictions(
+        np.arange(count),
+        source.index.names[:count],
+        predicted,
+        np.zeros(count),
+        source.index.raw_scores[:count],
+        ["csv"] * count,
     )
-    text = (tmp_path / "report.md").read_text()
-    assert "| test | 9 | " + ("undefined" if undefined else "-1.0000") + " | -1.0000 | -1.0000 | 12.3457 |" in text
+
+
+def report(folder, source, predicted, *, names=None, results=RESULTS, options=ReportOptions()):  # noqa: B008
+    evaluated = Evaluated(source, predictions_of(source, predicted), names or {})
+    write_report(
+        folder,
+        evaluated={"validation": evaluated, "test": evaluated},
+        train=np.arange(3),
+        history=HISTORY,
+        results=results,
+        config={"variant": "glintiqa_tiny", "loss": "l1"},
+        provenance=Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7"),
+        options=options,
+    )
+    return (folder / "report.md").read_text()
+
+
+@pytest.fixture
+def source(rated_folder, tmp_path):
+    return RatedSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_report_has_its_table_and_plots(source, tmp_path, constant):
+    scores = source.index.raw_scores
+    text = report(tmp_path, source, np.full(9, 50.0) if constant else scores[::-1] / 2)
+    assert re.search(r"\| test \| 9 \| " + ("undefined" if constant else r"-1\.000 \("), text)
     assert "MOS 0 to 100, higher is better" in text
-    for name in ("learning_curve", "predicted_against_true", "best_and_worst"):
+    # the mean of the three that were trained on, of the scores 100, 87.5, ... 0
+    assert f"{np.sqrt(np.mean((scores - scores[:3].mean()) ** 2)):.3f} (" in text.split("constant")[1]
+    assert "variance of the Laplacian | 9 |" in text
+    for name in ("learning_curve", "predicted_against_true", "residuals", "best_and_worst"):
         assert np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")).std() > 5
+    assert not (tmp_path / "tables.tex").exists()
+
+
+def test_a_report_says_how_it_was_made(source, tmp_path):
+    text = report(tmp_path, source, source.index.raw_scores)
+    for fact in ("python experiments/train.py --seed=7", "c0ffee", "split.json, SHA-256 5a11", "best on validation"):
+        assert fact in text
+    assert "flatter" not in text
+
+
+def test_the_page_needs_no_other_file(source, tmp_path):
+    report(tmp_path, source, source.index.raw_scores)
+    page = (tmp_path / "report.html").read_text()
+    found = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert len(found) == 4
+    assert all(start.startswith("data:image/png;base64") for start in found)
+    assert "http" not in page
+
+
+def test_pictures_are_left_out_on_request_and_named_all_the_same(source, tmp_path):
+    text = report(tmp_path, source, source.index.raw_scores[::-1], options=ReportOptions(pictures=False, latex=True))
+    assert not (tmp_path / "best_and_worst.png").exists()
+    # the middle one of nine is predicted as it is scored, the first and the last are furthest
+    assert "| best 1 | image04.png | 50.000 | 50.000 |" in text
+    assert "| worst 1 | image08.png | 100.000 | 0.000 |" in text
+    assert r"\begin{tabular}{lrr" in (tmp_path / "tables.tex").read_text()
+
+
+def test_what_was_selected_on_the_test_split_is_labelled(source, tmp_path):
+    text = report(tmp_path, source, source.index.raw_scores, results=RESULTS | {"selection": "test_best"})
+    assert text.count("selected on the test split itself, as released: these figures flatter") == 2
+    assert "used once" not in text
+
+
+def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
+    """Sharper images have the lower DMOS: the measure, which is higher for them, still agrees."""
+    names = write_images(tmp_path / "images", 9)  # each noisier than the one before, so of a larger variance
+    scores = write_scores(tmp_path / "dmos.csv", [{"image": n, "mos": 90 - 10 * i} for i, n in enumerate(names)])
+    collection = read_csv(tmp_path / "images", scores, lower_is_better=True)
+    source = RatedSource(prepare(collection, tmp_path / "data"))
+    text = report(tmp_path, source, source.index.raw_scores)
+    assert "| variance of the Laplacian | 9 | 1.000 (" in text
+
+
+def test_figures_of_each_type_of_distortion(source, tmp_path):
+    types = np.array([1, 1, 1, 1, 2, 2, 2, 0, 0], np.int32)
+    object.__setattr__(source.index, "distortion_types", types)
+    predicted = source.index.raw_scores.copy()
+    predicted[4:7] = predicted[6:3:-1]  # the second type's are in the wrong order
+    text = report(tmp_path, source, predicted, names={"csv": {1: "blur"}})
+    rows = [line for line in text.splitlines() if re.match(r"\| ( ?[012]( |$)|\d)", line)]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == ["0 not distorted", "1 blur", "2"]
+    assert [row.split(" | ")[2] for row in rows] == ["1.0000", "1.0000", "-1.0000"]
+
+
+def test_a_name_means_nothing_to_markdown_or_html(tmp_path):
+    name = "a_*b*_<b>$x$[y](z)|.png"
+    write_images(tmp_path / "images", 3)
+    (tmp_path / "images" / "image01.png").rename(tmp_path / "images" / name)
+    rows = [{"image": n, "mos": i} for i, n in enumerate(("image00.png", name, "image02.png"))]
+    source = RatedSource(prepare(read_csv(tmp_path / "images", write_scores(tmp_path / "s.csv", rows)), tmp_path / "d"))
+    text = report(tmp_path, source, np.array([0.0, 1.0, 9.0]))
+    assert r"| best 2 | a\_\*b\*\_\<b\>\$x\$\[y\](z)\|.png |" in text
+    assert "a_*b*_&lt;b&gt;$x$[y](z)|.png" in (tmp_path / "report.html").read_text()

@@ -103,7 +103,8 @@ def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_pat
     other = run("evaluate", f"--checkpoint={folder}/run", "--dataset=csv", *data)
     assert other.returncode == 0, other.stderr
     assert "csv all:" in other.stdout
-    assert "(20 images)" in other.stdout
+    assert f"({results['test']['images']} images)" in other.stdout  # it has seen the others
+    assert "images show what the checkpoint was trained on: left out, image" in other.stderr + other.stdout
 
 
 @pytest.mark.slow
@@ -207,7 +208,7 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
             ["--dataset=clive", "--data_dir=x", "--workdir=x"],
             "--dataset=clive: expected a database prepared in",
         ),
-        ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn or a file"),
+        ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn, all or a file"),
         ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
         ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
         ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),

@@ -55,6 +55,17 @@ def test_a_published_split_keeps_its_test_and_leaves_out_what_would_leak(biq):
     assert source.index.groups[2] == source.index.groups[8]
 
 
+def test_all_may_train_but_what_validates(biq):
+    source, split, _ = opened(biq, split_by="all", validation_fraction=0.2)
+    assert len(split.test) == 0
+    assert len(split.validation) == 2  # of the nine contents
+    assert sorted([*split.train, *split.validation]) == list(range(10))
+    sides = [{source.index.groups[i] for i in part} for part in (split.train, split.validation)]
+    assert not sides[0] & sides[1]
+    _, split, _ = opened(biq, split_by="all", validation_fraction=0.0)
+    assert len(split.train) == 10
+
+
 def test_a_drawn_split_is_asked_for(biq):
     source, split, _ = opened(biq, split_by="drawn", validation_fraction=0.2, test_fraction=0.3, split_seed=3)
     sides = [{source.index.groups[i] for i in part} for part in (split.train, split.validation, split.test)]
@@ -143,7 +154,7 @@ def test_missing_images_are_left_out_on_request_and_said(biq, rated_folder):
         ({"dataset": "clive"}, "--dataset=clive: expected a database prepared in"),
         (
             {"split_by": "nowhere.json"},
-            "--split_by: expected auto, published, drawn or a file of a split",
+            "--split_by: expected auto, published, drawn, all or a file of a split",
         ),
         ({"lower_is_better": True}, "--lower_is_better: needs --dataset=csv, found --dataset=biq2021"),
         ({"max_side": 16}, "--max_side=16: biq2021 was prepared with 0"),

@@ -29,13 +29,15 @@ pytestmark = [
 
 def test_a_run_leaves_what_it_promises(workdir, whole):
     results = whole
-    assert set(results) == {"step", "best_step", "validation", "test", "split_sha256", "params_sha256"}
+    assert set(results) == {
+        "step", "best_step", "selection", "validation", "test", "split_sha256", "params_sha256", "commit",
+    }  # fmt: skip
     assert set(results["test"]) == {"srocc", "plcc", "krocc", "rmse", "images"}
     assert results["test"]["images"] == results["validation"]["images"] == 4
     assert results["step"] == 8
     assert (workdir / "config.json").is_file()
     report = (workdir / "report.md").read_text()
-    for plot in ("learning_curve", "predicted_against_true", "best_and_worst"):
+    for plot in ("learning_curve", "predicted_against_true", "residuals", "best_and_worst"):
         assert f"({plot}.png)" in report
         assert (workdir / f"{plot}.png").stat().st_size > 5000
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -159,7 +161,7 @@ def test_a_run_over_two_databases_reports_each(config, tmp_path):
     assert [part["images"] for part in each] == [4, 6]
     assert results["test"]["images"] == 10
     assert results["test"]["rmse"] == pytest.approx(np.mean([part["rmse"] for part in each]))
-    assert "| test on biq2021 | 6 |" in (tmp_path / "run" / "report.md").read_text()
+    assert "| test, on biq2021 | 6 |" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_a_split_can_be_used_again(config, workdir, whole, tmp_path):

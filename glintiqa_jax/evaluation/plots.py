@@ -1,0 +1,149 @@
+"""What a report shows: curves, scatter, residuals and images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from glintiqa_jax.data.mixture import MixedSource
+from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.evaluation.mapping import fit_logistic4
+from glintiqa_jax.evaluation.prediction import Predictions
+
+_SHOWN = 6  # images in each row of the contact sheet
+_TERMS = 5  # parts of equally many images that resolutions are divided into
+
+
+def learning_curve(histories: Mapping[str, list[dict[str, Any]]], watched: str, loss: str) -> Figure:
+    """Training loss, and SROCC on the split that selects.
+
+    Args:
+      histories: rows of ``metrics.jsonl`` by the name of the run.
+      watched: which split was evaluated on the way, "validation" or "test".
+      loss: what the loss is called.
+    """
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, history in histories.items():
+        trained = [row for row in history if "loss" in row]
+        left.plot([row["step"] for row in trained], [row["loss"] for row in trained], linewidth=1, label=name)
+        seen = [row for row in history if watched in row and row[watched]["srocc"] is not None]
+        right.plot(
+            [row["step"] for row in seen], [row[watched]["srocc"] for row in seen], marker="o", markersize=3, label=name
+        )
+    left.set(xlabel="step", ylabel=f"training loss ({loss})")
+    right.set(xlabel="step", ylabel=f"{watched} SROCC")
+    if 1 < len(histories) <= 10:
+        right.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def mark_kept(figure: Figure, step: int) -> None:
+    """Mark in a learning curve the step that was kept."""
+    axes = figure.axes[1]
+    axes.axvline(step, color="grey", linestyle=":", label=f"kept: step {step}")
+    axes.legend(frameon=False)
+
+
+def scatter(
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str, *, unit: str = "predicted score"
+) -> Figure:
+    """Opinion against prediction, one panel each, with the four-parameter logistic fit.
+
+    Args:
+      panels: predicted and opinion scores, ``(images,)`` each, by title.
+      scale: what the opinion scores are.
+      unit: what the predictions are.
+    """
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns if columns == 1 else 3.4 * columns, 3.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
+        axes.axis("off")
+    for number, (axes, (title, (predicted, target))) in enumerate(zip(grid, panels.items(), strict=False)):
+        axes.scatter(predicted, target, s=8, alpha=0.4, linewidths=0)
+        line = np.linspace(predicted.min(), predicted.max(), 200)
+        axes.plot(line, fit_logistic4(predicted, target)(line), color="black", linewidth=1.2, label="logistic fit")
+        axes.set_xlabel(unit)
+        if number % columns == 0:
+            axes.set_ylabel(f"opinion score ({scale})")
+        if len(panels) > 1:
+            axes.set_title(title, fontsize=8, parse_math=False)
+        else:
+            axes.legend(frameon=False)
+    return figure
+
+
+def residuals(predicted: np.ndarray, target: np.ndarray, by: Mapping[str, np.ndarray]) -> Figure:
+    """Boxes of what the mapped prediction says above the opinion score, one panel for each way to sort the images.
+
+    Args:
+      predicted: ``(images,)``.
+      target: ``(images,)``.
+      by: labels or numbers, ``(images,)`` each, by what they are; each label gets a box, in their order.
+    """
+    residual = fit_logistic4(predicted, target)(predicted) - target
+    labels = {name: np.unique(values) for name, values in by.items()}
+    widths = [max(1.5, 0.25 * len(found)) for found in labels.values()]
+    figure = Figure(figsize=(min(1.5 + sum(widths) * 1.3, 14), 4), layout="constrained")
+    panels = figure.subplots(1, len(by), squeeze=False, sharey=True, width_ratios=widths)[0]
+    for axes, (name, values) in zip(panels, by.items(), strict=True):
+        found = labels[name]
+        axes.boxplot([residual[values == label] for label in found], flierprops={"markersize": 2}, widths=0.6)
+        axes.set_xticks(range(1, len(found) + 1), [str(label) for label in found], rotation=90, fontsize=7)
+        for label in axes.get_xticklabels():
+            label.set_parse_math(False)
+        axes.axhline(0, color="grey", linewidth=0.8)
+        axes.set_xlabel(name)
+    panels[0].set_ylabel("mapped prediction - people")
+    return figure
+
+
+def by_resolution(pixels: np.ndarray) -> np.ndarray:
+    """A label for each image's number of pixels, from the fewest on: the number, or a fifth of the images.
+
+    Args:
+      pixels: int ``(images,)``.
+    """
+    distinct = np.unique(pixels)
+    if len(distinct) <= _TERMS:
+        return np.asarray([f"{count / 1e6:7.3f} MP" for count in pixels])
+    edges = np.unique(np.quantile(pixels, np.linspace(0, 1, _TERMS + 1)))
+    term = np.clip(np.searchsorted(edges, pixels, side="right") - 1, 0, len(edges) - 2)
+    return np.asarray([f"{edges[one] / 1e6:7.3f} to {edges[one + 1] / 1e6:.3f} MP" for one in term])
+
+
+def best_and_worst(
+    predictions: Predictions, source: RatedSource | MixedSource, order: Sequence[int] | np.ndarray
+) -> Figure:
+    """The images whose predictions err the least and the most, with both scores.
+
+    Args:
+      predictions: of the images.
+      source: where they are.
+      order: rows of the predictions, from the best predicted on.
+    """
+    count = min(_SHOWN, len(order))
+    figure = Figure(figsize=(2 * count, 4.2), layout="constrained")
+    grid = figure.subplots(2, count, squeeze=False)
+    for row, (title, chosen) in enumerate((("best", order[:count]), ("worst", order[::-1][:count]))):
+        for axes, index in zip(grid[row], chosen, strict=True):
+            _show(axes, predictions, source, int(index), title)
+    return figure
+
+
+def _show(axes: Axes, predictions: Predictions, source: RatedSource | MixedSource, index: int, title: str) -> None:
+    axes.imshow(source[int(predictions.positions[index])]["image"])
+    name = predictions.names[index]
+    axes.set_title(
+        f"{title}: {name if len(name) <= 24 else name[:21] + '...'}\n"
+        f"predicted {predictions.predicted[index]:.2f}, people {predictions.target[index]:.2f}",
+        fontsize=7,
+        parse_math=False,  # a name may hold a $
+    )
+    axes.axis("off")

@@ -1,0 +1,43 @@
+"""What made a result: the command, the commit, the libraries, the device."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+
+from glintiqa_jax.evaluation.report import Provenance
+from glintiqa_jax.training.checkpoints import library_versions
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def provenance() -> Provenance:
+    """Of this process; the command is empty where none of ours was run, as in a notebook."""
+    device = jax.devices()[0]
+    rows = [
+        ("commit", commit() or "none: not run from a checkout"),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in library_versions().items())),
+        ("devices", f"{jax.device_count()} x {device.device_kind} ({device.platform})"),
+    ]
+    program = Path(sys.argv[0])
+    command = shlex.join(["python", *sys.argv]) if program.parent.name == "experiments" else ""
+    return Provenance(rows, command)
+
+
+def commit() -> str:
+    """The commit that this package was run from, and whether it was changed since; empty where it is no checkout."""
+    try:
+        _git("ls-files", "--error-unmatch", "version.py")
+        changed = " with uncommitted changes" if _git("status", "--porcelain", "--untracked-files=no", ".") else ""
+        return _git("rev-parse", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
