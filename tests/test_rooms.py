@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "evaluation": {"errors", "data", "models", "sharding"},
     "training": {"errors", "data", "models", "sharding", "saqt", "evaluation"},
     "scoring": {"errors", "data", "models", "sharding", "evaluation", "training"},
+    "protocols": {"errors", "data", "models", "sharding", "evaluation", "training", "scoring"},
     "command_line": {"errors"},
     "__init__": {"models", "scoring", "version"},
 }

@@ -1,0 +1,317 @@
+"""The paper's ablations as one table of changes to an experiment, each trained and tested on the same splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import statistics
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.metrics import srocc
+from glintiqa_jax.evaluation.report import FLATTERED, PEERS_FILE, ReportOptions
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, number
+from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
+from glintiqa_jax.models.pretrained import has_weights
+from glintiqa_jax.protocols.rounds import check_rounds, databases, peers_of, rows_of, summary_table, train_rounds
+from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of
+from glintiqa_jax.training import processes
+from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.dataset import open_source
+from glintiqa_jax.training.loop import first_model, train_and_evaluate
+from glintiqa_jax.training.provenance import provenance
+from glintiqa_jax.training.workdir import experiment
+
+Rows = dict[str, TrainConfig]
+_DEEPER = 2  # blocks beyond the last that is tapped, which windows of taps may reach
+_BACKBONES = ("glintiqa_ti16_r18", "glintiqa_s16_r50", "glintiqa_b16_r50")
+
+
+def _model(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
+
+
+def _branches(config: TrainConfig) -> Rows:
+    """The global and the local branch, each alone."""
+    rows = {
+        "both branches": config,
+        "ViT branch only": _model(config, use_cnn=False),
+        "CNN branch only": _model(config, use_vit=False),
+    }
+    return {name: _with_weights_there_are(row) for name, row in rows.items()}
+
+
+def _kernels(config: TrainConfig) -> Rows:
+    """Which maps of the CNN are embedded, each by the kernel that brings it onto the grid of tokens."""
+    all_maps = config.model.embedded_stages
+    choices = [some for size in range(len(all_maps), 0, -1) for some in itertools.combinations(all_maps, size)]
+    rows = {}
+    for maps in choices:
+        built = maps[-1] if config.model.cnn == "efficientnet_lite0" else 3
+        label = f"maps {', '.join(map(str, maps))}" if len(maps) > 1 else f"map {maps[0]}"
+        rows[label] = _model(config, embedded_stages=maps, frozen_stages=min(config.model.frozen_stages, built))
+    return rows
+
+
+def _integration(config: TrainConfig) -> Rows:
+    """Channel-wise self-attention and spatial interaction, each alone, and neither."""
+    return {
+        "CWSA and SIEM": config,
+        "CWSA only": _model(config, use_siem=False),
+        "SIEM only": _model(config, use_cwsa=False),
+        "neither": _model(config, use_cwsa=False, use_siem=False),
+        "CWSA without its index shuffle": _model(config, attention_layout="transposed"),
+    }
+
+
+def _stages(config: TrainConfig) -> Rows:
+    """How many maps of the ViT are integrated, the last ones."""
+    taps = config.model.tapped_blocks
+    return {
+        f"{count} {'stages' if count > 1 else 'stage'}": _model(config, tapped_blocks=taps[-count:])
+        for count in range(len(taps), 0, -1)
+    }
+
+
+def _taps(config: TrainConfig) -> Rows:
+    """Which blocks of the ViT are tapped: as many in a row, from every other block on."""
+    taps = config.model.tapped_blocks
+    rows = {f"blocks {', '.join(map(str, taps))}": config}
+    for first in range(0, taps[-1] + _DEEPER - len(taps) + 2, 2):
+        blocks = tuple(range(first, first + len(taps)))
+        frozen = min(config.model.frozen_blocks, first)
+        rows.setdefault(
+            f"blocks {', '.join(map(str, blocks))}", _model(config, tapped_blocks=blocks, frozen_blocks=frozen)
+        )
+    return rows
+
+
+def _backbones(config: TrainConfig) -> Rows:
+    """Sizes of both backbones, those that the weights are there for."""
+    rows = {config.variant: config}
+    for name in _BACKBONES:
+        if all(has_weights(weights, VARIANTS[name]) for weights in config.backbone_weights):
+            rows.setdefault(name, dataclasses.replace(config, variant=name, model=VARIANTS[name]))
+    return rows
+
+
+def _selection(config: TrainConfig) -> Rows:
+    """What the released way to keep a step adds to the figures: it looks at the test split."""
+    return {
+        "selected on validation": dataclasses.replace(config, selection="validation"),
+        "selected on the test split": dataclasses.replace(config, selection="test_best"),
+    }
+
+
+TABLES: Mapping[str, Callable[[TrainConfig], Rows]] = {
+    "branches": _branches,
+    "kernels": _kernels,
+    "integration": _integration,
+    "stages": _stages,
+    "taps": _taps,
+    "backbones": _backbones,
+    "selection": _selection,
+}
+SAQT = "saqt"
+
+
+def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: str = "") -> dict[str, Rows]:
+    """The experiments of each table by the names of their rows; the first row is the one to compare with.
+
+    Args:
+      config: the experiment as it is.
+      tables: names of ``TABLES``, or "saqt".
+      saqt_weights: a file of weights that were pretrained on transferred scores, for the table "saqt".
+
+    Raises:
+      UserError: an unknown table, or weights without their table or the other way round.
+    """
+    for name in tables:
+        if name not in (*TABLES, SAQT) or tables.count(name) > 1:
+            raise UserError(f"--tables: expected each of {', '.join((*TABLES, SAQT))} at most once, found {name!r}")
+    if (SAQT in tables) != bool(saqt_weights):
+        raise UserError(
+            "--saqt_weights: needed with saqt in --tables, and only there, found "
+            f"{saqt_weights or 'nothing'} and --tables={','.join(tables)}"
+        )
+    found = {name: TABLES[name](config) for name in tables if name != SAQT}
+    if saqt_weights:
+        pretrained = dataclasses.replace(config, backbone_weights=(saqt_weights,))
+        found[SAQT] = {"without SAQT": config, "with SAQT": pretrained}
+    return found
+
+
+def run_ablations(
+    config: TrainConfig,
+    workdir: Path,
+    *,
+    tables: Sequence[str],
+    rounds: int = 10,
+    saqt_weights: str = "",
+    report: ReportOptions | None = None,
+) -> dict[str, dict[str, list[Run]]] | None:
+    """Train and test every row of some tables, and report each beside the first.
+
+    Rows that are the same experiment are run once. Run again, what is complete is not done again; tables can be added.
+
+    Args:
+      config: the experiment as it is.
+      workdir: where everything goes: a folder for each row, ``report.md`` and ``report.html``.
+      tables: names of ``TABLES``, or "saqt".
+      rounds: how many splits by the rounds' seeds; 0 for one run on the split that the configuration says.
+      saqt_weights: a file of weights that were pretrained on transferred scores, for the table "saqt".
+      report: what goes into the report beside the runs.
+
+    Returns:
+      The runs by table and row; None when a signal ended one after saving.
+
+    Raises:
+      UserError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
+        else, and what a run refuses.
+    """
+    report = dataclasses.replace(report or ReportOptions(), peers_file=workdir / PEERS_FILE)
+    rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
+    if rounds:
+        check_rounds(config)
+    experiments: dict[str, TrainConfig] = {}
+    folders: dict[tuple[str, str], str] = {}
+    for table, configs in rows.items():
+        for label, row in configs.items():
+            same = next((name for name, other in experiments.items() if other == row), None)
+            name = same or ("full" if row == config else f"{table}_{re.sub('[^a-z0-9]+', '_', label.lower())}")
+            experiments[name], folders[table, label] = row, name
+    for row in experiments.values():  # before anything is trained
+        if row.backbone_weights:
+            first_model(row)
+    claim(workdir, {"protocol": "ablations", "config": experiment(config), "rounds": rounds > 0})
+    runs: dict[str, list[Run]] = {}
+    for number_, (name, row) in enumerate(experiments.items(), start=1):
+        if processes.is_first():
+            tqdm.write(f"row {number_} of {len(experiments)}: {workdir / name}")
+        if (found := _train(row, workdir / name, rounds, report)) is None:
+            return None
+        runs[name] = found
+    by_table = {table: {label: runs[folders[table, label]] for label in configs} for table, configs in rows.items()}
+    processes.by_the_first(lambda: _report(config, rows, by_table, workdir, report))
+    return by_table
+
+
+def _train(config: TrainConfig, workdir: Path, rounds: int, report: ReportOptions) -> list[Run] | None:
+    if rounds:
+        return train_rounds(config, workdir, rounds=rounds, report=report)
+    if train_and_evaluate(config, workdir, report=report) is None:
+        return None
+    source = open_source(config.data, crop_size=config.model.crop_size, say=lambda line: None)
+    return [load_run("the run", workdir, source)]
+
+
+def _with_weights_there_are(config: TrainConfig) -> TrainConfig:
+    """Without the weights whose branch is left out."""
+    kept = tuple(name for name in config.backbone_weights if has_weights(name, config.model))
+    return dataclasses.replace(config, backbone_weights=kept)
+
+
+def _report(
+    config: TrainConfig,
+    rows: Mapping[str, Rows],
+    by_table: Mapping[str, Mapping[str, list[Run]]],
+    workdir: Path,
+    report: ReportOptions,
+) -> None:
+    first = next(iter(next(iter(by_table.values())).values()))
+    source = first[0].tested.source if first[0].tested else None
+    assert source is not None
+    splits = f"{len(first)} splits" if len(first) > 1 else "split"
+    text = (
+        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}. All "
+        f"rows are trained and tested on the same {splits}, from the same seed."
+    )
+    if len(first) == 1:
+        text += " One run each: differences of the size that another seed makes are no findings."
+    sections = [Section(f"Ablations of {config.variant} on {source.card['name']}", [text])]
+    for table, runs in by_table.items():
+        explained = len(sections) == 1
+        sections.append(Section(table, _table(table, rows[table], runs, explained=explained)))
+    peers: dict[str, list[Judged]] = {}
+    for run in first:
+        for name, judged in peers_of(run, report).items():
+            peers.setdefault(name, []).append(judged)
+    sections.append(Section("Simple measures on the same images", [_figures(peers, explained=False)]))
+    all_runs = [run for runs in by_table.values() for found in runs.values() for run in found]
+    more = [commits(all_runs), *splits_of(first)]  # all rows have the first one's splits
+    write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
+
+
+def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: bool) -> list[Block]:
+    judged: dict[str, list[Judged]] = {}
+    trained, notes = [], []
+    for label, found in runs.items():
+        for place, name in enumerate(databases(found[0])):
+            title = f"{label}, on {name}" if len(databases(found[0])) > 1 else label
+            if rows[label].selection == "test_best":
+                notes.append(f"The row '{title}' is {FLATTERED}.")
+            judged[title] = [list(rows_of(run).values())[place] for run in found]
+            trained.append(f"{parameter_counts(rows[label].model)[1] / 1e6:.2f} M")
+    blocks: list[Block] = [
+        _figures(judged, more={"trained parameters": trained}, note=" ".join(notes), explained=explained)
+    ]
+    (name, full), *others = judged.items()
+    if others and len(databases(next(iter(runs.values()))[0])) == 1:
+        if len(full) == 1:
+            blocks.append(
+                comparison_table(name, full[0], {other: found[0] for other, found in others}, explained=explained)
+            )
+        else:
+            blocks.append(_differences(name, full, dict(others)))
+    curves = {
+        f"{label}, {found[0].name}" if len(found) > 1 else label: found[0].history for label, found in runs.items()
+    }
+    config = next(iter(rows.values()))
+    watched = "test" if all(row.selection == "test_best" for row in rows.values()) else "validation"
+    figure = plots.learning_curve(curves, watched, config.loss)
+    return [*blocks, Plot(f"learning_curves_{table}", figure, f"learning curves of {table}")]
+
+
+def _figures(
+    judged: Mapping[str, list[Judged]],
+    *,
+    more: Mapping[str, Sequence[str]] | None = None,
+    note: str = "",
+    explained: bool = True,
+) -> Table:
+    if all(len(found) == 1 for found in judged.values()):
+        return metrics_table(
+            {name: found[0] for name, found in judged.items()}, more=more, note=note, explained=explained
+        )
+    return summary_table(judged, more=more, note=note, explained=explained)
+
+
+def _differences(name: str, full: list[Judged], others: Mapping[str, list[Judged]]) -> Table:
+    """Of several rounds, each on its own test images: how SROCC differs from the first row's, round by round."""
+    cells = []
+    for other, found in others.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            differences = [
+                srocc(one.predicted, one.target) - srocc(two.predicted, two.target)
+                for one, two in zip(found, full, strict=True)
+            ]
+        better = sum(difference > 0 for difference in differences)
+        cells.append(
+            [
+                other,
+                number(statistics.median(differences), "+.4f"),
+                f"{number(min(differences), '+.4f')} to {number(max(differences), '+.4f')}",
+                f"{better} of {len(differences)}",
+            ]
+        )
+    columns = [f"less {name}", "Δ SROCC, median", "lowest to highest", "rounds in which it is better"]
+    return Table(columns, cells, "Differences round by round, on the same test images.")

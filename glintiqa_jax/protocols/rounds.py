@@ -1,0 +1,261 @@
+"""The released protocol: rounds of random splits by content, and the median over them (paper section IV-A)."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from glintiqa_jax.data.splits import released_seed
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.mapping import mapped_plcc, mapped_rmse
+from glintiqa_jax.evaluation.metrics import METRICS
+from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
+from glintiqa_jax.evaluation.report import (
+    FLATTERED,
+    PEERS_FILE,
+    Evaluated,
+    ReportOptions,
+    training_mean,
+)
+from glintiqa_jax.evaluation.tables import Judged, metrics_table, number, types_table
+from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of, training_positions
+from glintiqa_jax.training import processes
+from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.dataset import open_source
+from glintiqa_jax.training.loop import train_and_evaluate
+from glintiqa_jax.training.provenance import provenance
+from glintiqa_jax.training.workdir import experiment
+
+FIGURES = METRICS | {"plcc mapped": mapped_plcc, "rmse mapped": mapped_rmse}
+_UNITLESS = ("rmse",)  # figures that mean nothing of predictions in a unit of their own
+
+
+def run_rounds(
+    config: TrainConfig, workdir: Path, *, rounds: int = 10, report: ReportOptions | None = None
+) -> list[Run] | None:
+    """Train and test once for each round, on splits drawn by its seed, and report the median over the rounds.
+
+    Each round is a run of its own in ``round_01`` and so on, with its checkpoints, its split and its report. Run again,
+    what is complete is not done again; with more rounds, those are added.
+
+    Args:
+      config: the experiment; its split must be left to the rounds.
+      workdir: where everything goes: a folder for each round, ``rounds.csv``, ``report.md`` and ``report.html``.
+      rounds: how many, at least one.
+      report: what goes into the reports beside the runs.
+
+    Returns:
+      The runs, in the order of the rounds; None when a signal ended one after saving.
+
+    Raises:
+      UserError: a split that is not left to the rounds, a folder of something else, and what a run refuses.
+    """
+    report = report or ReportOptions()
+    check_rounds(config)
+    claim(workdir, {"protocol": "rounds", "config": experiment(config)})
+    report = dataclasses.replace(report, peers_file=workdir / PEERS_FILE)
+    runs = train_rounds(config, workdir, rounds=rounds, report=report)
+    if runs is not None:
+        processes.by_the_first(lambda: _report(config, workdir, runs, report))
+    return runs
+
+
+def check_rounds(config: TrainConfig) -> None:
+    """``UserError`` where the flags say which split, which is for the rounds to say."""
+    if config.data.split_round:
+        raise UserError(f"--split_round: is for the rounds to say, found {config.data.split_round}")
+    if config.data.split_by != "auto":
+        raise UserError(f"--split_by: is for the rounds to say, found {config.data.split_by}")
+
+
+def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: ReportOptions) -> list[Run] | None:
+    """The runs of all rounds, those that are complete as they are; None when a signal ended one after saving."""
+    folders = []
+    for round_number in range(1, rounds + 1):
+        folders.append(workdir / f"round_{round_number:02d}")
+        if processes.is_first():
+            tqdm.write(f"round {round_number} of {rounds}: {folders[-1]}")
+        if train_and_evaluate(round_config(config, round_number), folders[-1], report=report) is None:
+            return None
+    source = open_source(config.data, crop_size=config.model.crop_size, say=lambda line: None)
+    return [load_run(f"round {place}", folder, source) for place, folder in enumerate(folders, start=1)]
+
+
+def round_config(config: TrainConfig, round_number: int) -> TrainConfig:
+    """The experiment of a round, whose seed draws the split and starts the network."""
+    data = dataclasses.replace(config.data, split_round=round_number)
+    return dataclasses.replace(config, data=data, seed=config.seed + released_seed(round_number))
+
+
+def figures(judged: Judged) -> dict[str, float]:
+    """Figures of one run by name; NaN where they are undefined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {name: metric(judged.predicted, judged.target) for name, metric in FIGURES.items()}
+
+
+def summary(values: Sequence[float]) -> str:
+    """``0.8591 (0.8573 ± 0.0041)``: median, mean and standard deviation over rounds."""
+    if np.isnan(values).any():
+        return number(float("nan"))
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.median(values):.4f} ({statistics.fmean(values):.4f}{spread})"
+
+
+def summary_table(
+    rows: Mapping[str, Sequence[Judged]],
+    *,
+    note: str = "",
+    more: Mapping[str, Sequence[str]] | None = None,
+    explained: bool = True,
+) -> Table:
+    """Median, mean and standard deviation over rounds, a row for each name.
+
+    Args:
+      rows: what was judged in each round.
+      note: further words under the table.
+      more: further columns by title, a cell for each row.
+      explained: say under it what the figures are; not needed again in one report.
+    """
+    cells = []
+    for place, (name, judged) in enumerate(rows.items()):
+        found = [figures(one) for one in judged]
+        values = [
+            summary([one[key] for one in found]) if judged[0].same_unit or key not in _UNITLESS else "-"
+            for key in FIGURES
+        ]
+        further = [cells_[place] for cells_ in (more or {}).values()]
+        cells.append([name, f"{len(judged)}", *values, *further])
+    caption = (
+        "Median over rounds, in brackets mean and standard deviation. SROCC, PLCC and KROCC are higher is better, RMSE "
+        "is in the unit of the scores, lower is better; mapped is after the four-parameter logistic fitted to the test "
+        "images."
+    )
+    columns = ["", "rounds", *(name.upper().replace("MAPPED", "mapped") for name in FIGURES), *(more or {})]
+    return Table(columns, cells, f"{caption if explained else ''} {note}".strip())
+
+
+def median_run(runs: Sequence[Run]) -> Run:
+    """The run whose SROCC is the median's, or the next below."""
+    ordered = sorted(runs, key=lambda run: run.results["test"]["srocc"] or -1.0)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def tested(run: Run) -> Evaluated:
+    """A run's predictions of its test split, which every round has."""
+    assert run.tested is not None
+    return run.tested
+
+
+def peers_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
+    """What simple measures say of a run's test images."""
+    evaluated = tested(run)
+    mean = training_mean(evaluated.source, training_positions(run.workdir, evaluated.source))
+    return evaluated.peers(report.peers, report.peers_file or run.workdir / PEERS_FILE, mean)
+
+
+def databases(run: Run) -> list[str]:
+    """The databases that a run was tested on."""
+    return tested(run).databases
+
+
+def rows_of(run: Run, name: str = "the network") -> dict[str, Judged]:
+    """A run's predictions, a row for each database it was tested on."""
+    found = databases(run)
+    return {f"{name}, on {one}" if len(found) > 1 else name: tested(run).judged(one) for one in found}
+
+
+def published_columns(names: Sequence[str], rows: int) -> dict[str, list[str]]:
+    """A column of published figures beside the first row, where there are any."""
+    found = "; ".join(reference(WITHIN[name]) for name in names if name in WITHIN)
+    return {"published, SROCC / PLCC": [found] + ["-"] * (rows - 1)} if found else {}
+
+
+def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: ReportOptions) -> None:
+    source = tested(runs[0]).source
+    rows: dict[str, list[Judged]] = {}
+    for run in runs:
+        for name, judged in (rows_of(run) | peers_of(run, report)).items():
+            rows.setdefault(name, []).append(judged)
+    note = f"Published: {SOURCE}." if any(name in WITHIN for name in databases(runs[0])) else ""
+    watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"
+    if config.selection == "test_best":
+        watched, kept = "test", f"the step that is best on the test split: {FLATTERED}"
+        note += f" The network's rows are {FLATTERED}."
+    elif "validation" not in runs[0].results:
+        kept = "the last step, as there is no validation split"
+    typical = median_run(runs)
+    main = tested(typical)
+    sections = [
+        Section(
+            f"{config.variant} on {source.card['name']}: {len(runs)} rounds",
+            [
+                f"{source.card['images']} images of {source.card['groups']} contents; scores: "
+                f"{source.scale.describe()}. In each round whole contents are drawn to test "
+                f"({config.data.test_fraction:.0%}), to validate ({config.data.validation_fraction:.0%}) and to train, "
+                f"by the seed 12345 x the round's number; kept is {kept}.",
+                summary_table(rows, note=note.strip(), more=published_columns(databases(runs[0]), len(rows))),
+            ],
+        ),
+        _each_round(runs),
+        Section(
+            "Learning curves",
+            [
+                Plot(
+                    "learning_curves",
+                    plots.learning_curve({run.name: run.history for run in runs}, watched, config.loss),
+                    "learning curves of all rounds",
+                )
+            ],
+        ),
+        Section(f"Predicted against true, {typical.name}, whose SROCC is the median", [_scatter(main)]),
+        _residuals(runs),
+        Section(f"Best and worst predicted, {typical.name}", main.pictures(shown=report.pictures)),
+        provenance().section(commits(runs), *splits_of(runs)),
+    ]
+    write_document(workdir, sections, latex=report.latex)
+
+
+def _each_round(runs: Sequence[Run]) -> Section:
+    found = {
+        f"{run.name}{ending.removeprefix('the network')}": judged
+        for run in runs
+        for ending, judged in rows_of(run).items()
+    }
+    kept = [f"{run.results['best_step']} of {run.results['step']}" for run in runs for _ in databases(run)]
+    return Section("Each round", [metrics_table(found, more={"kept step": kept})])
+
+
+def _scatter(evaluated: Evaluated) -> Plot:
+    panels = {name: (evaluated.judged(name).predicted, evaluated.judged(name).target) for name in evaluated.databases}
+    figure = plots.scatter(panels, evaluated.source.scale.describe())
+    return Plot("predicted_against_true", figure, "predicted against true")
+
+
+def _residuals(runs: Sequence[Run]) -> Section:
+    """Over the test images of all rounds."""
+    parts = [tested(run) for run in runs]
+    predicted, target = (
+        np.concatenate([getattr(part.predictions, name) for part in parts]) for name in ("predicted", "target")
+    )
+    ways = [part.sorted_by() for part in parts]
+    by = {name: np.concatenate([way[name] for way in ways]) for name in ways[0] if all(name in way for way in ways)}
+    blocks: list[Block] = [
+        Plot("residuals", plots.residuals(predicted, target, by), "residuals by type, level and resolution")
+    ]
+    kinds = [part.kinds() for part in parts]
+    if all(kind is not None for kind in kinds):
+        judged = {
+            run.name: (part.predictions.predicted, part.predictions.target)
+            for run, part in zip(runs, parts, strict=True)
+        }
+        blocks.append(types_table(np.concatenate([kind for kind in kinds if kind is not None]), judged, "distortion"))
+    return Section("Residuals, all rounds", blocks)
