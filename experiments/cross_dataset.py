@@ -37,6 +37,7 @@ def main() -> None:
     configs = {name: config_flags.train_config(dataset=name) for name in trained}
     tests = {name: config_flags.data_config(dataset=name) for name in tested}
     report = config_flags.report_options()
+    from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.protocols.cross_dataset import cross_dataset  # after the flags, as in train.py
 
     workdir = Path(_WORKDIR.value).expanduser()
@@ -44,6 +45,8 @@ def main() -> None:
     if cells is None:
         return
     command_line.print_metrics({cell.title: cell.evaluated.predictions.metrics() for cell in cells})
+    if configs[trained[0]].selection == "test_best":
+        print(FLATTERED)
     print(f"\nreport:  {workdir}/report.html")
 
 

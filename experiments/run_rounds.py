@@ -23,6 +23,7 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 def main() -> None:
     """The command."""
     config, report = config_flags.train_config(), config_flags.report_options()
+    from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.protocols.rounds import figures, rows_of, run_rounds, summary  # after the flags, as in train.py
 
     workdir = Path(_WORKDIR.value).expanduser()
@@ -33,6 +34,8 @@ def main() -> None:
     for name in rows_of(runs[0]):
         srocc = summary([figures(rows_of(run)[name])["srocc"] for run in runs])
         print(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
+    if config.selection == "test_best":
+        print(FLATTERED)
     print(f"\nreport:  {workdir}/report.html")
 
 

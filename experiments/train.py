@@ -38,6 +38,7 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 def main() -> None:
     """The command."""
     config, report = config_flags.train_config(), config_flags.report_options()
+    from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.training import loop, processes  # after the flags: a mistyped one costs no start-up
 
     processes.connect(_DISTRIBUTED.value, _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -56,7 +57,9 @@ def main() -> None:
     if results is None or not processes.is_first():
         return
     command_line.print_metrics(results)
-    print(f"\nreport:          {_WORKDIR.value}/report.md")
+    if config.selection == "test_best":
+        print(f"      test:  {FLATTERED}")
+    print(f"\nreport:          {_WORKDIR.value}/report.html")
     print(f"score an image:  python experiments/score.py --checkpoint={_CHECKPOINT_DIR.value or _WORKDIR.value} PATH")
 
 

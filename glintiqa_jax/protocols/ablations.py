@@ -21,9 +21,16 @@ from glintiqa_jax.evaluation.report import FLATTERED, PEERS_FILE, ReportOptions
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, number
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.models.pretrained import has_weights
-from glintiqa_jax.protocols.rounds import check_rounds, databases, peers_of, rows_of, summary_table, train_rounds
+from glintiqa_jax.protocols.rounds import (
+    check_rounds,
+    databases,
+    peers_of,
+    rows_of,
+    summary_table,
+    tested,
+    train_rounds,
+)
 from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of
-from glintiqa_jax.training import processes
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.dataset import open_source
 from glintiqa_jax.training.loop import first_model, train_and_evaluate
@@ -193,14 +200,13 @@ def run_ablations(
             first_model(row)
     claim(workdir, {"protocol": "ablations", "config": experiment(config), "rounds": rounds > 0})
     runs: dict[str, list[Run]] = {}
-    for number_, (name, row) in enumerate(experiments.items(), start=1):
-        if processes.is_first():
-            tqdm.write(f"row {number_} of {len(experiments)}: {workdir / name}")
+    for place, (name, row) in enumerate(experiments.items(), start=1):
+        tqdm.write(f"row {place} of {len(experiments)}: {workdir / name}")
         if (found := _train(row, workdir / name, rounds, report)) is None:
             return None
         runs[name] = found
     by_table = {table: {label: runs[folders[table, label]] for label in configs} for table, configs in rows.items()}
-    processes.by_the_first(lambda: _report(config, rows, by_table, workdir, report))
+    _report(config, rows, by_table, workdir, report)
     return by_table
 
 
@@ -227,8 +233,7 @@ def _report(
     report: ReportOptions,
 ) -> None:
     first = next(iter(next(iter(by_table.values())).values()))
-    source = first[0].tested.source if first[0].tested else None
-    assert source is not None
+    source = tested(first[0]).source
     splits = f"{len(first)} splits" if len(first) > 1 else "split"
     text = (
         f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}. All "

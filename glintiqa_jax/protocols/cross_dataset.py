@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from glintiqa_jax.evaluation.report import FLATTERED, Evaluated, ReportOptions
 from glintiqa_jax.evaluation.tables import Judged, in_words, metrics_table, types_table
 from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of, training_positions
 from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
-from glintiqa_jax.training import processes
 from glintiqa_jax.training.config import DataConfig, TrainConfig
 from glintiqa_jax.training.dataset import distortion_names, open_source, usable_positions
 from glintiqa_jax.training.loop import train_and_evaluate
@@ -88,8 +86,7 @@ def cross_dataset(
     sources = {name: open_source(data, crop_size=crop_size, say=_quiet) for name, data in tests.items()}
     runs = {}
     for name, config in configs.items():
-        if processes.is_first():
-            tqdm.write(f"training on {name}: {workdir / name}")
+        tqdm.write(f"training on {name}: {workdir / name}")
         if train_and_evaluate(config, workdir / name, report=report) is None:
             return None
         source = open_source(config.data, crop_size=config.model.crop_size, say=_quiet)
@@ -101,7 +98,7 @@ def cross_dataset(
                 cells.append(_test(run, tests[tested], tested, source, configs[trained].model.crop_size))
             elif run.tested:
                 cells.append(Cell(run, tested, run.tested, 0))
-    processes.by_the_first(lambda: _report(configs, workdir, list(runs.values()), cells, report))
+    _report(configs, workdir, list(runs.values()), cells, report)
     return cells
 
 
@@ -111,10 +108,9 @@ def _test(run: Run, data: DataConfig, tested_on: str, source: RatedSource | Mixe
     if path.is_file():
         evaluated = Evaluated(source, read_predictions(path, source), distortion_names(source))
     else:
-        if processes.is_first():
-            tqdm.write(f"testing {run.name} on {tested_on}: {path}")
+        tqdm.write(f"testing {run.name} on {tested_on}: {path}")
         _, evaluated = evaluate_checkpoint(run.workdir, data)
-        processes.by_the_first(functools.partial(evaluated.predictions.write_csv, path))
+        evaluated.predictions.write_csv(path)
     left_out = len(usable_positions(source, crop_size)) - len(evaluated.predictions.names)
     return Cell(run, tested_on, evaluated, left_out)
 

@@ -1,4 +1,8 @@
-"""The released protocol: rounds of random splits by content, and the median over them (paper section IV-A)."""
+"""The released protocol: rounds of random splits by content, and the median over them (paper section IV-A).
+
+Like all protocols it is for one process, with as many devices as that has. What several processes train with
+``train.py --split_round=3`` in ``round_03`` is found here as it is.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,6 @@ from glintiqa_jax.evaluation.report import (
 )
 from glintiqa_jax.evaluation.tables import Judged, metrics_table, number, types_table
 from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of, training_positions
-from glintiqa_jax.training import processes
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.dataset import open_source
 from glintiqa_jax.training.loop import train_and_evaluate
@@ -64,7 +67,7 @@ def run_rounds(
     report = dataclasses.replace(report, peers_file=workdir / PEERS_FILE)
     runs = train_rounds(config, workdir, rounds=rounds, report=report)
     if runs is not None:
-        processes.by_the_first(lambda: _report(config, workdir, runs, report))
+        _report(config, workdir, runs, report)
     return runs
 
 
@@ -81,8 +84,7 @@ def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: Rep
     folders = []
     for round_number in range(1, rounds + 1):
         folders.append(workdir / f"round_{round_number:02d}")
-        if processes.is_first():
-            tqdm.write(f"round {round_number} of {rounds}: {folders[-1]}")
+        tqdm.write(f"round {round_number} of {rounds}: {folders[-1]}")
         if train_and_evaluate(round_config(config, round_number), folders[-1], report=report) is None:
             return None
     source = open_source(config.data, crop_size=config.model.crop_size, say=lambda line: None)

@@ -17,7 +17,6 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.document import MARKDOWN
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.report import Evaluated
-from glintiqa_jax.training import processes
 from glintiqa_jax.training.dataset import distortion_names
 from glintiqa_jax.training.metrics_log import read_metrics
 
@@ -84,29 +83,26 @@ def claim(folder: Path, protocol: dict[str, Any]) -> None:
       UserError: where another protocol, another experiment or another report is in it.
     """
 
-    def write() -> None:
-        path = folder / _FILE
-        mine = json.loads(json.dumps(protocol))
-        if path.is_file():
-            theirs = json.loads(path.read_text())
-            if theirs != mine:
-                changed = ", ".join(_differences(mine, theirs))
-                raise UserError(
-                    f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: {changed}"
-                )
-            return
-        for name in (MARKDOWN, "config.json"):
-            if (folder / name).exists():
-                raise UserError(
-                    f"--workdir={folder}: expected a new folder or one of this protocol, found another's {name}"
-                )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, mine)
-        except OSError as error:
-            raise UserError(f"--workdir={folder}: cannot be written ({error})") from error
-
-    processes.by_the_first(write)
+    path = folder / _FILE
+    mine = json.loads(json.dumps(protocol))
+    if path.is_file():
+        theirs = json.loads(path.read_text())
+        if theirs != mine:
+            changed = "; ".join(_differences(mine, theirs))
+            raise UserError(
+                f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: {changed}"
+            )
+        return
+    for name in (MARKDOWN, "config.json"):
+        if (folder / name).exists():
+            raise UserError(
+                f"--workdir={folder}: expected a new folder or one of this protocol, found another's {name}"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, mine)
+    except OSError as error:
+        raise UserError(f"--workdir={folder}: cannot be written ({error})") from error
 
 
 def _differences(mine: Any, theirs: Any, name: str = "") -> list[str]:

@@ -223,6 +223,15 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
         ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
         ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
         ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
+        ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round: is for the rounds to say, found 2"),
+        ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
+        ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
+        ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),
+        ("ablations", ["--workdir=x", "--tables=heads"], "--tables: expected each of branches"),
+        ("ablations", ["--workdir=x", "--tables=saqt"], "--saqt_weights: needed with saqt in --tables"),
+        ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"], "--predictions: expected NAME=FILE.csv"),
+        ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
+        ("train", ["--workdir=x", "--peers=oracle"], "--peers: expected names of laplacian_variance"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(tmp_path, command, arguments, message):

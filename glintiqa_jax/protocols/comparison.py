@@ -1,0 +1,110 @@
+"""Predictions of any models, as files, against the same opinion scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from glintiqa_jax.data.tables import first_five, read_csv_rows, read_numbers
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table
+from glintiqa_jax.protocols.runs import claim
+from glintiqa_jax.training.provenance import provenance
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which columns of the CSV files hold what.
+
+    Attributes:
+      image: of the scores, the images' names.
+      score: of the scores, the opinion scores.
+      group: of the scores, the content of each image; none: each image is its own.
+      std: of the scores, the standard deviations of the opinions; none: not known.
+      name: of the predictions, the images' names.
+      predicted: of the predictions, what the model says.
+    """
+
+    image: str = "image"
+    score: str = "mos"
+    group: str = ""
+    std: str = ""
+    name: str = "name"
+    predicted: str = "predicted"
+
+
+def compare(
+    predictions: Mapping[str, Path], scores: Path, workdir: Path, *, columns: Columns = Columns(), latex: bool = False
+) -> dict[str, Judged]:
+    """Report how well each model's predictions agree with people, and how the others differ from the first.
+
+    Args:
+      predictions: a CSV file of each model's, by the model's name; all of the same images. Higher means a higher score,
+        in any unit.
+      scores: a CSV file of the opinion scores, of these images and maybe others.
+      workdir: where ``report.md`` and ``report.html`` go.
+      columns: of the files.
+      latex: write the tables for LaTeX, too.
+
+    Returns:
+      What was judged, by model.
+
+    Raises:
+      UserError: files that cannot be read, predictions and scores that do not join (naming the first five), models
+        that predict different images, a folder that holds another report.
+    """
+    wanted = [columns.score, *([columns.std] if columns.std else [])]
+    scored = read_numbers(scores, columns.image, wanted)
+    found = {name: read_numbers(path, columns.name, [columns.predicted]) for name, path in predictions.items()}
+    images = list(next(iter(found.values())))
+    first = next(iter(predictions))
+    for name, said in found.items():
+        if unknown := [image for image in said if image not in scored]:
+            raise UserError(
+                f"{predictions[name]}: {len(unknown)} of its {len(said)} images have no score in {scores}: "
+                f"{first_five(unknown)}"
+            )
+        for one, other, lacking in (
+            (predictions[name], predictions[first], [image for image in images if image not in said]),
+            (predictions[first], predictions[name], [image for image in said if image not in found[first]]),
+        ):
+            if lacking:
+                raise UserError(f"{one}: lacks {len(lacking)} of the images of {other}: {first_five(lacking)}")
+    files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
+    claim(workdir, {"protocol": "comparison", "files": files, "columns": dataclasses.asdict(columns)})
+    groups = _groups(scores, columns, images) if columns.group else None
+    judged = {
+        name: Judged(
+            predicted=np.asarray([said[image][0] for image in images]),
+            target=np.asarray([scored[image][0] for image in images]),
+            groups=groups,
+            target_std=np.asarray([scored[image][1] for image in images]) if columns.std else None,
+        )
+        for name, said in found.items()
+    }
+    blocks: list[Block] = [f"{len(images)} of the {len(scored)} images in `{scores.name}`.", metrics_table(judged)]
+    (_, reference), *others = judged.items()
+    if others:
+        blocks.append(comparison_table(first, reference, dict(others)))
+    panels = {name: (one.predicted, one.target) for name, one in judged.items()}
+    scatter = Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "predicted against true")
+    made_of = [(f"SHA-256 of {Path(path).name}", digest) for path, digest in files.items()]
+    sections = [
+        Section(f"{', '.join(judged)} against {scores.name}", blocks),
+        Section("Predicted against true", [scatter]),
+        provenance().section(*made_of),
+    ]
+    write_document(workdir, sections, latex=latex)
+    return judged
+
+
+def _groups(scores: Path, columns: Columns, images: list[str]) -> np.ndarray:
+    rows = read_csv_rows(scores, [columns.image, columns.group])
+    group = {row[columns.image].strip(): row[columns.group].strip() for _, row in rows}
+    return np.asarray([group[image] for image in images])

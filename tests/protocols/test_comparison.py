@@ -1,0 +1,86 @@
+"""Files of predictions join the scores by name, or are refused by name."""
+
+import numpy as np
+import pytest
+
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation import tables
+from glintiqa_jax.evaluation.metrics import srocc
+from glintiqa_jax.evaluation.significance import paired_bootstrap
+from glintiqa_jax.evaluation.tables import in_words
+from glintiqa_jax.protocols.comparison import Columns, compare
+
+NAMES = [f"photo {number}.jpg" for number in range(12)]
+SCORES = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8.0])
+GOOD, BAD = SCORES + np.tile([0.5, -0.4, 0.1], 4), SCORES[::-1] * 100
+
+
+def write(path, header, names, values):
+    path.write_text(header + "\n" + "".join(f"{name},{value}\n" for name, value in zip(names, values, strict=True)))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    scores = write(tmp_path / "scores.csv", "image,mos", [*NAMES, "another.jpg"], [*SCORES, 7])
+    good = write(tmp_path / "good.csv", "name,predicted", NAMES, GOOD)
+    bad = write(tmp_path / "bad.csv", "name,predicted", NAMES[::-1], BAD[::-1])  # in another order
+    return {"good": good, "bad": bad}, scores, tmp_path / "report"
+
+
+def test_models_are_joined_by_name_and_compared(files):
+    judged = compare(*files, latex=True)
+    np.testing.assert_array_equal(judged["bad"].predicted, BAD)
+    np.testing.assert_array_equal(judged["good"].target, SCORES)
+    text = (files[2] / "report.md").read_text()
+    assert "12 of the 13 images in `scores.csv`." in text
+    assert f"| good | 12 | {srocc(GOOD, SCORES):.3f} (" in text
+    assert in_words(paired_bootstrap(srocc, BAD, GOOD, SCORES, resamples=tables.RESAMPLES), "+.3f") in text
+    assert (files[2] / "report.html").is_file()
+    assert (files[2] / "tables.tex").is_file()
+
+
+def test_contents_and_deviations_are_taken_where_they_are_named(files, tmp_path):
+    predictions, _, workdir = files
+    rows = "".join(f"{name};{score};{i // 3};1,5\n" for i, (name, score) in enumerate(zip(NAMES, SCORES, strict=True)))
+    (tmp_path / "more.csv").write_text("file;dmos;scene;sd\n" + rows)
+    columns = Columns(image="file", score="dmos", group="scene", std="sd")
+    judged = compare(predictions, tmp_path / "more.csv", workdir, columns=columns)
+    assert judged["good"].groups.tolist() == ["0"] * 3 + ["1"] * 3 + ["2"] * 3 + ["3"] * 3
+    assert (judged["good"].target_std == 1.5).all()
+    assert "outlier ratio" in (workdir / "report.md").read_text()
+
+
+def test_predictions_without_scores_are_named(files, tmp_path):
+    predictions, scores, workdir = files
+    strange = [f"strange{number}.jpg" for number in range(7)]
+    write(predictions["bad"], "name,predicted", NAMES + strange, [*BAD, *range(7)])
+    with pytest.raises(UserError, match=r"bad.csv: 7 of its 19 images have no score in .*scores.csv: strange0.jpg, .*"):
+        compare(predictions, scores, workdir)
+    assert not workdir.exists()
+
+
+def test_models_of_different_images_are_refused(files):
+    predictions, scores, workdir = files
+    write(predictions["bad"], "name,predicted", NAMES[2:], BAD[2:])
+    with pytest.raises(UserError, match=r"bad.csv: lacks 2 of the images of .*good.csv: photo 0.jpg, photo 1.jpg$"):
+        compare(predictions, scores, workdir)
+
+
+def test_a_name_twice_is_refused(files):
+    predictions, scores, workdir = files
+    write(scores, "image,mos", [*NAMES, NAMES[3]], [*SCORES, 7])
+    with pytest.raises(UserError, match=r"scores.csv, line 14: expected each name once, found 'photo 3.jpg' again"):
+        compare(predictions, scores, workdir)
+
+
+def test_two_reports_do_not_share_a_folder(files):
+    predictions, scores, workdir = files
+    compare(predictions, scores, workdir)
+    before = (workdir / "report.md").read_bytes()
+    compare(predictions, scores, workdir)  # the same one again
+    assert (workdir / "report.md").read_bytes() == before
+    write(scores, "image,mos", NAMES, SCORES + 1)
+    with pytest.raises(UserError, match=r"--workdir=.*found another one's: files"):
+        compare(predictions, scores, workdir)
+    assert (workdir / "report.md").read_bytes() == before
