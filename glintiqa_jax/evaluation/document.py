@@ -12,15 +12,12 @@ import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from glintiqa_jax.data.files import save_figure, write_text
 
 MARKDOWN, PAGE, LATEX = "report.md", "report.html", "tables.tex"
-PLOT_STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 # an underscore inside a word means nothing
 _MARKDOWN_SPECIAL = re.compile(r"([\\*\[\]<>#|$]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9]))")
 _LATEX_SPECIAL = {
@@ -34,7 +31,8 @@ _PAGE_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 0.7rem; text-align: right; }
-th.words, td.words { text-align: left; }
+td { white-space: nowrap; }
+th.words, td.words { text-align: left; white-space: normal; }
 th { border-bottom: 2px solid #888; }
 caption { caption-side: bottom; text-align: left; color: #555; padding-top: 0.4rem; }
 div.wide { overflow-x: auto; }
@@ -94,10 +92,9 @@ def write_document(folder: Path, sections: Sequence[Section], *, latex: bool = F
       sections: the first one's title is the document's.
       latex: write the tables for LaTeX's ``booktabs``, too.
     """
-    with matplotlib.rc_context(PLOT_STYLE):
-        for block in _blocks(sections):
-            if isinstance(block, Plot):
-                save_figure(block.figure, folder / f"{block.name}.png")
+    for block in _blocks(sections):
+        if isinstance(block, Plot):
+            save_figure(block.figure, folder / f"{block.name}.png")
     write_text(folder / MARKDOWN, "\n\n".join(_markdown(sections)) + "\n")
     write_text(folder / PAGE, _page(sections, folder))
     if latex:
@@ -174,10 +171,10 @@ def _page(sections: Sequence[Section], folder: Path) -> str:
 
 
 def _html_row(tag: str, cells: Sequence[str], words: int) -> str:
-    each = (
-        f"<{tag}{' class=words' if place < words else ''}>{_in_html(cell)}</{tag}>" for place, cell in enumerate(cells)
-    )
-    return f"<tr>{''.join(each)}</tr>"
+    left = (f'<{tag} class="words">{_in_html(cell)}</{tag}>' for cell in cells[:words])
+    # an interval stands below its figure
+    right = (f"<{tag}>{_in_html(cell.replace(' (', chr(10) + '('))}</{tag}>" for cell in cells[words:])
+    return f"<tr>{''.join([*left, *right])}</tr>"
 
 
 def _in_html(text: str) -> str:

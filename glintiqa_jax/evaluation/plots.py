@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,10 +16,23 @@ from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.mapping import fit_logistic4
 from glintiqa_jax.evaluation.prediction import Predictions
 
+_STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _SHOWN = 6  # images in each row of the contact sheet
 _TERMS = 5  # parts of equally many images that resolutions are divided into
+_Arguments = ParamSpec("_Arguments")
+_Drawn = TypeVar("_Drawn")
 
 
+def _in_our_style(draw: Callable[_Arguments, _Drawn]) -> Callable[_Arguments, _Drawn]:
+    @functools.wraps(draw)
+    def drawn(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Drawn:
+        with matplotlib.rc_context(_STYLE):
+            return draw(*arguments, **named)
+
+    return drawn
+
+
+@_in_our_style
 def learning_curve(histories: Mapping[str, list[dict[str, Any]]], watched: str, loss: str) -> Figure:
     """Training loss, and SROCC on the split that selects.
 
@@ -38,10 +53,11 @@ def learning_curve(histories: Mapping[str, list[dict[str, Any]]], watched: str, 
     left.set(xlabel="step", ylabel=f"training loss ({loss})")
     right.set(xlabel="step", ylabel=f"{watched} SROCC")
     if 1 < len(histories) <= 10:
-        right.legend(frameon=False, fontsize=7)
+        right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
+@_in_our_style
 def mark_kept(figure: Figure, step: int) -> None:
     """Mark in a learning curve the step that was kept."""
     axes = figure.axes[1]
@@ -49,6 +65,7 @@ def mark_kept(figure: Figure, step: int) -> None:
     axes.legend(frameon=False)
 
 
+@_in_our_style
 def scatter(
     panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str, *, unit: str = "predicted score"
 ) -> Figure:
@@ -79,6 +96,7 @@ def scatter(
     return figure
 
 
+@_in_our_style
 def residuals(predicted: np.ndarray, target: np.ndarray, by: Mapping[str, np.ndarray]) -> Figure:
     """Boxes of what the mapped prediction says above the opinion score, one panel for each way to sort the images.
 
@@ -118,6 +136,7 @@ def by_resolution(pixels: np.ndarray) -> np.ndarray:
     return np.asarray([f"{edges[one] / 1e6:7.3f} to {edges[one + 1] / 1e6:.3f} MP" for one in term])
 
 
+@_in_our_style
 def best_and_worst(
     predictions: Predictions, source: RatedSource | MixedSource, order: Sequence[int] | np.ndarray
 ) -> Figure:

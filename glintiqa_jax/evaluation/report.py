@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
 from glintiqa_jax.data.mixture import MixedSource, database_of
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation import plots
-from glintiqa_jax.evaluation.document import PLOT_STYLE, Block, Listing, Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.peers import PEERS, peer_values
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
@@ -207,8 +206,7 @@ def write_report(
       provenance: what made it.
       options: what goes in beside.
     """
-    with matplotlib.rc_context(PLOT_STYLE):
-        sections = _sections(workdir, evaluated, train, history, results, config, options)
+    sections = _sections(workdir, evaluated, train, history, results, config, options)
     split = ("split", f"split.json, SHA-256 {results['split_sha256']}")
     write_document(workdir, [*sections, provenance.section(split)], latex=options.latex)
 

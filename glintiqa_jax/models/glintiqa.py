@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -360,7 +361,13 @@ def new_model(config: GlintIQAConfig, *, seed: int = 0) -> GlintIQA:
 
 def abstract_model(config: GlintIQAConfig) -> GlintIQA:
     """A model of shapes and dtypes, without any array."""
-    return nnx.eval_shape(lambda: GlintIQA(config, rngs=nnx.Rngs(0)))
+    return nnx.merge(*_abstract_parts(config))
+
+
+@functools.lru_cache(maxsize=16)
+def _abstract_parts(config: GlintIQAConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    """Its definition and state, which a run asks for several times; tracing takes half a second."""
+    return nnx.split(nnx.eval_shape(lambda: GlintIQA(config, rngs=nnx.Rngs(0))))
 
 
 def is_trainable(config: GlintIQAConfig, path: tuple, value: object) -> bool:
