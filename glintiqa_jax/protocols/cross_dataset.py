@@ -122,7 +122,8 @@ def _quiet(line: str) -> None:
 def matrix(cells: list[Cell], figure: str) -> Table:
     """A figure of each cell with its interval, trained on by tested on."""
     rows = list(dict.fromkeys(cell.run.name for cell in cells))
-    columns = list(dict.fromkeys(cell.tested_on for cell in cells))
+    tested = list(dict.fromkeys(cell.tested_on for cell in cells))
+    columns = [name for name in rows if name in tested] + [name for name in tested if name not in rows]
     found = {(cell.run.name, cell.tested_on): _judged(cell) for cell in cells}
     table = [
         [

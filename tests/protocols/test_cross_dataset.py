@@ -79,7 +79,7 @@ def test_the_report_has_the_matrix_and_simple_measures(matrix):
         assert f"{srocc(predictions.predicted, predictions.target):.3f} (" in text
         assert f"| {cell.title} | {len(predictions.names)} |" in text
         assert f"{cell.title}: constant" in text
-    assert "| SROCC, trained on | tested on biq2021 | tested on csv |" in text
+    assert "| SROCC, trained on | tested on csv | tested on biq2021 |" in text
     assert "variance of the Laplacian on csv |" in text
 
 

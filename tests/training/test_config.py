@@ -1,6 +1,7 @@
 """One configuration: its fields are the flags, and what cannot work is refused by flag."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from absl import flags
@@ -10,10 +11,13 @@ from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
 from glintiqa_jax.training.config import DataConfig, TrainConfig, differences, from_json, to_json
 from glintiqa_jax.training.flags import define_train_flags, train_config
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def parse(*arguments: str) -> TrainConfig:
     values = flags.FlagValues()
     define_train_flags(values)
+    flags.DEFINE_string("workdir", None, "of the commands", flag_values=values)
     values(["train.py", *arguments])
     return train_config(values)
 
@@ -52,6 +56,17 @@ def test_flagfiles_compose(tmp_path):
     (tmp_path / "more.flags").write_text(f"--flagfile={tmp_path}/base.flags\n--steps=400\n")
     config = parse(f"--flagfile={tmp_path}/more.flags", "--seed=4")
     assert (config.variant, config.steps, config.seed) == ("glintiqa_tiny", 400, 4)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "flags").glob("*.flags")), ids=lambda path: path.stem)
+def test_every_file_of_flags_is_an_experiment(path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where commands are started: they name each other from there
+    own = ["--images=photos", "--scores=scores.csv"] if "own_data" in path.stem else []
+    config = parse(f"--flagfile={path}", *own)
+    assert config != TrainConfig()
+    if path.stem == "released_protocol":
+        assert (config.optimizer, config.selection, config.eval_random_crops) == ("adam_l2", "test_best", 25)
+        assert (config.data.validation_fraction, config.data.test_fraction) == (0, 0.2)
 
 
 def test_json_round_trip_and_differences():
