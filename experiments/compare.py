@@ -27,6 +27,7 @@ _GROUP_COLUMN = flags.DEFINE_string("group_column", "", "column of the contents 
 _STD_COLUMN = flags.DEFINE_string("std_column", "", "column of the opinions' standard deviations; none: not known")
 _NAME_COLUMN = flags.DEFINE_string("name_column", "name", "column of the image names in --predictions")
 _PREDICTED_COLUMN = flags.DEFINE_string("predicted_column", "predicted", "column of the predictions")
+_SAME_UNIT = flags.DEFINE_bool("same_unit", False, "predictions are in the unit of the scores: give their errors, too")
 _LATEX = flags.DEFINE_bool("latex", False, "write the tables for LaTeX, too, to tables.tex")
 
 
@@ -38,7 +39,7 @@ def main() -> None:
         if not (name and equals and path) or name in predictions:
             raise UserError(f"--predictions: expected NAME=FILE.csv, each name once, found {text!r}")
         predictions[name] = Path(path).expanduser()
-    from glintiqa_jax.evaluation.metrics import all_metrics
+    from glintiqa_jax.evaluation.tables import in_words
     from glintiqa_jax.protocols.comparison import Columns, compare  # after the flags, as in train.py
 
     columns = Columns(
@@ -50,8 +51,16 @@ def main() -> None:
         predicted=_PREDICTED_COLUMN.value,
     )
     workdir = Path(_WORKDIR.value).expanduser()
-    judged = compare(predictions, Path(_SCORES.value).expanduser(), workdir, columns=columns, latex=_LATEX.value)
-    command_line.print_metrics({name: all_metrics(one.predicted, one.target) for name, one in judged.items()})
+    judged = compare(
+        predictions,
+        Path(_SCORES.value).expanduser(),
+        workdir,
+        columns=columns,
+        same_unit=_SAME_UNIT.value,
+        latex=_LATEX.value,
+    )
+    for name, one in judged.items():
+        print(f"{name:>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")
     print(f"\nreport:  {workdir}/report.html")
 
 

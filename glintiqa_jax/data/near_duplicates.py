@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import scipy.fft
+from etils import epath
 
 from glintiqa_jax.errors import UserError
 
@@ -118,10 +120,10 @@ def save_fingerprints(path: Path, fingerprints: Sequence[Fingerprint]) -> None:
     temporary.replace(path)
 
 
-def load_fingerprints(path: Path) -> list[Fingerprint]:
+def load_fingerprints(path: Path | epath.Path) -> list[Fingerprint]:
     """What ``save_fingerprints`` wrote; ``UserError`` for another file."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             rows = zip(file["digests"].tolist(), file["bits"].tolist(), file["pictures"], strict=True)
             return [Fingerprint(*row) for row in rows]
     except (OSError, KeyError, ValueError) as error:

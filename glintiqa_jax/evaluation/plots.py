@@ -66,15 +66,12 @@ def mark_kept(figure: Figure, step: int) -> None:
 
 
 @_in_our_style
-def scatter(
-    panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str, *, unit: str = "predicted score"
-) -> Figure:
+def scatter(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str) -> Figure:
     """Opinion against prediction, one panel each, with the four-parameter logistic fit.
 
     Args:
       panels: predicted and opinion scores, ``(images,)`` each, by title.
       scale: what the opinion scores are.
-      unit: what the predictions are.
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
@@ -86,7 +83,7 @@ def scatter(
         axes.scatter(predicted, target, s=8, alpha=0.4, linewidths=0)
         line = np.linspace(predicted.min(), predicted.max(), 200)
         axes.plot(line, fit_logistic4(predicted, target)(line), color="black", linewidth=1.2, label="logistic fit")
-        axes.set_xlabel(unit)
+        axes.set_xlabel("prediction")
         if number % columns == 0:
             axes.set_ylabel(f"opinion score ({scale})")
         if len(panels) > 1:

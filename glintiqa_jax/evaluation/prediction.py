@@ -22,7 +22,7 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
 
-_COLUMNS = ("name", "predicted", "crop_deviation", "score")
+COLUMNS = ("name", "predicted", "crop_deviation", "score", "score_std", "group")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Predictions:
       crop_deviation: float64 ``(images,)``, standard deviation over an image's crops.
       target: float64 ``(images,)``, the raw opinion scores.
       databases: the database of each image.
+      groups: the content of each image.
+      target_std: float64 ``(images,)``, standard deviations of the opinions, NaN where they are not known.
     """
 
     positions: np.ndarray
@@ -44,6 +46,25 @@ class Predictions:
     crop_deviation: np.ndarray
     target: np.ndarray
     databases: list[str]
+    groups: list[str]
+    target_std: np.ndarray
+
+    @classmethod
+    def of(
+        cls, source: RatedSource | MixedSource, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
+    ) -> Predictions:
+        """Of some positions of a source, with what the source says of them."""
+        index = source.index
+        return cls(
+            positions=positions,
+            names=[index.names[position] for position in positions],
+            predicted=predicted,
+            crop_deviation=crop_deviation,
+            target=index.raw_scores[positions],
+            databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
+            groups=[index.groups[position] for position in positions],
+            target_std=index.score_stds[positions],
+        )
 
     def metrics(self) -> dict[str, float | int]:
         """``all_metrics``; of several databases the mean over them, as their scores do not compare."""
@@ -61,10 +82,14 @@ class Predictions:
         }
 
     def write_csv(self, path: Path) -> None:
-        """One row per image: name, predicted, crop_deviation, score; nine digits, which keep what a float32 says."""
-        values = zip(self.predicted, self.crop_deviation, self.target, strict=True)
-        rows = ([name, *(f"{value:.9g}" for value in row)] for name, row in zip(self.names, values, strict=True))
-        write_csv(path, _COLUMNS, rows)
+        """One row per image, of ``COLUMNS``; nine digits, which keep what a float32 says.
+
+        Where the deviations of the opinions are not known their field is empty.
+        """
+        columns = (self.predicted, self.crop_deviation, self.target, self.target_std)
+        values = (["" if np.isnan(value) else f"{value:.9g}" for value in row] for row in zip(*columns, strict=True))
+        rows = ([name, *row, group] for name, row, group in zip(self.names, values, self.groups, strict=True))
+        write_csv(path, COLUMNS, rows)
 
 
 def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictions:
@@ -73,21 +98,14 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
     Raises:
       UserError: a file that is none, or names that the source does not have (the first five).
     """
-    rows = read_numbers(path, _COLUMNS[0], _COLUMNS[1:])
+    rows = read_numbers(path, "name", ["predicted", "crop_deviation"])
     position = {name: number for number, name in enumerate(source.index.names)}
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
         raise UserError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
     positions = np.asarray([position[name] for name in names], np.int64)
-    values = np.asarray(list(rows.values()), np.float64).reshape(len(names), len(_COLUMNS) - 1)
-    return Predictions(
-        positions=positions,
-        names=names,
-        predicted=values[:, 0],
-        crop_deviation=values[:, 1],
-        target=source.index.raw_scores[positions],
-        databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
-    )
+    values = np.asarray(list(rows.values()), np.float64)
+    return Predictions.of(source, positions, values[:, 0], values[:, 1])
 
 
 def predict_source(
@@ -152,14 +170,7 @@ def predict_source(
     if not np.isfinite(raw).all():
         bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
         raise FloatingPointError(f"predictions that are no numbers, for {', '.join(bad)}")
-    return Predictions(
-        positions=np.asarray(positions),
-        names=[source.index.names[position] for position in positions],
-        predicted=raw.mean(axis=1),
-        crop_deviation=raw.std(axis=1),
-        target=source.index.raw_scores[positions],
-        databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
-    )
+    return Predictions.of(source, np.asarray(positions), raw.mean(axis=1), raw.std(axis=1))
 
 
 def make_predict(

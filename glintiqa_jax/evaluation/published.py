@@ -50,6 +50,6 @@ ACROSS: dict[tuple[str, str], tuple[Published, ...]] = {
 }
 
 
-def reference(found: tuple[Published, ...] | None) -> str:
+def reference(found: tuple[Published, ...]) -> str:
     """A cell of a table."""
-    return "; ".join(one.describe() for one in found or ()) or "none listed"
+    return "; ".join(one.describe() for one in found)

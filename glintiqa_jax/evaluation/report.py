@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.rated_images import fingerprint
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
@@ -18,7 +19,6 @@ from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, types_table
 
-PEERS_FILE = "peers.csv"
 CONSTANT = "constant: the training images' mean score"
 FLATTERED = "selected on the test split itself, as released: these figures flatter"
 _SHOWN = 6  # images in the tables of the best and the worst
@@ -32,7 +32,7 @@ class ReportOptions:
       peers: simple measures, without training, of the same images; names of ``PEERS``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
-      peers_file: keeps what the peers said, for other reports on the same images; in the run's folder when None.
+      peers_folder: keeps what the peers said, for other reports on the same images; the run's folder when None.
     """
 
     peers: tuple[str, ...] = dataclasses.field(
@@ -45,7 +45,7 @@ class ReportOptions:
     latex: bool = dataclasses.field(
         default=False, metadata={"help": "write the tables of reports for LaTeX, too, to tables.tex"}
     )
-    peers_file: Path | None = None
+    peers_folder: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +69,13 @@ class Evaluated:
       source: the images.
       predictions: of some of them.
       distortion_names: of each database with distortions that have names, by number.
+      left_out: how many images were not predicted, as the network was trained on their contents.
     """
 
     source: RatedSource | MixedSource
     predictions: Predictions
     distortion_names: Mapping[str, Mapping[int, str]]
+    left_out: int = 0
 
     @property
     def databases(self) -> list[str]:
@@ -92,15 +94,13 @@ class Evaluated:
           predicted: ``(images,)`` of the other; images where it is NaN are left out.
           same_unit: of the other, whether it predicts in the unit of the scores.
         """
-        rows, index = self.rows(database), self.source.index
+        rows, found = self.rows(database), self.predictions
         if predicted is not None:
             rows, predicted = rows[~np.isnan(predicted)], predicted[~np.isnan(predicted)]
-        positions = self.predictions.positions[rows]
-        groups = np.asarray([index.groups[position] for position in positions])
-        stds = index.score_stds[positions]
+        groups, stds = np.asarray(found.groups)[rows], found.target_std[rows]
         return Judged(
-            predicted=self.predictions.predicted[rows] if predicted is None else predicted,
-            target=self.predictions.target[rows],
+            predicted=found.predicted[rows] if predicted is None else predicted,
+            target=found.target[rows],
             groups=groups if len(set(groups)) < len(groups) else None,
             target_std=stds if np.isfinite(stds).all() and len(stds) else None,
             same_unit=same_unit,
@@ -109,11 +109,13 @@ class Evaluated:
     def kinds(self) -> np.ndarray | None:
         """The distortion of each row, ``(images,)`` labels in order of their numbers; None where there are not two."""
         types = self.source.index.distortion_types[self.predictions.positions]
-        several = len(self.databases) > 1
+        databases = np.asarray(self.predictions.databases)
+        several, synthetic = len(self.databases) > 1, set(databases[types > 0])
         labels = []
-        for database, kind in zip(self.predictions.databases, types.tolist(), strict=True):
+        for database, kind in zip(databases.tolist(), types.tolist(), strict=True):
             name = self.distortion_names.get(database, {}).get(kind, "") if kind else "not distorted"
-            labels.append((f"{database} " if several else "") + f"{kind:2d} {name}".rstrip())
+            label = f"{kind:2d} {name}".rstrip() if database in synthetic else "as it was taken"
+            labels.append(f"{database} {label}" if several else label)
         return np.asarray(labels) if len(set(labels)) > 1 else None
 
     def sorted_by(self) -> dict[str, np.ndarray]:
@@ -134,17 +136,19 @@ class Evaluated:
         """Rows from the best predicted to the worst."""
         return np.argsort(np.abs(self.predictions.predicted - self.predictions.target), kind="stable")
 
-    def peers(self, names: Sequence[str], path: Path, training_mean: Mapping[str, float]) -> dict[str, Judged]:
+    def peers(self, names: Sequence[str], folder: Path, training_mean: Mapping[str, float]) -> dict[str, Judged]:
         """What no training gives on the same images; of several databases each with its own row.
 
         Images of which a measure has no value, being too small or too plain for it, are not among its images.
 
         Args:
           names: which measures.
-          path: the file of what they said before.
+          folder: where the file is of what they said before of this source's images.
           training_mean: the constant of each database, its training images' mean score.
         """
         found: dict[str, Judged] = {}
+        seen = fingerprint([self.source.card["fingerprint"], *(part.max_short_side for part in self.source.parts)])
+        path = folder / f"peers_{seen[:12]}.csv"
         values = peer_values(self.source, self.predictions.positions, names, path, progress="simple measures")
         several = len(self.databases) > 1
         for database in self.databases:
@@ -160,8 +164,8 @@ class Evaluated:
                     found[PEERS[name].title + ending] = self.judged(database, said, same_unit=False)
         return found
 
-    def pictures(self, *, shown: bool) -> list[Block]:
-        """The best and the worst predicted: their names and scores and, where ``shown``, the images."""
+    def pictures(self, *, shown: bool, plot: str = "best_and_worst") -> list[Block]:
+        """The best and the worst predicted: their names and scores and, where ``shown``, the images, as ``plot``."""
         order, predictions = self.worst_last(), self.predictions
         count = min(_SHOWN, len(order))
         rows = [
@@ -179,7 +183,7 @@ class Evaluated:
         blocks: list[Block] = [Table(columns, rows, words=2)]
         if shown:
             figure = plots.best_and_worst(predictions, self.source, order)
-            blocks.append(Plot("best_and_worst", figure, "best and worst predicted images with both scores"))
+            blocks.append(Plot(plot, figure, "best and worst predicted images with both scores"))
         return blocks
 
 
@@ -228,7 +232,7 @@ def _sections(
         return [Section(config["variant"], [_kept(results)]), curves]
     name, main = list(evaluated.items())[-1]
     source = main.source
-    peers = main.peers(options.peers, options.peers_file or workdir / PEERS_FILE, training_mean(source, train))
+    peers = main.peers(options.peers, options.peers_folder or workdir, training_mean(source, train))
     several = len(main.databases) > 1
     ours = {
         f"{split}, on {database}" if several else split: one.judged(database)
@@ -238,7 +242,7 @@ def _sections(
     published = "; ".join(
         f"{database}: {reference(WITHIN[database])}" for database in main.databases if database in WITHIN
     )
-    note = f"Peers are of the {name} split's images."
+    note = f"Simple measures are of the {name} split's images{sources_of(options.peers)}."
     if results["selection"] == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
@@ -258,7 +262,7 @@ def _sections(
     panels = {database: (main.judged(database).predicted, main.judged(database).target) for database in main.databases}
     plot = Plot("predicted_against_true", plots.scatter(panels, source.scale.describe()), "predicted against true")
     sections.append(Section(f"Predicted against true, {name} split", [plot]))
-    sections.append(residuals_section(main, name))
+    sections.append(residuals_section(main, f"{name} split"))
     sections.append(
         Section(
             f"Best and worst predicted, {name} split",
@@ -272,14 +276,20 @@ def _sections(
     return sections
 
 
-def residuals_section(evaluated: Evaluated, split: str) -> Section:
-    """Residuals by type, level and resolution, and the figures of each type where there are several."""
+def residuals_section(evaluated: Evaluated, title: str, plot: str = "residuals") -> Section:
+    """Residuals by type, level and resolution, as ``plot``, and the figures of each type where there are several."""
     predictions = evaluated.predictions
     figure = plots.residuals(predictions.predicted, predictions.target, evaluated.sorted_by())
-    blocks: list[Block] = [Plot("residuals", figure, "residuals by type, level and resolution")]
+    blocks: list[Block] = [Plot(plot, figure, "residuals by type, level and resolution")]
     if (kinds := evaluated.kinds()) is not None:
         blocks.append(types_table(kinds, {"": (predictions.predicted, predictions.target)}, "distortion"))
-    return Section(f"Residuals, {split} split", blocks)
+    return Section(f"Residuals, {title}", blocks)
+
+
+def sources_of(peers: Sequence[str]) -> str:
+    """Whom to cite for simple measures, in brackets."""
+    cited = "; ".join(f"{PEERS[name].title}: {PEERS[name].source}" for name in peers)
+    return f" ({cited})" if cited else ""
 
 
 def training_mean(source: RatedSource | MixedSource, train: np.ndarray) -> dict[str, float]:

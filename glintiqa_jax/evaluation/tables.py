@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +19,10 @@ RESAMPLES = 1000
 UNDEFINED = "undefined"
 _FEW = 10  # contents, below which resamples of them hardly differ
 HOW_SURE = (
-    "In brackets 95 % bootstrap intervals over {unit}, {resamples} resamples. SROCC, KROCC and PLCC are higher is "
-    "better, errors and the outlier ratio lower is better. Mapped figures are after the four-parameter logistic "
-    "fitted to the same images, which their intervals hold as it is."
+    "In brackets 95 % bootstrap intervals ({resamples} resamples) over images or, where contents are counted beside "
+    "them, over whole contents. SROCC, KROCC and PLCC are higher is better, errors and the outlier ratio lower is "
+    "better. Mapped figures are after the four-parameter logistic fitted to the same images, which their intervals "
+    "hold as it is."
 )
 
 
@@ -42,6 +44,13 @@ class Judged:
     target_std: np.ndarray | None = None
     same_unit: bool = True
 
+    @property
+    def images(self) -> str:
+        """How many there are and, where they are fewer, of how many contents."""
+        contents = "" if self.groups is None else f" ({len(set(self.groups))} contents)"
+        return f"{len(self.target)}{contents}"
+
+    @functools.cached_property
     def intervals(self) -> dict[str, Interval | None]:
         """Figures by the title of their column, with their intervals; None where one has no meaning."""
         mapped = fit_logistic4(self.predicted, self.target)(self.predicted)
@@ -80,14 +89,14 @@ def metrics_table(
       more: further columns by title, with one cell for each row.
       explained: say under it what the figures are; not needed again in one report.
     """
-    found = {name: judged.intervals() for name, judged in rows.items()}
+    found = {name: judged.intervals for name, judged in rows.items()}
     titles = list(dict.fromkeys(title for one in found.values() for title in one))
     cells = []
     for place, (name, one) in enumerate(found.items()):
         values = [in_words(one[title]) if title in one else "-" for title in titles]
-        cells.append([name, f"{len(rows[name].target)}", *values, *(extra[place] for extra in (more or {}).values())])
+        cells.append([name, rows[name].images, *values, *(extra[place] for extra in (more or {}).values())])
     contents = [len(set(judged.groups)) for judged in rows.values() if judged.groups is not None]
-    caption = HOW_SURE.format(unit="contents" if contents else "images", resamples=f"{RESAMPLES:,}")
+    caption = HOW_SURE.format(resamples=f"{RESAMPLES:,}")
     if contents and min(contents) < _FEW:
         caption += f" An interval over as few as {min(contents)} contents says little."
     if "outlier ratio" in titles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 import statistics
 import warnings
@@ -13,29 +14,30 @@ from typing import Any
 
 from tqdm import tqdm
 
+from glintiqa_jax.data.splits import split_digest
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.metrics import srocc
-from glintiqa_jax.evaluation.report import FLATTERED, PEERS_FILE, ReportOptions
-from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, number
+from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
+from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, comparison_table, metrics_table
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.models.pretrained import has_weights
 from glintiqa_jax.protocols.rounds import (
     check_rounds,
     databases,
     peers_of,
+    round_config,
     rows_of,
     summary_table,
     tested,
     train_rounds,
 )
-from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of
+from glintiqa_jax.protocols.runs import Run, check_experiment, claim, commits, load_run, quiet, splits_of
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.dataset import open_source
-from glintiqa_jax.training.loop import first_model, train_and_evaluate
+from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
-from glintiqa_jax.training.workdir import experiment
 
 Rows = dict[str, TrainConfig]
 _DEEPER = 2  # blocks beyond the last that is tapped, which windows of taps may reach
@@ -112,6 +114,8 @@ def _backbones(config: TrainConfig) -> Rows:
 
 def _selection(config: TrainConfig) -> Rows:
     """What the released way to keep a step adds to the figures: it looks at the test split."""
+    if not config.data.validation_fraction:
+        raise UserError("--tables=selection: needs a validation split, found --validation_fraction=0")
     return {
         "selected on validation": dataclasses.replace(config, selection="validation"),
         "selected on the test split": dataclasses.replace(config, selection="test_best"),
@@ -139,7 +143,8 @@ def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: s
       saqt_weights: a file of weights that were pretrained on transferred scores, for the table "saqt".
 
     Raises:
-      UserError: an unknown table, or weights without their table or the other way round.
+      UserError: an unknown table, one that the experiment has no rows for, or weights without their table or the other
+        way round.
     """
     for name in tables:
         if name not in (*TABLES, SAQT) or tables.count(name) > 1:
@@ -149,7 +154,13 @@ def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: s
             "--saqt_weights: needed with saqt in --tables, and only there, found "
             f"{saqt_weights or 'nothing'} and --tables={','.join(tables)}"
         )
-    found = {name: TABLES[name](config) for name in tables if name != SAQT}
+    found = {}
+    for name in tables:
+        if name != SAQT:
+            try:
+                found[name] = TABLES[name](config)
+            except ValueError as error:  # a network without a branch has nothing to leave out, say
+                raise UserError(f"--tables={name}: {error}") from error
     if saqt_weights:
         pretrained = dataclasses.replace(config, backbone_weights=(saqt_weights,))
         found[SAQT] = {"without SAQT": config, "with SAQT": pretrained}
@@ -184,10 +195,12 @@ def run_ablations(
       UserError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
         else, and what a run refuses.
     """
-    report = dataclasses.replace(report or ReportOptions(), peers_file=workdir / PEERS_FILE)
+    report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
     rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
     if rounds:
         check_rounds(config)
+    elif config.data.split_by == "all":
+        raise UserError("--split_by=all: there is nothing to test, and so nothing to compare")
     experiments: dict[str, TrainConfig] = {}
     folders: dict[tuple[str, str], str] = {}
     for table, configs in rows.items():
@@ -195,10 +208,8 @@ def run_ablations(
             same = next((name for name, other in experiments.items() if other == row), None)
             name = same or ("full" if row == config else f"{table}_{re.sub('[^a-z0-9]+', '_', label.lower())}")
             experiments[name], folders[table, label] = row, name
-    for row in experiments.values():  # before anything is trained
-        if row.backbone_weights:
-            first_model(row)
-    claim(workdir, {"protocol": "ablations", "config": experiment(config), "rounds": rounds > 0})
+    _check_same_images({name: round_config(row, 1) if rounds else row for name, row in experiments.items()})
+    claim(workdir, "ablations", {"full": config}, rounds=rounds > 0)
     runs: dict[str, list[Run]] = {}
     for place, (name, row) in enumerate(experiments.items(), start=1):
         tqdm.write(f"row {place} of {len(experiments)}: {workdir / name}")
@@ -210,12 +221,28 @@ def run_ablations(
     return by_table
 
 
+def _check_same_images(experiments: Mapping[str, TrainConfig]) -> None:
+    """``UserError`` for a row that cannot be trained, or is tested on other images than the first."""
+    splits = {}
+    for name, config in experiments.items():
+        source, split = check_experiment(config)
+        splits[name] = split_digest(split, source.index.names)
+    first, *others = splits
+    for name in others:
+        if splits[name] != splits[first]:
+            sizes = [experiments[one].model.crop_size for one in (first, name)]
+            raise UserError(
+                f"--tables: rows are compared on the same images, but those that hold {name}'s crop of {sizes[1]} "
+                f"pixels are not those that hold {first}'s of {sizes[0]}; leave the smaller images out of the data"
+            )
+
+
 def _train(config: TrainConfig, workdir: Path, rounds: int, report: ReportOptions) -> list[Run] | None:
     if rounds:
         return train_rounds(config, workdir, rounds=rounds, report=report)
     if train_and_evaluate(config, workdir, report=report) is None:
         return None
-    source = open_source(config.data, crop_size=config.model.crop_size, say=lambda line: None)
+    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
     return [load_run("the run", workdir, source)]
 
 
@@ -305,18 +332,23 @@ def _differences(name: str, full: list[Judged], others: Mapping[str, list[Judged
     for other, found in others.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            differences = [
+            differences = [  # NaN where a network says the same of all images
                 srocc(one.predicted, one.target) - srocc(two.predicted, two.target)
                 for one, two in zip(found, full, strict=True)
             ]
-        better = sum(difference > 0 for difference in differences)
-        cells.append(
-            [
-                other,
-                number(statistics.median(differences), "+.4f"),
-                f"{number(min(differences), '+.4f')} to {number(max(differences), '+.4f')}",
-                f"{better} of {len(differences)}",
-            ]
-        )
+        cells.append([other, *_in_figures(differences)])
     columns = [f"less {name}", "Δ SROCC, median", "lowest to highest", "rounds in which it is better"]
     return Table(columns, cells, "Differences round by round, on the same test images.")
+
+
+def _in_figures(differences: Sequence[float]) -> list[str]:
+    """Median, range and how many are positive; all undefined where one is."""
+    if any(math.isnan(difference) for difference in differences):
+        return [UNDEFINED] * 3
+    lowest, highest = min(differences), max(differences)
+    better = sum(difference > 0 for difference in differences)
+    return [
+        f"{statistics.median(differences):+.4f}",
+        f"{lowest:+.4f} to {highest:+.4f}",
+        f"{better} of {len(differences)}",
+    ]

@@ -40,7 +40,13 @@ class Columns:
 
 
 def compare(
-    predictions: Mapping[str, Path], scores: Path, workdir: Path, *, columns: Columns = Columns(), latex: bool = False
+    predictions: Mapping[str, Path],
+    scores: Path,
+    workdir: Path,
+    *,
+    columns: Columns = Columns(),
+    same_unit: bool = False,
+    latex: bool = False,
 ) -> dict[str, Judged]:
     """Report how well each model's predictions agree with people, and how the others differ from the first.
 
@@ -50,6 +56,7 @@ def compare(
       scores: a CSV file of the opinion scores, of these images and maybe others.
       workdir: where ``report.md`` and ``report.html`` go.
       columns: of the files.
+      same_unit: all predict in the unit of the scores, so that errors are figures, too.
       latex: write the tables for LaTeX, too.
 
     Returns:
@@ -76,8 +83,10 @@ def compare(
         ):
             if lacking:
                 raise UserError(f"{one}: lacks {len(lacking)} of the images of {other}: {first_five(lacking)}")
+    if columns.std and (negative := [image for image in images if scored[image][1] < 0]):
+        raise UserError(f"{scores}, column {columns.std!r}: standard deviations below 0, of {first_five(negative)}")
     files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
-    claim(workdir, {"protocol": "comparison", "files": files, "columns": dataclasses.asdict(columns)})
+    claim(workdir, "comparison", {}, files=files, columns=dataclasses.asdict(columns))
     groups = _groups(scores, columns, images) if columns.group else None
     judged = {
         name: Judged(
@@ -85,6 +94,7 @@ def compare(
             target=np.asarray([scored[image][0] for image in images]),
             groups=groups,
             target_std=np.asarray([scored[image][1] for image in images]) if columns.std else None,
+            same_unit=same_unit,
         )
         for name, said in found.items()
     }

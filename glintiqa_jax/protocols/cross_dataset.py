@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.errors import UserError
@@ -17,15 +18,31 @@ from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.published import ACROSS, SOURCE, reference
-from glintiqa_jax.evaluation.report import FLATTERED, Evaluated, ReportOptions
-from glintiqa_jax.evaluation.tables import Judged, in_words, metrics_table, types_table
-from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of, training_positions
-from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
+from glintiqa_jax.evaluation.report import (
+    CONSTANT,
+    FLATTERED,
+    Evaluated,
+    ReportOptions,
+    residuals_section,
+    sources_of,
+)
+from glintiqa_jax.evaluation.tables import Judged, in_words, metrics_table
+from glintiqa_jax.protocols.runs import (
+    Run,
+    check_experiment,
+    claim,
+    commits,
+    load_run,
+    quiet,
+    splits_of,
+    training_positions,
+)
+from glintiqa_jax.scoring.evaluate import evaluate_checkpoint, new_positions
 from glintiqa_jax.training.config import DataConfig, TrainConfig
 from glintiqa_jax.training.dataset import distortion_names, open_source, usable_positions
 from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
-from glintiqa_jax.training.workdir import experiment
+from glintiqa_jax.training.workdir import looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +53,13 @@ class Cell:
       run: the training.
       tested_on: the second's name.
       evaluated: its predictions, in the unit of the second.
-      left_out: how many images of the second were left out, as the first shows their contents.
+      training_quality: the mean quality of the images that were trained on.
     """
 
     run: Run
     tested_on: str
     evaluated: Evaluated
-    left_out: int
+    training_quality: float
 
     @property
     def title(self) -> str:
@@ -79,131 +96,133 @@ def cross_dataset(
     pairs = [(trained, tested) for trained in configs for tested in tests if trained != tested]
     if not pairs:
         raise UserError(f"--test_on: expected another database than --train_on's, found only {', '.join(tests)}")
-    protocol: dict[str, Any] = {"protocol": "cross_dataset", "configs": {n: experiment(c) for n, c in configs.items()}}
-    claim(workdir, protocol)
-    crop_size = max(config.model.crop_size for config in configs.values())
-    # what cannot be used is refused before anything is trained
-    sources = {name: open_source(data, crop_size=crop_size, say=_quiet) for name, data in tests.items()}
-    runs = {}
+    sources = _checked(configs, tests)
+    claim(workdir, "cross_dataset", configs)
+    runs, cells = [], []
     for name, config in configs.items():
         tqdm.write(f"training on {name}: {workdir / name}")
         if train_and_evaluate(config, workdir / name, report=report) is None:
             return None
-        source = open_source(config.data, crop_size=config.model.crop_size, say=_quiet)
-        runs[name] = load_run(name, workdir / name, source)
-    cells = []
-    for trained, run in runs.items():
-        for tested, source in sources.items():
-            if trained != tested:
-                cells.append(_test(run, tests[tested], tested, source, configs[trained].model.crop_size))
+        home = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
+        run = load_run(name, workdir / name, home)
+        quality = float(np.mean(home.scale.to_quality(home.index.raw_scores[training_positions(run.workdir, home)])))
+        runs.append(run)
+        for tested_on, source in sources.items():
+            if tested_on != name:
+                cells.append(Cell(run, tested_on, _tested(run, tests[tested_on], tested_on, source), quality))
             elif run.tested:
-                cells.append(Cell(run, tested, run.tested, 0))
-    _report(configs, workdir, list(runs.values()), cells, report)
+                cells.append(Cell(run, tested_on, run.tested, quality))
+    _report(config, workdir, runs, cells, report)
     return cells
 
 
-def _test(run: Run, data: DataConfig, tested_on: str, source: RatedSource | MixedSource, crop_size: int) -> Cell:
-    """Test a run on all of another database, or find that it was."""
+def _checked(
+    configs: Mapping[str, TrainConfig], tests: Mapping[str, DataConfig]
+) -> dict[str, RatedSource | MixedSource]:
+    """The databases that are tested on; ``UserError`` for what cannot be used, before anything is trained."""
+    crop_size = max(config.model.crop_size for config in configs.values())
+    sources = {name: open_source(data, crop_size=crop_size, say=quiet) for name, data in tests.items()}
+    for name, config in configs.items():
+        home, split = check_experiment(config)
+        known = looks(home, split.train, split.validation)
+        for tested_on, source in sources.items():
+            if tested_on != name:
+                new_positions(known, source, usable_positions(source, crop_size), f"--train_on={name}: the network")
+    return sources
+
+
+def _tested(run: Run, data: DataConfig, tested_on: str, source: RatedSource | MixedSource) -> Evaluated:
+    """A run on all of another database: what its file says, where that is of this run and these images."""
     path = run.workdir.parent / f"{run.name}_on_{tested_on}.csv"
-    if path.is_file():
-        evaluated = Evaluated(source, read_predictions(path, source), distortion_names(source))
-    else:
-        tqdm.write(f"testing {run.name} on {tested_on}: {path}")
-        _, evaluated = evaluate_checkpoint(run.workdir, data)
-        evaluated.predictions.write_csv(path)
-    left_out = len(usable_positions(source, crop_size)) - len(evaluated.predictions.names)
-    return Cell(run, tested_on, evaluated, left_out)
+    of = {"run": run.results["params_sha256"], "step": run.results["best_step"], "images": source.card["fingerprint"]}
+    said = path.with_suffix(".json")  # written last
+    if said.is_file():
+        content = json.loads(said.read_text())
+        if content["of"] == of:
+            return Evaluated(source, read_predictions(path, source), distortion_names(source), content["left_out"])
+    tqdm.write(f"testing {run.name} on {tested_on}: {path}")
+    said.unlink(missing_ok=True)
+    _, evaluated = evaluate_checkpoint(run.workdir, data)
+    evaluated.predictions.write_csv(path)
+    write_json(said, {"of": of, "left_out": evaluated.left_out})
+    return evaluated
 
 
-def _quiet(line: str) -> None:
-    """What preparing a source says is said where it is trained or tested on."""
-
-
-def matrix(cells: list[Cell], figure: str) -> Table:
-    """A figure of each cell with its interval, trained on by tested on."""
+def matrix(cells: Sequence[Cell], judged: Mapping[str, Judged], figure: str) -> Table:
+    """A figure of each cell with its interval, trained on by tested on; ``judged`` by the cells' titles."""
     rows = list(dict.fromkeys(cell.run.name for cell in cells))
     tested = list(dict.fromkeys(cell.tested_on for cell in cells))
     columns = [name for name in rows if name in tested] + [name for name in tested if name not in rows]
-    found = {(cell.run.name, cell.tested_on): _judged(cell) for cell in cells}
-    table = [
-        [
-            row,
-            *(
-                in_words(found[row, column].intervals()[figure]) if (row, column) in found else "-"
-                for column in columns
-            ),
-        ]
-        for row in rows
-    ]
+    found = {(cell.run.name, cell.tested_on): in_words(judged[cell.title].intervals[figure]) for cell in cells}
+    table = [[row, *(found.get((row, column), "-") for column in columns)] for row in rows]
     return Table([f"{figure}, trained on", *(f"tested on {column}" for column in columns)], table)
 
 
-def _judged(cell: Cell, predicted: np.ndarray | None = None) -> Judged:
-    (database,) = cell.evaluated.databases
-    return cell.evaluated.judged(database, predicted)
-
-
 def _report(
-    configs: Mapping[str, TrainConfig],
-    workdir: Path,
-    runs: Sequence[Run],
-    cells: list[Cell],
-    report: ReportOptions,
+    config: TrainConfig, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell], report: ReportOptions
 ) -> None:
-    config = next(iter(configs.values()))
-    rows: dict[str, Judged] = {}
-    peers: dict[str, Judged] = {}
-    left_out, published, panels = [], [], {}
-    for cell in cells:
-        rows[cell.title] = judged = _judged(cell)
-        panels[cell.title] = (judged.predicted, judged.target)
-        mean = _constant(cell, configs[cell.run.name])
-        path = workdir / f"peers_{cell.tested_on}.csv"
-        for title, peer in cell.evaluated.peers(report.peers, path, mean).items():
-            if peer.same_unit:  # the constant, which depends on what was trained on
-                peers[f"{cell.title}: {title}"] = peer
-            else:
-                peers[f"{title} on {cell.tested_on}"] = peer
-        if cell.left_out:
-            left_out.append(f"{cell.title}: {cell.left_out} images are left out, whose contents it was trained on.")
-        if pair := ACROSS.get((cell.run.name, cell.tested_on)):
-            published.append(f"{cell.title}: {reference(pair)}.")
-    training = "all images but those that validate" if config.data.split_by == "all" else "the training part of a split"
-    kept = "selected on validation images of the database that trains"
-    if config.selection == "test_best":
-        kept = f"{FLATTERED}, on the database that trains"
-    text = f"Each network is trained on {training} of one database, {kept}, and tested on all images of another."
-    if config.data.split_by != "all":
-        text += " On the diagonal it is tested on the test part of its own database."
-    blocks: list[Any] = [text, matrix(cells, "SROCC"), matrix(cells, "PLCC mapped"), *left_out]
+    judged = {cell.title: cell.evaluated.judged(cell.evaluated.databases[0]) for cell in cells}
+    panels = {title: (one.predicted, one.target) for title, one in judged.items()}
+    all_names = dict.fromkeys([*(run.name for run in runs), *(cell.tested_on for cell in cells)])
+    remarks = [
+        f"{cell.title}: {cell.evaluated.left_out} images are left out, whose contents it was trained on."
+        for cell in cells
+        if cell.evaluated.left_out
+    ]
+    published = [
+        f"{cell.title}: {reference(ACROSS[cell.run.name, cell.tested_on])}."
+        for cell in cells
+        if (cell.run.name, cell.tested_on) in ACROSS
+    ]
     if published:
-        blocks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
+        remarks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
     watched = "test" if config.selection == "test_best" else "validation"
     curves = plots.learning_curve({run.name: run.history for run in runs}, watched, config.loss)
     sections = [
         Section(
-            f"{config.variant} across {', '.join(dict.fromkeys([*configs, *(cell.tested_on for cell in cells)]))}",
-            blocks,
+            f"{config.variant} across {', '.join(all_names)}",
+            [_how(config, runs), matrix(cells, judged, "SROCC"), matrix(cells, judged, "PLCC mapped"), *remarks],
         ),
-        Section("All figures, and simple measures on the same images", [metrics_table(rows | peers)]),
+        Section(
+            "All figures, and simple measures on the same images",
+            [metrics_table(judged | _peers(cells, workdir, report), note=sources_of(report.peers).strip(" ()"))],
+        ),
         Section(
             "Predicted against true", [Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "scatter")]
         ),
+        Section("Learning curves", [Plot("learning_curves", curves, "learning curves of the trainings")]),
     ]
     for cell in cells:
-        if (kinds := cell.evaluated.kinds()) is not None:
-            table = types_table(kinds, {"": panels[cell.title]}, "distortion")
-            sections.append(Section(f"By distortion: {cell.title}", [table]))
-    sections.append(Section("Learning curves", [Plot("learning_curves", curves, "learning curves of the trainings")]))
-    for cell in cells:
-        sections.append(Section(f"Best and worst predicted: {cell.title}", cell.evaluated.pictures(shown=False)))
+        name = cell.title.replace(" ", "_")
+        pictures = cell.evaluated.pictures(shown=report.pictures, plot=f"best_and_worst_{name}")
+        sections.append(residuals_section(cell.evaluated, cell.title, f"residuals_{name}"))
+        sections.append(Section(f"Best and worst predicted, {cell.title}", pictures))
     more = [commits(runs), *splits_of(runs)]
     write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
 
 
-def _constant(cell: Cell, config: TrainConfig) -> dict[str, float]:
-    """The training images' mean quality, in the unit of the database that is tested."""
-    source = open_source(config.data, crop_size=config.model.crop_size, say=_quiet)
-    scores = source.index.raw_scores[training_positions(cell.run.workdir, source)]
-    quality = float(np.mean(source.scale.to_quality(scores)))
-    return {name: float(cell.evaluated.source.scale.to_raw(quality)) for name in cell.evaluated.databases}
+def _how(config: TrainConfig, runs: Sequence[Run]) -> str:
+    training = "all images but those that validate" if config.data.split_by == "all" else "the training part of a split"
+    kept = "kept is the step that is best on validation images of that database"
+    if config.selection == "test_best":
+        kept = f"kept is the step that is best on test images of that database: {FLATTERED}"
+    elif "validation" not in runs[0].results:
+        kept = "kept is the last step, as there is no validation split"
+    text = f"Each network is trained on {training} of one database, and tested on all images of another; {kept}."
+    at_home = " On the diagonal it is tested on the test part of its own database."
+    return text if config.data.split_by == "all" else text + at_home
+
+
+def _peers(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:
+    """What simple measures say of each cell's images, once where several cells have the same."""
+    rows: dict[str, Judged] = {}
+    same: dict[tuple[str, bytes, str], str] = {}
+    for cell in cells:
+        scale, positions = cell.evaluated.source.scale, cell.evaluated.predictions.positions
+        mean = {name: float(scale.to_raw(cell.training_quality)) for name in cell.evaluated.databases}
+        for title, judged in cell.evaluated.peers(report.peers, workdir, mean).items():
+            what = (cell.tested_on, positions.tobytes(), title)
+            if title == CONSTANT or what not in same:  # the constant is the training's
+                same[what] = cell.title
+                rows[f"{cell.title}: {title}" if title == CONSTANT else f"{title}, images of {cell.title}"] = judged
+    return rows

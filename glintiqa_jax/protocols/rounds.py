@@ -1,7 +1,6 @@
 """The released protocol: rounds of random splits by content, and the median over them (paper section IV-A).
 
-Like all protocols it is for one process, with as many devices as that has. What several processes train with
-``train.py --split_round=3`` in ``round_03`` is found here as it is.
+Like all protocols it is for one process, with as many devices as that has.
 """
 
 from __future__ import annotations
@@ -21,24 +20,33 @@ from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.mapping import mapped_plcc, mapped_rmse
 from glintiqa_jax.evaluation.metrics import METRICS
+from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
 from glintiqa_jax.evaluation.report import (
     FLATTERED,
-    PEERS_FILE,
     Evaluated,
     ReportOptions,
+    sources_of,
     training_mean,
 )
 from glintiqa_jax.evaluation.tables import Judged, metrics_table, number, types_table
-from glintiqa_jax.protocols.runs import Run, claim, commits, load_run, splits_of, training_positions
+from glintiqa_jax.protocols.runs import (
+    Run,
+    check_experiment,
+    claim,
+    commits,
+    load_run,
+    quiet,
+    splits_of,
+    training_positions,
+)
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.dataset import open_source
 from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
-from glintiqa_jax.training.workdir import experiment
 
 FIGURES = METRICS | {"plcc mapped": mapped_plcc, "rmse mapped": mapped_rmse}
-_UNITLESS = ("rmse",)  # figures that mean nothing of predictions in a unit of their own
+_IN_UNIT = ("rmse",)  # figures that mean nothing of predictions in another unit than the scores'
 
 
 def run_rounds(
@@ -63,8 +71,9 @@ def run_rounds(
     """
     report = report or ReportOptions()
     check_rounds(config)
-    claim(workdir, {"protocol": "rounds", "config": experiment(config)})
-    report = dataclasses.replace(report, peers_file=workdir / PEERS_FILE)
+    check_experiment(round_config(config, 1))
+    claim(workdir, "rounds", {"rounds": config})
+    report = dataclasses.replace(report, peers_folder=workdir)
     runs = train_rounds(config, workdir, rounds=rounds, report=report)
     if runs is not None:
         _report(config, workdir, runs, report)
@@ -87,7 +96,7 @@ def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: Rep
         tqdm.write(f"round {round_number} of {rounds}: {folders[-1]}")
         if train_and_evaluate(round_config(config, round_number), folders[-1], report=report) is None:
             return None
-    source = open_source(config.data, crop_size=config.model.crop_size, say=lambda line: None)
+    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
     return [load_run(f"round {place}", folder, source) for place, folder in enumerate(folders, start=1)]
 
 
@@ -131,7 +140,7 @@ def summary_table(
     for place, (name, judged) in enumerate(rows.items()):
         found = [figures(one) for one in judged]
         values = [
-            summary([one[key] for one in found]) if judged[0].same_unit or key not in _UNITLESS else "-"
+            summary([one[key] for one in found]) if judged[0].same_unit or key not in _IN_UNIT else "-"
             for key in FIGURES
         ]
         further = [cells_[place] for cells_ in (more or {}).values()]
@@ -161,7 +170,7 @@ def peers_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
     """What simple measures say of a run's test images."""
     evaluated = tested(run)
     mean = training_mean(evaluated.source, training_positions(run.workdir, evaluated.source))
-    return evaluated.peers(report.peers, report.peers_file or run.workdir / PEERS_FILE, mean)
+    return evaluated.peers(report.peers, report.peers_folder or run.workdir, mean)
 
 
 def databases(run: Run) -> list[str]:
@@ -175,10 +184,10 @@ def rows_of(run: Run, name: str = "the network") -> dict[str, Judged]:
     return {f"{name}, on {one}" if len(found) > 1 else name: tested(run).judged(one) for one in found}
 
 
-def published_columns(names: Sequence[str], rows: int) -> dict[str, list[str]]:
-    """A column of published figures beside the first row, where there are any."""
-    found = "; ".join(reference(WITHIN[name]) for name in names if name in WITHIN)
-    return {"published, SROCC / PLCC": [found] + ["-"] * (rows - 1)} if found else {}
+def published_column(names: Sequence[str], rows: int) -> dict[str, list[str]]:
+    """A column of published figures beside the first rows, one for each database, where there are any."""
+    found = [reference(WITHIN[name]) if name in WITHIN else "-" for name in names]
+    return {"published, SROCC / PLCC": found + ["-"] * (rows - len(names))} if set(found) != {"-"} else {}
 
 
 def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: ReportOptions) -> None:
@@ -187,11 +196,13 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     for run in runs:
         for name, judged in (rows_of(run) | peers_of(run, report)).items():
             rows.setdefault(name, []).append(judged)
-    note = f"Published: {SOURCE}." if any(name in WITHIN for name in databases(runs[0])) else ""
+    note = f"Simple measures{sources_of(report.peers)} are of the same images. "
+    if any(name in WITHIN for name in databases(runs[0])):
+        note += f"Published: {SOURCE}. "
     watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"
     if config.selection == "test_best":
         watched, kept = "test", f"the step that is best on the test split: {FLATTERED}"
-        note += f" The network's rows are {FLATTERED}."
+        note += f"The network's rows are {FLATTERED}."
     elif "validation" not in runs[0].results:
         kept = "the last step, as there is no validation split"
     typical = median_run(runs)
@@ -204,7 +215,7 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
                 f"{source.scale.describe()}. In each round whole contents are drawn to test "
                 f"({config.data.test_fraction:.0%}), to validate ({config.data.validation_fraction:.0%}) and to train, "
                 f"by the seed 12345 x the round's number; kept is {kept}.",
-                summary_table(rows, note=note.strip(), more=published_columns(databases(runs[0]), len(rows))),
+                summary_table(rows, note=note.strip(), more=published_column(databases(runs[0]), len(rows))),
             ],
         ),
         _each_round(runs),
@@ -242,22 +253,23 @@ def _scatter(evaluated: Evaluated) -> Plot:
     return Plot("predicted_against_true", figure, "predicted against true")
 
 
-def _residuals(runs: Sequence[Run]) -> Section:
-    """Over the test images of all rounds."""
-    parts = [tested(run) for run in runs]
-    predicted, target = (
-        np.concatenate([getattr(part.predictions, name) for part in parts]) for name in ("predicted", "target")
+def _pooled(runs: Sequence[Run]) -> Evaluated:
+    """The tests of all rounds as one; an image that several rounds tested is there as often."""
+    parts = [tested(run).predictions for run in runs]
+    positions, predicted, deviation = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("positions", "predicted", "crop_deviation")
     )
-    ways = [part.sorted_by() for part in parts]
-    by = {name: np.concatenate([way[name] for way in ways]) for name in ways[0] if all(name in way for way in ways)}
-    blocks: list[Block] = [
-        Plot("residuals", plots.residuals(predicted, target, by), "residuals by type, level and resolution")
-    ]
-    kinds = [part.kinds() for part in parts]
-    if all(kind is not None for kind in kinds):
-        judged = {
-            run.name: (part.predictions.predicted, part.predictions.target)
-            for run, part in zip(runs, parts, strict=True)
-        }
-        blocks.append(types_table(np.concatenate([kind for kind in kinds if kind is not None]), judged, "distortion"))
+    first = tested(runs[0])
+    return dataclasses.replace(first, predictions=Predictions.of(first.source, positions, predicted, deviation))
+
+
+def _residuals(runs: Sequence[Run]) -> Section:
+    """Over the test images of all rounds, and the figures of each type of distortion round by round."""
+    pooled = _pooled(runs)
+    predictions = pooled.predictions
+    figure = plots.residuals(predictions.predicted, predictions.target, pooled.sorted_by())
+    blocks: list[Block] = [Plot("residuals", figure, "residuals by type, level and resolution")]
+    if (kinds := pooled.kinds()) is not None:
+        judged = {run.name: (tested(run).predictions.predicted, tested(run).predictions.target) for run in runs}
+        blocks.append(types_table(kinds, judged, "distortion"))
     return Section("Residuals, all rounds", blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ import numpy as np
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.document import MARKDOWN
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.report import Evaluated
-from glintiqa_jax.training.dataset import distortion_names
+from glintiqa_jax.training.config import TrainConfig, from_json, to_json
+from glintiqa_jax.training.dataset import distortion_names, open_source, split_source
+from glintiqa_jax.training.loop import first_model
 from glintiqa_jax.training.metrics_log import read_metrics
+from glintiqa_jax.training.workdir import experiment
 
 _FILE = "protocol.json"
 
@@ -72,25 +76,43 @@ def splits_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
     ]
 
 
-def claim(folder: Path, protocol: dict[str, Any]) -> None:
-    """Make a folder a protocol's own, or find that it is.
+def check_experiment(config: TrainConfig) -> tuple[RatedSource | MixedSource, Split]:
+    """The source and the split of an experiment, whose weights are there, too.
+
+    Raises:
+      UserError: for whatever would stop its training after others have been trained.
+    """
+    if config.backbone_weights:
+        first_model(config)
+    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
+    split = split_source(config.data, source, crop_size=config.model.crop_size, say=quiet)
+    return source, split
+
+
+def quiet(line: str) -> None:
+    """What is noticed of a source is said where it is trained or tested on."""
+
+
+def claim(folder: Path, protocol: str, configs: Mapping[str, TrainConfig], **facts: Any) -> None:
+    """Make a folder a protocol's own, or find that it is; called when nothing else is left to refuse.
 
     Args:
       folder: where its runs and its report go.
-      protocol: plain values that say which it is.
+      protocol: its name.
+      configs: its experiments.
+      facts: plain values that say what else must be the same.
 
     Raises:
       UserError: where another protocol, another experiment or another report is in it.
     """
-
     path = folder / _FILE
-    mine = json.loads(json.dumps(protocol))
+    mine = {"protocol": protocol, "configs": {name: to_json(config) for name, config in configs.items()}} | facts
+    mine = json.loads(json.dumps(mine))
     if path.is_file():
-        theirs = json.loads(path.read_text())
-        if theirs != mine:
-            changed = "; ".join(_differences(mine, theirs))
+        if changed := _differences(_identity(mine), _identity(json.loads(path.read_text()))):
             raise UserError(
-                f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: {changed}"
+                f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: "
+                f"{'; '.join(changed)}"
             )
         return
     for name in (MARKDOWN, "config.json"):
@@ -103,6 +125,11 @@ def claim(folder: Path, protocol: dict[str, Any]) -> None:
         write_json(path, mine)
     except OSError as error:
         raise UserError(f"--workdir={folder}: cannot be written ({error})") from error
+
+
+def _identity(content: dict[str, Any]) -> dict[str, Any]:
+    """Without what changes no figure, and with the defaults of fields that there were not yet."""
+    return content | {"configs": {name: experiment(from_json(each)) for name, each in content["configs"].items()}}
 
 
 def _differences(mine: Any, theirs: Any, name: str = "") -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.near_duplicates import known_contents
+from glintiqa_jax.data.near_duplicates import Fingerprint, known_contents
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.splits import split_digest
 from glintiqa_jax.data.tables import first_five
@@ -80,6 +80,7 @@ def evaluate_checkpoint(
         positions = getattr(parts, split)
     if not len(positions):
         raise UserError(f"--split={split}: expected images to evaluate, found none in this split")
+    asked = len(positions)
     if not own:
         positions = _not_trained_on(checkpoint, source, positions)
     predict = make_predict(loaded.graphdef, mesh)
@@ -101,28 +102,45 @@ def evaluate_checkpoint(
     name = f"{source.card['name']} {split}"
     if own and split == "test" and config.selection == "test_best":
         name += f", {FLATTERED}"
-    return name, Evaluated(source, predictions, distortion_names(source))
+    return name, Evaluated(source, predictions, distortion_names(source), asked - len(positions))
 
 
 def _not_trained_on(
     checkpoint: str | os.PathLike, source: RatedSource | MixedSource, positions: np.ndarray
 ) -> np.ndarray:
     """Those of the positions whose content the checkpoint was not trained on."""
-    known = trained_on(Path(checkpoint))
+    known = trained_on(checkpoint)
     if known is None:
         tqdm.write(f"{checkpoint} does not say what it was trained on: whether that is tested here is not checked")
         return positions
+    new = new_positions(known, source, positions, f"--checkpoint={checkpoint}: it")
+    if left_out := len(positions) - len(new):
+        tqdm.write(f"{left_out} of {len(positions)} images show what the checkpoint was trained on: left out")
+    return new
+
+
+def new_positions(
+    known: Sequence[Fingerprint], source: RatedSource | MixedSource, positions: np.ndarray, who: str
+) -> np.ndarray:
+    """Those of some positions whose content a network was not trained on.
+
+    Args:
+      known: what it was trained on.
+      source: the images.
+      positions: which of them.
+      who: names the network in the error.
+
+    Raises:
+      UserError: when it was trained on all of them, naming the first five.
+    """
     prints, index = source.fingerprints(), source.index
     shown = known_contents(
         known, [prints[position] for position in positions], [index.groups[position] for position in positions]
     )
-    if not shown.any():
-        return positions
-    names = first_five([index.names[position] for position in positions[shown]])
     if shown.all():
+        names = first_five([index.names[position] for position in positions])
         raise UserError(
-            f"--checkpoint={checkpoint}: expected images of {source.card['name']} whose content it was not trained on, "
-            f"found that it was trained on that of all {len(positions)}: {names}"
+            f"{who} was trained on the contents of all {len(positions)} images of {source.card['name']} that it would "
+            f"be tested on: {names}"
         )
-    tqdm.write(f"{shown.sum()} of {len(positions)} images show what the checkpoint was trained on: left out, {names}")
     return positions[~shown]

@@ -146,7 +146,7 @@ class _Job:
             (workdir / "results.json").unlink(missing_ok=True)  # of fewer steps, or of other flags
             claim(workdir, description)
             save_split(workdir / "split.json", split, names, source.card["name"])
-            save_trained_on(workdir, source, split)
+            save_trained_on(workdir, self.checkpoints, source, split, selection=config.selection)
             return None
 
         if results := processes.by_the_first(take_workdir):

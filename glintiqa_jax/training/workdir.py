@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.mixture import MixedSource
@@ -29,9 +31,9 @@ _ALWAYS_REFUSED = ("variant", "model.", "optimizer", "ema_decay", "data.")
 
 
 def experiment(config: TrainConfig) -> dict[str, Any]:
-    """A configuration as JSON values, without what changes no figure: two that are equal are one experiment."""
+    """A configuration as JSON values, without what changes no figure beyond rounding: equal ones are one experiment."""
     content = to_json(config)
-    for name in _NO_INFLUENCE:
+    for name in (*_NO_INFLUENCE, *_ROUNDING):
         *parents, field = name.split(".")
         place = content
         for parent in parents:
@@ -140,20 +142,41 @@ def claim(workdir: Path, description: Description) -> None:
         raise UserError(f"--workdir={workdir}: cannot be written ({error})") from error
 
 
-def save_trained_on(workdir: Path, source: RatedSource | MixedSource, split: Split) -> None:
-    """Write what the images that train and validate look like, so that no test takes them for new ones."""
-    positions = np.concatenate([split.train, split.validation])
-    if len(positions) > _MOST_COMPARED:
-        return
+def looks(source: RatedSource | MixedSource, *positions: np.ndarray) -> list[Fingerprint]:
+    """What the images at some positions look like, each file once."""
     prints = source.fingerprints()
-    different = {prints[position].digest: prints[position] for position in positions}
-    save_fingerprints(workdir / TRAINED_ON, list(different.values()))
+    return list({prints[position].digest: prints[position] for position in np.concatenate(positions)}.values())
 
 
-def trained_on(workdir: Path) -> list[Fingerprint] | None:
-    """What ``save_trained_on`` wrote; None where it is not there, as with a checkpoint that has left its workdir."""
-    path = workdir / TRAINED_ON
-    return load_fingerprints(path) if path.is_file() else None
+def save_trained_on(
+    workdir: Path, checkpoints: str, source: RatedSource | MixedSource, split: Split, *, selection: str
+) -> None:
+    """Write what the images look like that train or select, so that no test takes them for new ones.
+
+    Into the workdir, and beside the checkpoints where they are elsewhere. Of more than 200,000 different images nothing
+    is kept.
+    """
+    selects = split.test if selection == "test_best" else split.validation
+    different = looks(source, split.train, split.validation, selects)
+    if len(different) > _MOST_COMPARED:
+        return
+    save_fingerprints(workdir / TRAINED_ON, different)
+    elsewhere = epath.Path(checkpoints)
+    if elsewhere.parent != epath.Path(workdir):
+        elsewhere.mkdir(parents=True, exist_ok=True)
+        (elsewhere / TRAINED_ON).write_bytes((workdir / TRAINED_ON).read_bytes())
+
+
+def trained_on(checkpoint: str | os.PathLike) -> list[Fingerprint] | None:
+    """What ``save_trained_on`` wrote for a run, by its workdir, the folder of its checkpoints or one of them.
+
+    None where it is not there, as with imported weights or a checkpoint that was copied alone.
+    """
+    path = epath.Path(checkpoint).expanduser()
+    for folder in (path, path.parent, path.parent.parent):
+        if (folder / TRAINED_ON).exists():
+            return load_fingerprints(folder / TRAINED_ON)
+    return None
 
 
 def finished(workdir: Path, last_step: int) -> dict[str, Any] | None:

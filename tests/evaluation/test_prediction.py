@@ -104,10 +104,13 @@ def test_predictions_come_back_from_their_file(rated_folder, tmp_path):
     positions = np.array([3, 0, 4])
     said = np.float32([0.123456789, 1 / 3, 2e-7]).astype(np.float64)
     names = [source.index.names[position] for position in positions]
-    written = Predictions(positions, names, said, said / 7, source.index.raw_scores[positions], ["csv"] * 3)
+    written = Predictions.of(source, positions, said, said / 7)
     written.write_csv(tmp_path / "predictions.csv")
     found = read_predictions(tmp_path / "predictions.csv", source)
     assert (found.names, found.positions.tolist(), found.databases) == (names, [3, 0, 4], ["csv"] * 3)
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["group"], row["score_std"]) for row in rows] == [(group, "") for group in written.groups]
     np.testing.assert_array_equal(found.predicted.astype(np.float32), said.astype(np.float32))
     np.testing.assert_array_equal(found.target, written.target)
 

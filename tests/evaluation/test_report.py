@@ -26,15 +26,7 @@ HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "val
 
 
 def predictions_of(source: RatedSource, predicted: np.ndarray) -> Predictions:
-    count = len(predicted)
-    return Predictions(
-        np.arange(count),
-        source.index.names[:count],
-        predicted,
-        np.zeros(count),
-        source.index.raw_scores[:count],
-        ["csv"] * count,
-    )
+    return Predictions.of(source, np.arange(len(predicted)), predicted, np.zeros(len(predicted)))
 
 
 def report(folder, source, predicted, *, names=None, results=RESULTS, options=ReportOptions()):  # noqa: B008
@@ -110,6 +102,24 @@ def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
     source = RatedSource(prepare(collection, tmp_path / "data"))
     text = report(tmp_path, source, source.index.raw_scores)
     assert "| variance of the Laplacian | 9 | 1.000 (" in text
+
+
+def test_photographs_beside_distorted_images_are_called_so(source, tmp_path):
+    """Not undistorted ones, which a database of distortions may have."""
+    index = source.index
+    object.__setattr__(index, "distortion_types", np.array([0, 0, 0, 0, 1, 2, 1, 2, 1], np.int32))
+    predictions = predictions_of(source, index.raw_scores)
+    object.__setattr__(predictions, "databases", ["photos"] * 4 + ["synthetic"] * 5)
+    kinds = Evaluated(source, predictions, {"synthetic": {1: "blur"}}).kinds()
+    assert sorted(set(kinds)) == ["photos as it was taken", "synthetic  1 blur", "synthetic  2"]
+
+
+def test_an_image_of_which_a_measure_says_nothing_is_not_among_its_images(source, tmp_path, monkeypatch):
+    said = np.r_[np.nan, np.arange(8.0)]
+    monkeypatch.setattr("glintiqa_jax.evaluation.report.peer_values", lambda *_, **__: {"laplacian_variance": said})
+    text = report(tmp_path, source, source.index.raw_scores)
+    assert "| variance of the Laplacian | 8 | -1.000 (" in text
+    assert "less the network" not in text  # whose images are others
 
 
 def test_figures_of_each_type_of_distortion(source, tmp_path):

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from small_runs import one_device_mesh
 
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation.metrics import srocc
+from glintiqa_jax.evaluation.tables import Judged
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
-from glintiqa_jax.protocols.ablations import SAQT, TABLES, ablation_rows, run_ablations
+from glintiqa_jax.protocols.ablations import SAQT, TABLES, _differences, ablation_rows, run_ablations
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.config import TrainConfig, differences
 
@@ -59,8 +62,7 @@ def test_rows_start_from_weights_that_there_are():
     assert weights == {"both branches": ("package",), "ViT branch only": (), "CNN branch only": ("package",)}
 
 
-def test_what_makes_no_table_is_refused(tmp_path):
-    config = TrainConfig()
+def test_what_makes_no_table_is_refused(config, tmp_path):
     with pytest.raises(UserError, match=r"--tables: expected each of branches, .*saqt at most once, found 'heads'"):
         ablation_rows(config, ["heads"])
     with pytest.raises(UserError, match="--saqt_weights: needed with saqt in --tables, and only there, found nothing"):
@@ -102,7 +104,7 @@ def test_the_report_compares_every_row_with_the_first(ablated, experiment):
     for table, rows in found.items():
         assert f"## {table}" in text
         for label, (run,) in rows.items():
-            assert f"| {label} | {run.results['test']['images']} |" in text
+            assert f"| {label} | {run.results['test']['images']} (2 contents) |" in text
     assert "| less both branches | Δ SROCC |" in text
     assert f"{parameter_counts(experiment.model)[1] / 1e6:.2f} M" in text
     assert "The row 'selected on the test split' is selected on the test split itself, as released" in text
@@ -113,6 +115,32 @@ def test_rounds_are_compared_one_by_one(experiment, tmp_path):
     config = dataclasses.replace(experiment, data=data, steps=2, warmup_steps=1, eval_every=2)
     found = run_ablations(config, tmp_path, tables=["selection"], rounds=2)
     assert [len(runs) for runs in found["selection"].values()] == [2, 2]
-    text = (tmp_path / "report.md").read_text()
-    assert "| less selected on validation | Δ SROCC, median |" in text
-    assert "| selected on the test split | +0.0000 | +0.0000 to +0.0000 | 0 of 2 |" in text  # of one evaluation each
+    assert "| less selected on validation | Δ SROCC, median |" in (tmp_path / "report.md").read_text()
+
+
+def test_differences_of_rounds_have_their_sign_and_their_pair():
+    order, reverse = np.arange(6.0), np.arange(6.0)[::-1]
+    one_off = np.array([1, 0, 2, 3, 4, 5.0])
+    full = [Judged(order, order), Judged(one_off, order), Judged(order, order)]
+    other = [Judged(one_off, order), Judged(order, order), Judged(reverse, order)]
+    less = 1 - srocc(one_off, order)
+    (row,) = _differences("full", full, {"other": other}).rows
+    assert row == ["other", f"{-less:+.4f}", f"-2.0000 to {less:+.4f}", "1 of 3"]
+    other[0] = Judged(np.ones(6), order)
+    (row,) = _differences("full", full, {"other": other}).rows
+    assert row == ["other", "undefined", "undefined", "undefined"]
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(experiment, tmp_path):
+    no_vit = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, use_vit=False))
+    with pytest.raises(UserError, match="--tables=branches: use_vit and use_cnn must not both be off"):
+        run_ablations(no_vit, tmp_path / "run", tables=["branches"], rounds=0)
+    everything = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, split_by="all"))
+    with pytest.raises(UserError, match="--split_by=all: there is nothing to test"):
+        run_ablations(everything, tmp_path / "run", tables=["branches"], rounds=0)
+    with pytest.raises(UserError, match=r"expected a crop that fits into every image, found 224 pixels"):
+        run_ablations(experiment, tmp_path / "run", tables=["selection", "backbones"], rounds=0)
+    none = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, validation_fraction=0.0))
+    with pytest.raises(UserError, match="--tables=selection: needs a validation split"):
+        run_ablations(none, tmp_path / "run", tables=["selection"], rounds=0)
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,7 @@
 """Files of predictions join the scores by name, or are refused by name."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,10 @@ def test_models_are_joined_by_name_and_compared(files):
     text = (files[2] / "report.md").read_text()
     assert "12 of the 13 images in `scores.csv`." in text
     assert f"| good | 12 | {srocc(GOOD, SCORES):.3f} (" in text
+    assert "| RMSE mapped | MAE |" in text
+    assert re.search(r"\| bad \| 12 \|.* \| - \| .* \| - \|", text)  # in a unit of its own, for all that is known
+    compare(*files, same_unit=True)
+    assert not re.search(r"\| bad \| 12 \|.* \| - \|", (files[2] / "report.md").read_text())
     assert in_words(paired_bootstrap(srocc, BAD, GOOD, SCORES, resamples=tables.RESAMPLES), "+.3f") in text
     assert (files[2] / "report.html").is_file()
     assert (files[2] / "tables.tex").is_file()
@@ -49,6 +55,14 @@ def test_contents_and_deviations_are_taken_where_they_are_named(files, tmp_path)
     assert judged["good"].groups.tolist() == ["0"] * 3 + ["1"] * 3 + ["2"] * 3 + ["3"] * 3
     assert (judged["good"].target_std == 1.5).all()
     assert "outlier ratio" in (workdir / "report.md").read_text()
+
+
+def test_deviations_below_zero_are_refused(files, tmp_path):
+    predictions, _, workdir = files
+    rows = "".join(f"{name},{score},-1\n" for name, score in zip(NAMES, SCORES, strict=True))
+    (tmp_path / "more.csv").write_text("image,mos,sd\n" + rows)
+    with pytest.raises(UserError, match=r"more.csv, column 'sd': standard deviations below 0, of photo 0.jpg, "):
+        compare(predictions, tmp_path / "more.csv", workdir, columns=Columns(std="sd"))
 
 
 def test_predictions_without_scores_are_named(files, tmp_path):

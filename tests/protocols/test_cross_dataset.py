@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,10 +54,10 @@ def test_every_network_is_tested_on_all_of_the_other_but_what_it_has_seen(matrix
     assert [cell.title for cell in cells] == ["csv on biq2021", "biq2021 on csv"]
     on_biq, on_csv = cells
     assert on_biq.evaluated.predictions.names == [f"image{number:02d}.png" for number in range(7)]
-    assert on_biq.left_out == 3
+    assert on_biq.evaluated.left_out == 3
     # the twins' groups hold another image each; those that would validate are not trained on, but seen
-    assert on_csv.left_out >= 3
-    assert len(on_csv.evaluated.predictions.names) == 20 - on_csv.left_out
+    assert on_csv.evaluated.left_out >= 3
+    assert len(on_csv.evaluated.predictions.names) == 20 - on_csv.evaluated.left_out
     split = json.loads((workdir / "csv" / "split.json").read_text())
     assert len(split["train"]) + len(split["validation"]) == 20
     assert (
@@ -76,11 +77,14 @@ def test_the_report_has_the_matrix_and_simple_measures(matrix):
     text = (workdir / "report.md").read_text()
     for cell in cells:
         predictions = cell.evaluated.predictions
+        judged = cell.evaluated.judged(cell.tested_on)
         assert f"{srocc(predictions.predicted, predictions.target):.3f} (" in text
-        assert f"| {cell.title} | {len(predictions.names)} |" in text
-        assert f"{cell.title}: constant" in text
+        assert f"| {cell.title} | {judged.images} |" in text
+        assert f"| {cell.title}: constant: the training images' mean score | {judged.images} |" in text
+        # on the same images
+        assert f"| variance of the Laplacian, images of {cell.title} | {judged.images} |" in text
     assert "| SROCC, trained on | tested on csv | tested on biq2021 |" in text
-    assert "variance of the Laplacian on csv |" in text
+    assert "## Residuals, csv on biq2021" in text
 
 
 def test_what_is_complete_is_not_done_again(matrix, configs, monkeypatch):
@@ -89,7 +93,30 @@ def test_what_is_complete_is_not_done_again(matrix, configs, monkeypatch):
     again = cross_dataset(configs, {name: one.data for name, one in configs.items()}, workdir)
     for one, other in zip(again, cells, strict=True):
         np.testing.assert_allclose(one.evaluated.predictions.predicted, other.evaluated.predictions.predicted, 1e-6)
-        assert one.left_out == other.left_out
+        assert one.evaluated.left_out == other.evaluated.left_out
+
+
+def test_a_test_set_that_has_changed_is_tested_anew(matrix, configs, tmp_path):
+    workdir, cells = matrix
+    again = shutil.copytree(workdir, tmp_path / "again")
+    rows = Path(configs["csv"].data.scores).read_text().splitlines()
+    (tmp_path / "fewer.csv").write_text("\n".join(rows[:-3]) + "\n")
+    tests = {"csv": dataclasses.replace(configs["csv"].data, scores=str(tmp_path / "fewer.csv"))}
+    only = {"biq2021": configs["biq2021"]}
+    with pytest.raises(UserError, match=r"found another one's: configs.csv"):
+        cross_dataset(only, tests, again)
+    (again / "protocol.json").unlink()
+    (again / "report.md").unlink()
+    (cell,) = cross_dataset(only, tests, again)
+    assert len(cell.evaluated.predictions.names) == len(cells[1].evaluated.predictions.names) - 3
+    assert cell.evaluated.left_out == cells[1].evaluated.left_out
+
+
+def test_what_cannot_be_trained_on_is_refused_before_anything_is(configs, tmp_path):
+    missing = dataclasses.replace(configs["biq2021"], data=dataclasses.replace(configs["biq2021"].data, dataset="bid"))
+    with pytest.raises(UserError, match="--dataset=bid: expected a database prepared in"):
+        cross_dataset(configs | {"bid": missing}, {"csv": configs["csv"].data}, tmp_path / "across")
+    assert not (tmp_path / "across").exists()
 
 
 def test_a_test_set_inside_the_training_set_is_refused(configs, tmp_path):
@@ -104,8 +131,9 @@ def test_a_test_set_inside_the_training_set_is_refused(configs, tmp_path):
     inside = dataclasses.replace(
         csv.data, images=str(tmp_path / "inside"), scores=str(tmp_path / "scores.csv"), group_column="", split_column=""
     )
-    with pytest.raises(UserError, match=r"trained on that of all 5: new0.png, new1.png"):
+    with pytest.raises(UserError, match=r"--train_on=csv: .* contents of all 5 images .*: new0.png, new1.png"):
         cross_dataset({"csv": csv}, {"inside": inside}, tmp_path / "across")
+    assert not (tmp_path / "across").exists()
 
 
 def test_one_database_is_no_matrix(configs, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import statistics
 
+import numpy as np
 import pytest
 from small_runs import one_device_mesh, stop_after
 
@@ -11,7 +12,7 @@ from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import rounds
-from glintiqa_jax.protocols.rounds import median_run, run_rounds, summary
+from glintiqa_jax.protocols.rounds import median_run, published_column, run_rounds, summary
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.step import Trainer
 
@@ -54,7 +55,7 @@ def test_the_report_gives_the_median_the_mean_and_the_deviation(three):
     said = f"{statistics.median(figures):.4f} ({statistics.fmean(figures):.4f} ± {statistics.stdev(figures):.4f})"
     assert said in text
     for number, run in enumerate(runs, start=1):
-        assert f"| round {number} | 6 |" in text
+        assert f"| round {number} | 6 (3 contents) |" in text
         assert run.results["split_sha256"] in text
     for name in ("constant: the training images' mean score | 3 |", "variance of the Laplacian | 3 |"):
         assert name in text
@@ -91,12 +92,38 @@ def test_interrupted_rounds_go_on(three, experiment, tmp_path, monkeypatch):
 def test_a_folder_is_one_protocols_alone(three, experiment, workdir):
     folder, _ = three
     other = dataclasses.replace(experiment, learning_rate=0.5)
-    with pytest.raises(UserError, match=r"found another one's: config.learning_rate: 0.5 here, 0.001 there"):
+    with pytest.raises(UserError, match=r"found another one's: configs.rounds.learning_rate: 0.5 here, 0.001 there"):
         run_rounds(other, folder, rounds=1)
-    elsewhere = dataclasses.replace(experiment, num_workers=1)  # changes no figure
+    elsewhere = dataclasses.replace(experiment, num_workers=1, eval_batch_size=16)  # changes no figure
     assert run_rounds(elsewhere, folder, rounds=1)
     with pytest.raises(UserError, match=r"expected a new folder or one of this protocol, found another's report.md"):
         run_rounds(experiment, workdir, rounds=1)
+
+
+def test_a_refused_command_leaves_nothing_behind(experiment, tmp_path):
+    wrong = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, images="nowhere"))
+    with pytest.raises(UserError, match="--images=nowhere"):
+        run_rounds(wrong, tmp_path / "run", rounds=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resolutions_are_sorted_over_all_rounds_at_once(three):
+    """Whose images differ in size, here by hand: each size is one box, whichever rounds tested it."""
+    _, runs = three
+    source = runs[0].tested.source
+    sizes = np.full((len(source), 2), 1000)
+    sizes[:, 0] += np.arange(len(source))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(source), "sizes", lambda self: sizes)
+        assert len(np.unique(rounds._pooled(runs).sorted_by()["resolution"])) == 5
+    assert len(rounds._pooled(runs).predictions.names) == 18
+
+
+def test_published_figures_stand_beside_their_database():
+    column = published_column(["koniq10k", "csv", "bid"], rows=5)["published, SROCC / PLCC"]
+    assert column[0].startswith("QCN 0.934 / 0.945; LoDa")
+    assert column[1:] == ["-", "QCN 0.892 / 0.890", "-", "-"]
+    assert published_column(["csv"], rows=3) == {}
 
 
 def test_the_split_is_for_the_rounds_to_say(experiment, tmp_path):

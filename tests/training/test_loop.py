@@ -161,7 +161,7 @@ def test_a_run_over_two_databases_reports_each(config, tmp_path):
     assert [part["images"] for part in each] == [4, 6]
     assert results["test"]["images"] == 10
     assert results["test"]["rmse"] == pytest.approx(np.mean([part["rmse"] for part in each]))
-    assert "| test, on biq2021 | 6 |" in (tmp_path / "run" / "report.md").read_text()
+    assert "| test, on biq2021 | 6 (" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_a_split_can_be_used_again(config, workdir, whole, tmp_path):

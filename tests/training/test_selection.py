@@ -12,6 +12,7 @@ import pytest
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
 from glintiqa_jax.training import loop
+from glintiqa_jax.training.workdir import trained_on
 
 pytest_plugins = ["small_runs"]
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -65,6 +66,22 @@ def test_the_default_looks_at_the_test_split_once(workdir, whole):
     assert "flatter" not in (workdir / "report.md").read_text()
 
 
+def test_what_selected_is_no_test_either(released, config):
+    """The test split itself, where it says which step is kept: all images of the database are known then."""
+    workdir, _ = released
+    with pytest.raises(UserError, match="it was trained on the contents of all 20 images of csv"):
+        evaluate_checkpoint(workdir, dataclasses.replace(config.data, group_column=""))
+
+
+def test_checkpoints_elsewhere_say_what_they_were_trained_on(config, tmp_path):
+    loop.train_and_evaluate(config, tmp_path / "run", max_steps=1, checkpoint_dir=str(tmp_path / "elsewhere"))
+    data = dataclasses.replace(config.data, group_column="")
+    for checkpoint in (tmp_path / "run", tmp_path / "elsewhere"):
+        assert len(trained_on(checkpoint)) == 16
+    _, evaluated = evaluate_checkpoint(tmp_path / "elsewhere", data)
+    assert (len(evaluated.predictions.names), evaluated.left_out) == (4, 16)
+
+
 def test_without_a_test_split_there_is_none_to_report(config, tmp_path):
     data = dataclasses.replace(config.data, split_by="all")
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path, max_steps=1)
@@ -94,5 +111,7 @@ def test_what_was_trained_on_is_no_test(config, workdir, tmp_path):
     first = len(split["train"])
     assert evaluated.predictions.names == [f"other{first + number}.png" for number in range(len(split["test"]))]
     (tmp_path / "s.csv").write_text("\n".join(table[: first + 1]))
-    with pytest.raises(UserError, match=f"it was trained on that of all {first}: other0.png, other1.png"):
-        evaluate_checkpoint(workdir, data)
+    checkpoints = workdir / "checkpoints"
+    for checkpoint in (workdir, checkpoints, *(path for path in checkpoints.iterdir() if path.name.isdigit())):
+        with pytest.raises(UserError, match=f"contents of all {first} images .* tested on: other0.png, other1.png"):
+            evaluate_checkpoint(checkpoint, data)
