@@ -231,7 +231,9 @@ class TrainConfig:
     eval_random_crops: int = _field(
         0, "evaluation takes this many crops at random per image instead, always the same; 25 as released; 0: the grid"
     )
-    eval_batch_size: int = _field(16, "images per evaluation batch, over all devices")
+    eval_batch_size: int = _field(
+        16, "images per evaluation batch at most, over all devices; CPUs take fewer of large crops"
+    )
 
     mesh_data: int = _field(0, "devices along the mesh's data axis; 0: all that mesh_fsdp leaves")
     mesh_fsdp: int = _field(1, "devices along the mesh's fsdp axis, over which large parameters are sharded")

@@ -11,7 +11,7 @@ from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.evaluation.prediction import Predictions, predict_source, read_predictions
+from glintiqa_jax.evaluation.prediction import Predictions, images_at_once, predict_source, read_predictions
 from glintiqa_jax.sharding import make_mesh
 
 
@@ -121,3 +121,12 @@ def test_predictions_of_other_images_are_refused_by_name(rated_folder, tmp_path)
     (tmp_path / "predictions.csv").write_text("name,predicted,crop_deviation,score\nimage01.png,1,0,1\n" + rows)
     with pytest.raises(UserError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
         read_predictions(tmp_path / "predictions.csv", source)
+
+
+@pytest.mark.parametrize(
+    ("images", "crop_size", "devices", "expected"),
+    [(200, 64, 1, 7), (200, 224, 1, 1), (3, 32, 1, 3), (200, 32, 1, 16), (200, 224, 8, 8), (3, 32, 8, 8)],
+)
+def test_a_batch_on_cpus_is_as_large_as_is_fast(images, crop_size, devices, expected):
+    mesh = make_mesh(devices=jax.devices()[:devices])
+    assert images_at_once(16, images, 25 * crop_size**2, mesh) == expected
