@@ -1,0 +1,462 @@
+"""How long it takes to evaluate a folder of photographs, from files on disk to one prediction per image.
+
+    python benchmarks/evaluate_folder.py
+    python benchmarks/evaluate_folder.py --photographs=DIR --variants=glintiqa_s16_r50 --images=8
+
+Prints one Markdown table, ours next to PyTorch. A prediction is the mean over the same fixed grid of 5x5 crops in all
+of these ways:
+
+- PyTorch, every crop decoded: the loop as it is usually written, the authors' among them. A dataset names each image 25
+  times; each crop opens and decodes its file with Pillow, is cut out, made a tensor and normalised, and a DataLoader
+  makes batches of them. The network is ``torch_glintiqa.py``, without gradients.
+- PyTorch, every image decoded once: the same, but that the 25 crops of an image are cut out of one decoded image.
+- ours: ``predict_source`` over prepared records, which is what evaluating a checkpoint calls, in a process that has
+  compiled nothing yet, without JAX's persistent cache: compiling is part of the time, and of that its own column.
+- ours, compiled: the same once more in the same process.
+
+The rows "data only" load and cut the crops out in the same ways, and have no network. Networks have random weights,
+the same for all ways, with the head's last layer scaled so that predictions spread in [0, 1] as scores do. Where a
+prediction differs by more than 0.001 from PyTorch's, the run fails.
+
+Each measurement is a process of its own on all cores; libraries are imported and weights loaded before the clock
+starts, and files are in the page cache. Preparing the records, which a database needs once, is in no row: how long it
+took is said above the table. The ways take turns, and what is printed are medians over ``--repeats`` turns; a ratio is
+the time of PyTorch's loop to the row's in the same turn.
+
+Needs ``pip install torch`` and an otherwise idle machine: PyTorch's threads wait for one another by spinning, so that
+its rows take many times as long where other processes want the same cores. On Linux it is said above the table how
+much of the cores' time others had. Takes about two minutes; a large network on a CPU takes seconds per image, hence
+few ``--images`` for it, and a ``--batch_size`` that is not more than them.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from glintiqa_jax import command_line
+from glintiqa_jax.data.images import IMAGE_SUFFIXES
+from glintiqa_jax.errors import UserError
+
+_VARIANTS = flags.DEFINE_list("variants", ["glintiqa_mini"], "which networks, of those with a ResNet")
+_IMAGES = flags.DEFINE_integer("images", 200, "how many photographs", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "how often each row is measured", lower_bound=1)
+_PHOTOGRAPHS = flags.DEFINE_string("photographs", "", "a folder of photographs to take instead of making some")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "ours: images per batch, as --eval_batch_size", lower_bound=1)
+_TORCH_BATCH_SIZE = flags.DEFINE_integer("torch_batch_size", 32, "PyTorch: crops per batch", lower_bound=1)
+_TORCH_WORKERS = flags.DEFINE_integer("torch_workers", 0, "PyTorch: processes that load", lower_bound=0)
+
+_GRID, _TOLERANCE = 5, 1e-3
+_CROPS = _GRID * _GRID
+_SIDE, _QUALITY, _MOST_NOISE = 512, 90, 3.0
+_SOURCES = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "retina", "rocket")
+_MEAN, _DEVIATION = 0.5, 0.15  # of predictions over images
+_Result = TypeVar("_Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is evaluated.
+
+    Attributes:
+      variant: the network's name.
+      config: the fields of its configuration, for PyTorch, which need not import JAX for them.
+      weights: its weights in the official layout, an ``.npz`` file.
+      files: the photographs.
+      records: the same, prepared.
+      batch_size: ours.
+      torch_batch_size: PyTorch's.
+      torch_workers: PyTorch's.
+    """
+
+    variant: str
+    config: dict[str, Any]
+    weights: Path
+    files: list[Path]
+    records: Path
+    batch_size: int
+    torch_batch_size: int
+    torch_workers: int
+
+    @property
+    def crop_size(self) -> int:
+        return self.config["crop_size"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """One evaluation: its seconds, those of them that compiling took, and the images' predictions where there are."""
+
+    seconds: float
+    compile_seconds: float = 0.0
+    predicted: np.ndarray | None = None
+
+
+def main() -> None:
+    """The command."""
+    if not find_spec("torch"):
+        raise UserError("expected PyTorch to compare with, found none: pip install torch")
+    fields = _in_a_process(_fields_of_variants)
+    for variant in _VARIANTS.value or [""]:
+        if variant not in fields:
+            raise UserError(f"--variants: expected some of {', '.join(fields)}, found {variant!r}")
+    with tempfile.TemporaryDirectory() as folder:
+        if _PHOTOGRAPHS.value:
+            files = _photographs(Path(_PHOTOGRAPHS.value), _IMAGES.value)
+        else:
+            files = _in_a_process(_make_photographs, Path(folder) / "images", _IMAGES.value)
+        records, smallest, preparing = _in_a_process(_prepare, files, Path(folder))
+        jobs = []
+        for variant in _VARIANTS.value:
+            if smallest < (crop_size := fields[variant]["crop_size"]):
+                raise UserError(
+                    f"--photographs={_PHOTOGRAPHS.value}: expected sides of at least {crop_size} pixels, the crop of "
+                    f"{variant}, found one of {smallest}"
+                )
+            weights = Path(folder) / f"{variant}.npz"
+            options = {flag.name: flag.value for flag in (_BATCH_SIZE, _TORCH_BATCH_SIZE, _TORCH_WORKERS)}
+            jobs.append(_Job(variant, fields[variant], weights, files, records, **options))
+        lines = _table(jobs, preparing)
+    print("\n".join(lines))
+
+
+def _table(jobs: list[_Job], preparing: float) -> list[str]:
+    size = statistics.mean(path.stat().st_size for path in jobs[0].files)
+    count = len(jobs[0].files)
+    lines = []
+    largest, spread = 0.0, []
+    for job in jobs:
+        _in_a_process(_make_weights, job)
+    start, busy = time.perf_counter(), _busy_with_others()
+    for job in jobs:
+        turns = [_turn(job) for _ in tqdm(range(_REPEATS.value), desc=job.variant, unit="turn")]
+        for way in turns[0]:
+            base = "PyTorch, every crop decoded" + (", data only" if way.endswith("data only") else "")
+            measured = [turn[way] for turn in turns]
+            ratios = [turn[base].seconds / turn[way].seconds for turn in turns]
+            seconds = statistics.median(one.seconds for one in measured)
+            compiling = statistics.median(one.compile_seconds for one in measured)
+            lines.append(
+                f"| {job.variant} | {way} | {seconds:.3g} | {f'{compiling:.3g}' if compiling else ''} "
+                f"| {count / seconds:.3g} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+            )
+        predictions = [one.predicted for turn in turns for one in turn.values() if one.predicted is not None]
+        largest = max(largest, _largest_difference(job.variant, predictions))
+        spread.append(f"{float(predictions[0].std()):.3f}")
+    share = (_busy_with_others() - busy) / (time.perf_counter() - start) / (os.cpu_count() or 1)
+    others = "" if math.isnan(share) else f" Other processes had {max(share, 0.0):.0%} of the cores' time."
+    return [
+        f"{count} images of {size / 1e3:.0f} kB on average, {_CROPS} crops each, {_cores()} cores; medians of "
+        f"{_REPEATS.value} turns. Batches of {_BATCH_SIZE.value} images, PyTorch's of {_TORCH_BATCH_SIZE.value} crops "
+        f"by {_TORCH_WORKERS.value} workers. Preparing the records took {preparing:.1f} s, once. Predictions differ by "
+        f"{largest:.1g} at most, and have a standard deviation of {', '.join(spread)}.{others}",
+        "",
+        "| variant | way | seconds | of them compiling | images/s | ratio to PyTorch's loop |",
+        "|---|---|---|---|---|---|",
+        *lines,
+    ]
+
+
+def _turn(job: _Job) -> dict[str, _Measured]:
+    """Each way once, by the row's name."""
+    ours, again = _in_a_process(_ours, job)
+    return {
+        "PyTorch, every crop decoded": _in_a_process(_torch, job, _CropsOfFiles),
+        "PyTorch, every image decoded once": _in_a_process(_torch, job, _FilesInCrops),
+        "ours": ours,
+        "ours, compiled": again,
+        "PyTorch, every crop decoded, data only": _in_a_process(_torch_data, job, _CropsOfFiles),
+        "PyTorch, every image decoded once, data only": _in_a_process(_torch_data, job, _FilesInCrops),
+        "ours, data only": _in_a_process(_our_data, job),
+    }
+
+
+def _largest_difference(variant: str, predictions: list[np.ndarray]) -> float:
+    largest = max(float(np.abs(one - predictions[0]).max()) for one in predictions)
+    if not largest <= _TOLERANCE:
+        raise RuntimeError(f"{variant}: expected equal predictions, found some that differ by {largest:.2g}")
+    return largest
+
+
+def _photographs(folder: Path, count: int) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"--photographs={folder}: expected a folder of photographs, found no folder")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if len(files) < count:
+        raise UserError(f"--photographs={folder}: expected at least the {count} of --images, found {len(files)}")
+    return files[:count]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _busy_with_others() -> float:
+    """Seconds, over all cores, that processes other than this and its children have run so far; NaN beside Linux."""
+    statistics_file = Path("/proc/stat")
+    if not statistics_file.is_file():
+        return math.nan
+    # of all cores: user, nice, system, idle, waiting for a disk, interrupts and their rest, taken by the hypervisor
+    ticks = [int(text) for text in statistics_file.read_text().split("\n", 1)[0].split()[1:9]]
+    everyone = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+    return everyone - sum(os.times()[:4])
+
+
+def _in_a_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """``function(*arguments)`` in a fresh process, which no thread, cache or memory of an earlier one disturbs."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+# What runs in processes of its own. Imports are inside, so that PyTorch's processes have no JAX and the reverse.
+
+
+def _begin_process() -> None:
+    flags.FLAGS.mark_as_parsed()  # Grain reads its own, which are left at their defaults
+
+
+def _fields_of_variants() -> dict[str, dict[str, Any]]:
+    """The configurations that ``torch_glintiqa.py`` has, as plain values."""
+    from glintiqa_jax.models.glintiqa import VARIANTS
+
+    return {name: dataclasses.asdict(config) for name, config in VARIANTS.items() if config.cnn == "resnet"}
+
+
+def _ours(job: _Job) -> tuple[_Measured, _Measured]:
+    import jax
+    from flax import nnx
+
+    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.evaluation.prediction import make_predict, predict_source
+    from glintiqa_jax.models.glintiqa import new_model, variant_config
+    from glintiqa_jax.models.weights import load_glintiqa
+    from glintiqa_jax.sharding import make_mesh
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    model = new_model(variant_config(job.variant))
+    load_glintiqa(model, job.weights)
+    mesh = make_mesh()
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    jitted: Any = make_predict(graphdef, mesh)
+    compiled: list[Callable] = []
+    compile_seconds = 0.0
+
+    def predict(crops: jax.Array) -> jax.Array:
+        nonlocal compile_seconds
+        if not compiled:  # as the first call does, but that it is timed
+            start = time.perf_counter()
+            compiled.append(jitted.lower(params, rest, crops).compile())
+            compile_seconds = time.perf_counter() - start
+        return compiled[0](params, rest, crops)
+
+    measured = []
+    for _ in range(2):
+        compile_seconds = 0.0
+        start = time.perf_counter()
+        source = RatedSource(job.records)
+        found = predict_source(
+            predict,
+            source,
+            np.arange(len(source)),
+            scale=source.scale,
+            crop_size=job.crop_size,
+            grid=_GRID,
+            batch_size=job.batch_size,
+            mesh=mesh,
+        )
+        seconds = time.perf_counter() - start
+        quality = dict(zip(found.names, source.scale.to_quality(found.predicted), strict=True))
+        predicted = np.asarray([quality[path.name] for path in job.files])
+        measured.append(_Measured(seconds, compile_seconds, predicted))
+    return measured[0], measured[1]
+
+
+def _our_data(job: _Job) -> _Measured:
+    from glintiqa_jax.data.pipeline import evaluation_batches
+    from glintiqa_jax.data.source import RatedSource
+
+    start = time.perf_counter()
+    source = RatedSource(job.records)
+    positions, size = np.arange(len(source)), job.batch_size
+    for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=_GRID, batch_size=size):
+        pass
+    return _Measured(time.perf_counter() - start)
+
+
+def _torch(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> _Measured:
+    import torch
+    import torch_glintiqa
+
+    torch.set_num_threads(_cores())
+    model = torch_glintiqa.GlintIQA(SimpleNamespace(**job.config))
+    with np.load(job.weights) as weights:
+        model.load_state_dict({name: torch.from_numpy(weights[name]) for name in weights.files}, strict=True)
+    start = time.perf_counter()
+    predicted = []
+    with torch.no_grad():
+        for crops in _torch_batches(job, way):
+            predicted.append(model(crops))
+    # (images * crops,) -> (images, crops) -> (images,)
+    means = torch.cat(predicted).view(-1, _CROPS).mean(dim=1).numpy()
+    return _Measured(time.perf_counter() - start, predicted=means)
+
+
+def _torch_data(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> _Measured:
+    import torch
+
+    torch.set_num_threads(_cores())
+    start = time.perf_counter()
+    for _ in _torch_batches(job, way):
+        pass
+    return _Measured(time.perf_counter() - start)
+
+
+def _torch_batches(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> Iterator[Any]:
+    """Normalised crops ``(batch, 3, crop, crop)``."""
+    import torch.utils.data
+
+    dataset: Any = way(job.files, job.crop_size)  # no subclass of torch's, which is imported here alone
+    if way is _CropsOfFiles:
+        yield from torch.utils.data.DataLoader(dataset, batch_size=job.torch_batch_size, num_workers=job.torch_workers)
+    else:
+        for crops in torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=job.torch_workers):
+            yield from crops.split(job.torch_batch_size)
+
+
+class _CropsOfFiles:
+    """For PyTorch's DataLoader: every crop of every file, each from a file that is decoded for it."""
+
+    def __init__(self, files: list[Path], crop_size: int):
+        self._samples = [(path, row, column) for path in files for row in range(_GRID) for column in range(_GRID)]
+        self._crop_size = crop_size
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, position: int) -> Any:
+        path, row, column = self._samples[position]
+        return _normalised_crop(_opened(path), self._crop_size, row, column)
+
+
+class _FilesInCrops:
+    """For PyTorch's DataLoader: all crops of each file, decoded once."""
+
+    def __init__(self, files: list[Path], crop_size: int):
+        self._files, self._crop_size = files, crop_size
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, position: int) -> Any:
+        import torch
+
+        image = _opened(self._files[position])
+        places = [(row, column) for row in range(_GRID) for column in range(_GRID)]
+        return torch.stack([_normalised_crop(image, self._crop_size, *place) for place in places])
+
+
+def _opened(path: Path) -> Any:
+    """A file as an RGB image of Pillow's, turned as its EXIF data say, as ours are."""
+    from PIL import Image, ImageOps
+
+    with path.open("rb") as file, Image.open(file) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return image.convert("RGB")
+
+
+def _normalised_crop(image: Any, crop_size: int, row: int, column: int) -> Any:
+    """What torchvision's ``ToTensor`` and ``Normalize`` make of a crop: float32 ``(3, crop, crop)`` in [-1, 1]."""
+    import torch
+
+    left, top = (
+        round(step * (side - crop_size) / (_GRID - 1)) for step, side in ((column, image.width), (row, image.height))
+    )
+    crop = torch.from_numpy(np.array(image.crop((left, top, left + crop_size, top + crop_size))))
+    return crop.permute(2, 0, 1).contiguous().to(torch.float32).div(255).sub_(0.5).div_(0.5)
+
+
+def _prepare(files: list[Path], folder: Path) -> tuple[Path, int, float]:
+    """The folder of the prepared records, the shortest side of an image, and how many seconds it took."""
+    from glintiqa_jax.data.builder import prepare
+    from glintiqa_jax.data.readers.own import read_csv
+    from glintiqa_jax.data.source import RatedSource
+
+    scores = folder / "scores.csv"
+    with scores.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "mos"])
+        writer.writerows([path.name, position % 100] for position, path in enumerate(files))
+    start = time.perf_counter()
+    records = prepare(read_csv(files[0].parent, scores), folder / "prepared")
+    seconds = time.perf_counter() - start
+    return records, int(RatedSource(records).sizes().min()), seconds
+
+
+def _make_weights(job: _Job) -> None:
+    """Write random weights, none of which is without effect, and whose predictions spread as scores do."""
+    from flax import nnx
+
+    from glintiqa_jax.data.pipeline import evaluation_batches
+    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.models.glintiqa import create_model
+    from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
+
+    rng = np.random.default_rng(0)
+    model = create_model(job.variant, identity_start=False)
+    weights = export_glintiqa(model)
+    for name, array in weights.items():
+        if array.ndim == 1:  # biases, scales and statistics, which begin as 0 or 1
+            weights[name] = array + rng.uniform(-0.1, 0.1, array.shape).astype(np.float32)
+    load_glintiqa(model, weights)
+    source = RatedSource(job.records)
+    positions = np.arange(min(len(source), 32))
+    score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
+    batches = evaluation_batches(source, positions, crop_size=job.crop_size, grid=1, batch_size=1)
+    scores = np.concatenate([np.asarray(score(model, batch["image"][0])) for batch in batches])
+    gain = np.float32(_DEVIATION / max(scores.std(), 1e-3))
+    kernel, bias = (f"quality_head.layers.3.{part}" for part in ("weight", "bias"))
+    weights[kernel] = weights[kernel] * gain
+    weights[bias] = (weights[bias] - scores.mean()) * gain + np.float32(_MEAN)
+    arrays: dict[str, Any] = weights
+    np.savez(job.weights, **arrays)
+
+
+def _make_photographs(folder: Path, count: int) -> list[Path]:
+    """Squares cut out of scikit-image's photographs, with noise as of a camera."""
+    import skimage.data
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    photographs = [Image.fromarray(getattr(skimage.data, name)()) for name in _SOURCES]
+    folder.mkdir()
+    files = [folder / f"{position:05d}.jpg" for position in range(count)]
+    for position, path in enumerate(files):
+        whole = photographs[position % len(photographs)]
+        side = int(rng.integers(min(whole.size) // 2, min(whole.size) + 1))
+        left, top = (int(rng.integers(room - side + 1)) for room in whole.size)
+        box = (left, top, left + side, top + side)
+        pixels = np.asarray(whole.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC, box=box), np.float64)
+        pixels = pixels + rng.normal(0, rng.uniform(0, _MOST_NOISE), (_SIDE, _SIDE, 1))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=_QUALITY)
+    return files
+
+
+if __name__ == "__main__":
+    command_line.run(main)
