@@ -26,7 +26,7 @@ the time of PyTorch's loop to the row's in the same turn.
 Needs ``pip install torch`` and an otherwise idle machine: PyTorch's threads wait for one another by spinning, so that
 its rows take many times as long where other processes want the same cores. On Linux it is said above the table how
 much of the cores' time others had. Takes about two minutes; a large network on a CPU takes seconds per image, hence
-few ``--images`` for it, and a ``--batch_size`` that is not more than them.
+few ``--images`` for it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ import math
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -58,7 +59,9 @@ _VARIANTS = flags.DEFINE_list("variants", ["glintiqa_mini"], "which networks, of
 _IMAGES = flags.DEFINE_integer("images", 200, "how many photographs", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "how often each row is measured", lower_bound=1)
 _PHOTOGRAPHS = flags.DEFINE_string("photographs", "", "a folder of photographs to take instead of making some")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "ours: images per batch, as --eval_batch_size", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 16, "ours: images per batch at most, as --eval_batch_size", lower_bound=1
+)
 _TORCH_BATCH_SIZE = flags.DEFINE_integer("torch_batch_size", 32, "PyTorch: crops per batch", lower_bound=1)
 _TORCH_WORKERS = flags.DEFINE_integer("torch_workers", 0, "PyTorch: processes that load", lower_bound=0)
 
@@ -80,7 +83,7 @@ class _Job:
       weights: its weights in the official layout, an ``.npz`` file.
       files: the photographs.
       records: the same, prepared.
-      batch_size: ours.
+      batch_size: ours at most.
       torch_batch_size: PyTorch's.
       torch_workers: PyTorch's.
     """
@@ -163,9 +166,10 @@ def _table(jobs: list[_Job], preparing: float) -> list[str]:
     others = "" if math.isnan(share) else f" Other processes had {max(share, 0.0):.0%} of the cores' time."
     return [
         f"{count} images of {size / 1e3:.0f} kB on average, {_CROPS} crops each, {_cores()} cores; medians of "
-        f"{_REPEATS.value} turns. Batches of {_BATCH_SIZE.value} images, PyTorch's of {_TORCH_BATCH_SIZE.value} crops "
-        f"by {_TORCH_WORKERS.value} workers. Preparing the records took {preparing:.1f} s, once. Predictions differ by "
-        f"{largest:.1g} at most, and have a standard deviation of {', '.join(spread)}.{others}",
+        f"{_REPEATS.value} turns. Batches of at most {_BATCH_SIZE.value} images, PyTorch's of "
+        f"{_TORCH_BATCH_SIZE.value} crops by {_TORCH_WORKERS.value} workers. Preparing the records took "
+        f"{preparing:.1f} s, once. Predictions differ by {largest:.1g} at most, and have a standard deviation of "
+        f"{', '.join(spread)}.{others}",
         "",
         "| variant | way | seconds | of them compiling | images/s | ratio to PyTorch's loop |",
         "|---|---|---|---|---|---|",
@@ -291,10 +295,13 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 def _our_data(job: _Job) -> _Measured:
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.evaluation.prediction import images_at_once
+    from glintiqa_jax.sharding import make_mesh
 
+    size = images_at_once(job.batch_size, len(job.files), _CROPS * job.crop_size**2, make_mesh())
     start = time.perf_counter()
     source = RatedSource(job.records)
-    positions, size = np.arange(len(source)), job.batch_size
+    positions = np.arange(len(source))
     for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=_GRID, batch_size=size):
         pass
     return _Measured(time.perf_counter() - start)
@@ -333,10 +340,14 @@ def _torch_batches(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> Itera
     import torch.utils.data
 
     dataset: Any = way(job.files, job.crop_size)  # no subclass of torch's, which is imported here alone
+    options: dict[str, Any] = {"num_workers": job.torch_workers}
+    if job.torch_workers and sys.platform == "linux":
+        # as in a process that was not spawned itself: spawned workers would take two seconds to import PyTorch
+        options["multiprocessing_context"] = "fork"
     if way is _CropsOfFiles:
-        yield from torch.utils.data.DataLoader(dataset, batch_size=job.torch_batch_size, num_workers=job.torch_workers)
+        yield from torch.utils.data.DataLoader(dataset, batch_size=job.torch_batch_size, **options)
     else:
-        for crops in torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=job.torch_workers):
+        for crops in torch.utils.data.DataLoader(dataset, batch_size=None, **options):
             yield from crops.split(job.torch_batch_size)
 
 

@@ -136,5 +136,5 @@ def test_bad_split_files_are_refused(tmp_path, text, message):
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(UserError, match=message):
         load_split(tmp_path / "split.json", ["0", "1", "2"], ["a", "b", "a"], "mine")
-    with pytest.raises(UserError, match="expected 'auto', 'published', 'drawn' or a file"):
+    with pytest.raises(UserError, match="expected 'auto', 'published', 'drawn', 'all' or a file"):
         load_split(tmp_path / "nowhere.json", ["0"], ["a"], "mine")

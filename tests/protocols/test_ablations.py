@@ -9,6 +9,7 @@ from small_runs import one_device_mesh
 
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import srocc
+from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.tables import Judged
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.protocols.ablations import SAQT, TABLES, _differences, ablation_rows, run_ablations
@@ -84,7 +85,8 @@ def ablated(experiment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("ablations")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_mesh", one_device_mesh)
-        return workdir, run_ablations(experiment, workdir, tables=["branches", "selection"], rounds=0)
+        report = ReportOptions(pictures=False)
+        return workdir, run_ablations(experiment, workdir, tables=["branches", "selection"], rounds=0, report=report)
 
 
 def test_rows_are_trained_and_tested_on_the_same_split(ablated):
@@ -113,7 +115,8 @@ def test_the_report_compares_every_row_with_the_first(ablated, experiment):
 def test_rounds_are_compared_one_by_one(experiment, tmp_path):
     data = dataclasses.replace(experiment.data, validation_fraction=0.2, test_fraction=0.3)
     config = dataclasses.replace(experiment, data=data, steps=2, warmup_steps=1, eval_every=2)
-    found = run_ablations(config, tmp_path, tables=["selection"], rounds=2)
+    report = ReportOptions(peers=(), pictures=False)
+    found = run_ablations(config, tmp_path, tables=["selection"], rounds=2, report=report)
     assert [len(runs) for runs in found["selection"].values()] == [2, 2]
     assert "| less selected on validation | Δ SROCC, median |" in (tmp_path / "report.md").read_text()
 

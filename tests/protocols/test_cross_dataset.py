@@ -14,6 +14,7 @@ from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import srocc
+from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import cross_dataset as module
 from glintiqa_jax.protocols.cross_dataset import cross_dataset
 from glintiqa_jax.training import loop
@@ -32,8 +33,8 @@ def configs(config, tmp_path_factory):
     for file, part in (("Train", names[:7]), ("Test", names[7:])):
         rows = "".join(f"{name},0.{9 - int(name[5:7])},,\n" for name in part)
         (folder / f"{file} (Images and MOS).csv").write_text("Images,MOS,,\n" + rows)
-    prepare(read_database("biq2021", folder), config.data.data_dir)
-    own = dataclasses.replace(config.data, split_by="all", validation_fraction=0.3)
+    prepare(read_database("biq2021", folder), folder / "data")
+    own = dataclasses.replace(config.data, data_dir=str(folder / "data"), split_by="all", validation_fraction=0.3)
     biq = dataclasses.replace(
         own, dataset="biq2021", images="", scores="", group_column="", split_column="", score_range=()
     )
@@ -46,7 +47,8 @@ def matrix(configs, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("across")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_mesh", one_device_mesh)
-        return workdir, cross_dataset(configs, {name: one.data for name, one in configs.items()}, workdir)
+        tests = {name: one.data for name, one in configs.items()}
+        return workdir, cross_dataset(configs, tests, workdir, report=ReportOptions(pictures=False))
 
 
 def test_every_network_is_tested_on_all_of_the_other_but_what_it_has_seen(matrix):

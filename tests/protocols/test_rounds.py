@@ -31,7 +31,7 @@ def three(experiment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("rounds")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_mesh", one_device_mesh)
-        return workdir, run_rounds(experiment, workdir, rounds=3)
+        return workdir, run_rounds(experiment, workdir, rounds=3, report=ReportOptions(pictures=False))
 
 
 def test_each_round_has_its_split_its_seed_and_its_checkpoint(three, experiment):
