@@ -34,21 +34,21 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+import torch_loop
 from absl import flags
+from processes import in_a_process
+from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
 from glintiqa_jax import command_line
@@ -65,12 +65,11 @@ _BATCH_SIZE = flags.DEFINE_integer(
 _TORCH_BATCH_SIZE = flags.DEFINE_integer("torch_batch_size", 32, "PyTorch: crops per batch", lower_bound=1)
 _TORCH_WORKERS = flags.DEFINE_integer("torch_workers", 0, "PyTorch: processes that load", lower_bound=0)
 
-_GRID, _TOLERANCE = 5, 1e-3
-_CROPS = _GRID * _GRID
+_TOLERANCE = 1e-3
+_CROPS = GRID * GRID
 _SIDE, _QUALITY, _MOST_NOISE = 512, 90, 3.0
 _SOURCES = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "retina", "rocket")
 _MEAN, _DEVIATION = 0.5, 0.15  # of predictions over images
-_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,7 @@ def main() -> None:
     """The command."""
     if not find_spec("torch"):
         raise UserError("expected PyTorch to compare with, found none: pip install torch")
-    fields = _in_a_process(_fields_of_variants)
+    fields = in_a_process(_fields_of_variants)
     for variant in _VARIANTS.value or [""]:
         if variant not in fields:
             raise UserError(f"--variants: expected some of {', '.join(fields)}, found {variant!r}")
@@ -123,8 +122,8 @@ def main() -> None:
         if _PHOTOGRAPHS.value:
             files = _photographs(Path(_PHOTOGRAPHS.value), _IMAGES.value)
         else:
-            files = _in_a_process(_make_photographs, Path(folder) / "images", _IMAGES.value)
-        records, smallest, preparing = _in_a_process(_prepare, files, Path(folder))
+            files = in_a_process(_make_photographs, Path(folder) / "images", _IMAGES.value)
+        records, smallest, preparing = in_a_process(_prepare, files, Path(folder))
         jobs = []
         for variant in _VARIANTS.value:
             if smallest < (crop_size := fields[variant]["crop_size"]):
@@ -145,7 +144,7 @@ def _table(jobs: list[_Job], preparing: float) -> list[str]:
     lines = []
     largest, spread = 0.0, []
     for job in jobs:
-        _in_a_process(_make_weights, job)
+        in_a_process(_make_weights, job)
     start, busy = time.perf_counter(), _busy_with_others()
     for job in jobs:
         turns = [_turn(job) for _ in tqdm(range(_REPEATS.value), desc=job.variant, unit="turn")]
@@ -179,15 +178,15 @@ def _table(jobs: list[_Job], preparing: float) -> list[str]:
 
 def _turn(job: _Job) -> dict[str, _Measured]:
     """Each way once, by the row's name."""
-    ours, again = _in_a_process(_ours, job)
+    ours, again = in_a_process(_ours, job)
     return {
-        "PyTorch, every crop decoded": _in_a_process(_torch, job, _CropsOfFiles),
-        "PyTorch, every image decoded once": _in_a_process(_torch, job, _FilesInCrops),
+        "PyTorch, every crop decoded": in_a_process(_torch, job, CropsOfFiles),
+        "PyTorch, every image decoded once": in_a_process(_torch, job, FilesInCrops),
         "ours": ours,
         "ours, compiled": again,
-        "PyTorch, every crop decoded, data only": _in_a_process(_torch_data, job, _CropsOfFiles),
-        "PyTorch, every image decoded once, data only": _in_a_process(_torch_data, job, _FilesInCrops),
-        "ours, data only": _in_a_process(_our_data, job),
+        "PyTorch, every crop decoded, data only": in_a_process(_torch_data, job, CropsOfFiles),
+        "PyTorch, every image decoded once, data only": in_a_process(_torch_data, job, FilesInCrops),
+        "ours, data only": in_a_process(_our_data, job),
     }
 
 
@@ -222,18 +221,7 @@ def _busy_with_others() -> float:
     return everyone - sum(os.times()[:4])
 
 
-def _in_a_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """``function(*arguments)`` in a fresh process, which no thread, cache or memory of an earlier one disturbs."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 # What runs in processes of its own. Imports are inside, so that PyTorch's processes have no JAX and the reverse.
-
-
-def _begin_process() -> None:
-    flags.FLAGS.mark_as_parsed()  # Grain reads its own, which are left at their defaults
 
 
 def _fields_of_variants() -> dict[str, dict[str, Any]]:
@@ -281,7 +269,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
             np.arange(len(source)),
             scale=source.scale,
             crop_size=job.crop_size,
-            grid=_GRID,
+            grid=GRID,
             batch_size=job.batch_size,
             mesh=mesh,
         )
@@ -302,12 +290,12 @@ def _our_data(job: _Job) -> _Measured:
     start = time.perf_counter()
     source = RatedSource(job.records)
     positions = np.arange(len(source))
-    for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=_GRID, batch_size=size):
+    for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=GRID, batch_size=size):
         pass
     return _Measured(time.perf_counter() - start)
 
 
-def _torch(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> _Measured:
+def _torch(job: _Job, way: type[CropsOfFiles | FilesInCrops]) -> _Measured:
     import torch
     import torch_glintiqa
 
@@ -325,7 +313,13 @@ def _torch(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> _Measured:
     return _Measured(time.perf_counter() - start, predicted=means)
 
 
-def _torch_data(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> _Measured:
+def _torch_batches(job: _Job, way: type[CropsOfFiles | FilesInCrops]) -> Iterator[Any]:
+    return torch_loop.batches(
+        way, job.files, crop_size=job.crop_size, batch_size=job.torch_batch_size, workers=job.torch_workers
+    )
+
+
+def _torch_data(job: _Job, way: type[CropsOfFiles | FilesInCrops]) -> _Measured:
     import torch
 
     torch.set_num_threads(_cores())
@@ -333,74 +327,6 @@ def _torch_data(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> _Measure
     for _ in _torch_batches(job, way):
         pass
     return _Measured(time.perf_counter() - start)
-
-
-def _torch_batches(job: _Job, way: type[_CropsOfFiles | _FilesInCrops]) -> Iterator[Any]:
-    """Normalised crops ``(batch, 3, crop, crop)``."""
-    import torch.utils.data
-
-    dataset: Any = way(job.files, job.crop_size)  # no subclass of torch's, which is imported here alone
-    options: dict[str, Any] = {"num_workers": job.torch_workers}
-    if job.torch_workers and sys.platform == "linux":
-        # as in a process that was not spawned itself: spawned workers would take two seconds to import PyTorch
-        options["multiprocessing_context"] = "fork"
-    if way is _CropsOfFiles:
-        yield from torch.utils.data.DataLoader(dataset, batch_size=job.torch_batch_size, **options)
-    else:
-        for crops in torch.utils.data.DataLoader(dataset, batch_size=None, **options):
-            yield from crops.split(job.torch_batch_size)
-
-
-class _CropsOfFiles:
-    """For PyTorch's DataLoader: every crop of every file, each from a file that is decoded for it."""
-
-    def __init__(self, files: list[Path], crop_size: int):
-        self._samples = [(path, row, column) for path in files for row in range(_GRID) for column in range(_GRID)]
-        self._crop_size = crop_size
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, position: int) -> Any:
-        path, row, column = self._samples[position]
-        return _normalised_crop(_opened(path), self._crop_size, row, column)
-
-
-class _FilesInCrops:
-    """For PyTorch's DataLoader: all crops of each file, decoded once."""
-
-    def __init__(self, files: list[Path], crop_size: int):
-        self._files, self._crop_size = files, crop_size
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, position: int) -> Any:
-        import torch
-
-        image = _opened(self._files[position])
-        places = [(row, column) for row in range(_GRID) for column in range(_GRID)]
-        return torch.stack([_normalised_crop(image, self._crop_size, *place) for place in places])
-
-
-def _opened(path: Path) -> Any:
-    """A file as an RGB image of Pillow's, turned as its EXIF data say, as ours are."""
-    from PIL import Image, ImageOps
-
-    with path.open("rb") as file, Image.open(file) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        return image.convert("RGB")
-
-
-def _normalised_crop(image: Any, crop_size: int, row: int, column: int) -> Any:
-    """What torchvision's ``ToTensor`` and ``Normalize`` make of a crop: float32 ``(3, crop, crop)`` in [-1, 1]."""
-    import torch
-
-    left, top = (
-        round(step * (side - crop_size) / (_GRID - 1)) for step, side in ((column, image.width), (row, image.height))
-    )
-    crop = torch.from_numpy(np.array(image.crop((left, top, left + crop_size, top + crop_size))))
-    return crop.permute(2, 0, 1).contiguous().to(torch.float32).div(255).sub_(0.5).div_(0.5)
 
 
 def _prepare(files: list[Path], folder: Path) -> tuple[Path, int, float]:

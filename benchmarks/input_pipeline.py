@@ -21,7 +21,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import multiprocessing
 import os
 import resource
 import statistics
@@ -29,13 +28,13 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from absl import flags
+from processes import in_a_process
 
 from glintiqa_jax import command_line
 from glintiqa_jax.errors import UserError
@@ -103,12 +102,12 @@ def _speed_table(folder: Path) -> list[str]:
     if _SOURCE.value:
         files = _jpeg_files(Path(_SOURCE.value))[: _IMAGES.value]
     else:
-        files = _in_a_process(_make_photographs, folder / "images", _IMAGES.value)
-    records, smallest = _in_a_process(_prepare, files, folder)
+        files = in_a_process(_make_photographs, folder / "images", _IMAGES.value)
+    records, smallest = in_a_process(_prepare, files, folder)
     if smallest < _CROP:
         raise UserError(f"--source={_SOURCE.value}: expected sides of at least {_CROP} pixels, found one of {smallest}")
     turns = [
-        [_in_a_process(_images_per_second, row, files, records, cores[: row.cores]) for row in rows]
+        [in_a_process(_images_per_second, row, files, records, cores[: row.cores]) for row in rows]
         for _ in range(_REPEATS.value)
     ]
     size = statistics.mean(path.stat().st_size for path in files)
@@ -133,26 +132,15 @@ def _speed_table(folder: Path) -> list[str]:
 def _memory_table(folder: Path) -> list[str]:
     lines = ["Peak resident memory of a process, in MB.", "", "| images | preparing | one epoch |", "|---|---|---|"]
     for count in (_FEW, _MANY):
-        files = _in_a_process(_make_tiny_images, folder / f"tiny-{count}", count)
+        files = in_a_process(_make_tiny_images, folder / f"tiny-{count}", count)
         data_dir = folder / f"data-{count}"
-        (records, _), preparing = _in_a_process(_with_peak_memory, _prepare, files, data_dir)
-        _, epoch = _in_a_process(_with_peak_memory, _iterate_one_epoch, records)
+        (records, _), preparing = in_a_process(_with_peak_memory, _prepare, files, data_dir)
+        _, epoch = in_a_process(_with_peak_memory, _iterate_one_epoch, records)
         lines.append(f"| {count:,} | {preparing:.0f} | {epoch:.0f} |")
     return lines
 
 
-def _in_a_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """``function(*arguments)`` in a fresh process, which no thread, cache or memory of an earlier one disturbs."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 # What runs in processes of its own. Imports are inside, so that the threads that they start are pinned as well.
-
-
-def _begin_process() -> None:
-    flags.FLAGS.mark_as_parsed()  # Grain reads its own, which are left at their defaults
 
 
 def _images_per_second(row: _Row, files: list[Path], records: Path, cores: list[int]) -> float:

@@ -34,20 +34,19 @@ import csv
 import dataclasses
 import functools
 import itertools
-import multiprocessing
 import statistics
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 from jax.sharding import Mesh
+from processes import in_a_process
 from tqdm import tqdm
 
 from glintiqa_jax import command_line
@@ -91,7 +90,6 @@ _PEAKS = {
 _IMAGES, _SIZE, _NOISE = 128, (512, 384), 3.0
 _PHOTOGRAPHS = ("astronaut", "chelsea", "coffee")
 _READ_AHEAD = 8  # batches that training_batches holds at most
-_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,12 +145,12 @@ def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     peaks: list[int | None] = [None] * len(rows)
     # asked in another process: while this one holds an accelerator, no other could have all of it
-    backend, size = _in_a_process(_backend)
+    backend, size = in_a_process(_backend)
     for row in rows:
         if row.batch_size % (size * row.accumulate):
             check_divides("batch_sizes", row.batch_size, make_mesh(), parts=row.accumulate)
     if backend != "cpu":
-        peaks = [_in_a_process(_device_peak, row) for row in tqdm(rows, desc="peak memory", unit="row")]
+        peaks = [in_a_process(_device_peak, row) for row in tqdm(rows, desc="peak memory", unit="row")]
     measured = []
     with tempfile.TemporaryDirectory() as folder:
         source = _source(Path(folder))
@@ -322,13 +320,6 @@ def _table(rows: list[_Row], measured: list[_Measured]) -> list[str]:
         cells.append(f"{statistics.median(one.waits):.1%}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def _in_a_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """``function(*arguments)`` in a fresh process, which gives the devices back."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _backend() -> tuple[str, int]:

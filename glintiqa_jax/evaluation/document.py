@@ -32,7 +32,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 0.7rem; text-align: right; }
 td { white-space: nowrap; }
-th.words, td.words { text-align: left; white-space: normal; }
+th.words, td.words { text-align: left; white-space: normal; min-width: 9rem; }
 th { border-bottom: 2px solid #888; }
 caption { caption-side: bottom; text-align: left; color: #555; padding-top: 0.4rem; }
 div.wide { overflow-x: auto; }

@@ -18,7 +18,7 @@ from glintiqa_jax.evaluation.prediction import Predictions
 
 _STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _SHOWN = 6  # images in each row of the contact sheet
-_TERMS = 5  # parts of equally many images that resolutions are divided into
+_FIFTHS = 5  # parts of equally many images that resolutions are divided into
 _Arguments = ParamSpec("_Arguments")
 _Drawn = TypeVar("_Drawn")
 
@@ -126,9 +126,9 @@ def by_resolution(pixels: np.ndarray) -> np.ndarray:
       pixels: int ``(images,)``.
     """
     distinct = np.unique(pixels)
-    if len(distinct) <= _TERMS:
+    if len(distinct) <= _FIFTHS:
         return np.asarray([f"{count / 1e6:7.3f} MP" for count in pixels])
-    edges = np.unique(np.quantile(pixels, np.linspace(0, 1, _TERMS + 1)))
+    edges = np.unique(np.quantile(pixels, np.linspace(0, 1, _FIFTHS + 1)))
     term = np.clip(np.searchsorted(edges, pixels, side="right") - 1, 0, len(edges) - 2)
     return np.asarray([f"{edges[one] / 1e6:7.3f} to {edges[one + 1] / 1e6:.3f} MP" for one in term])
 

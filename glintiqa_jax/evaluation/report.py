@@ -127,7 +127,8 @@ class Evaluated:
         levels = self.source.index.distortion_levels[positions]
         if len(np.unique(levels)) > 1:
             ways["distortion level"] = levels
-        pixels = np.prod(self.source.sizes()[positions], axis=1)
+        index = self.source.index  # the images as they were rated, not as the network was shown them
+        pixels = index.heights[positions] * index.widths[positions]
         if len(np.unique(pixels)) > 1 or not ways:
             ways["resolution"] = plots.by_resolution(pixels)
         return ways
@@ -163,6 +164,13 @@ class Evaluated:
                 if np.isfinite(said).any():
                     found[PEERS[name].title + ending] = self.judged(database, said, same_unit=False)
         return found
+
+    def scatter(self) -> Plot:
+        """Opinion against prediction, a panel for each database."""
+        judged = {name: self.judged(name) for name in self.databases}
+        panels = {name: (one.predicted, one.target) for name, one in judged.items()}
+        figure = plots.scatter(panels, self.source.scale.describe())
+        return Plot("predicted_against_true", figure, "predicted against true")
 
     def pictures(self, *, shown: bool, plot: str = "best_and_worst") -> list[Block]:
         """The best and the worst predicted: their names and scores and, where ``shown``, the images, as ``plot``."""
@@ -210,26 +218,14 @@ def write_report(
       provenance: what made it.
       options: what goes in beside.
     """
-    sections = _sections(workdir, evaluated, train, history, results, config, options)
-    split = ("split", f"split.json, SHA-256 {results['split_sha256']}")
-    write_document(workdir, [*sections, provenance.section(split)], latex=options.latex)
-
-
-def _sections(
-    workdir: Path,
-    evaluated: Mapping[str, Evaluated],
-    train: np.ndarray,
-    history: list[dict[str, Any]],
-    results: dict[str, Any],
-    config: dict[str, Any],
-    options: ReportOptions,
-) -> list[Section]:
     watched = "test" if results["selection"] == "test_best" else "validation"
     curve = plots.learning_curve({"": history}, watched, config["loss"])
     plots.mark_kept(curve, results["best_step"])
     curves = Section("Learning curve", [Plot("learning_curve", curve, "learning curve")])
+    made_by = provenance.section(("split", f"split.json, SHA-256 {results['split_sha256']}"))
     if not evaluated:
-        return [Section(config["variant"], [_kept(results)]), curves]
+        sections = [Section(config["variant"], [_kept(results)]), curves, made_by]
+        return write_document(workdir, sections, latex=options.latex)
     name, main = list(evaluated.items())[-1]
     source = main.source
     peers = main.peers(options.peers, options.peers_folder or workdir, training_mean(source, train))
@@ -242,7 +238,7 @@ def _sections(
     published = "; ".join(
         f"{database}: {reference(WITHIN[database])}" for database in main.databases if database in WITHIN
     )
-    note = f"Simple measures are of the {name} split's images{sources_of(options.peers)}."
+    note = f"Simple measures are of the {name} split's images. {cited(options.peers)}".strip()
     if results["selection"] == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
@@ -259,9 +255,7 @@ def _sections(
         if less := {title: judged for title, judged in same.items() if title != CONSTANT}:
             sections.append(Section("Against simple measures", [comparison_table("the network", own, less)]))
     sections.append(curves)
-    panels = {database: (main.judged(database).predicted, main.judged(database).target) for database in main.databases}
-    plot = Plot("predicted_against_true", plots.scatter(panels, source.scale.describe()), "predicted against true")
-    sections.append(Section(f"Predicted against true, {name} split", [plot]))
+    sections.append(Section(f"Predicted against true, {name} split", [main.scatter()]))
     sections.append(residuals_section(main, f"{name} split"))
     sections.append(
         Section(
@@ -273,23 +267,32 @@ def _sections(
             ],
         )
     )
-    return sections
+    write_document(workdir, [*sections, made_by], latex=options.latex)
 
 
-def residuals_section(evaluated: Evaluated, title: str, plot: str = "residuals") -> Section:
-    """Residuals by type, level and resolution, as ``plot``, and the figures of each type where there are several."""
+def residuals_section(
+    evaluated: Evaluated, title: str, *, plot: str = "residuals", rounds: Sequence[Predictions] = ()
+) -> Section:
+    """Residuals by type, level and resolution, and the figures of each type where there are several.
+
+    Args:
+      evaluated: the predictions.
+      title: what they are of.
+      plot: the name of the plot's file.
+      rounds: where the predictions are of several rounds, one after the other, those of each.
+    """
     predictions = evaluated.predictions
     figure = plots.residuals(predictions.predicted, predictions.target, evaluated.sorted_by())
     blocks: list[Block] = [Plot(plot, figure, "residuals by type, level and resolution")]
     if (kinds := evaluated.kinds()) is not None:
-        blocks.append(types_table(kinds, {"": (predictions.predicted, predictions.target)}, "distortion"))
+        parts = [(one.predicted, one.target) for one in rounds or (predictions,)]
+        blocks.append(types_table(kinds, parts, "distortion"))
     return Section(f"Residuals, {title}", blocks)
 
 
-def sources_of(peers: Sequence[str]) -> str:
-    """Whom to cite for simple measures, in brackets."""
-    cited = "; ".join(f"{PEERS[name].title}: {PEERS[name].source}" for name in peers)
-    return f" ({cited})" if cited else ""
+def cited(peers: Sequence[str]) -> str:
+    """Whom to cite for simple measures."""
+    return "; ".join(f"{PEERS[name].title}: {PEERS[name].source}" for name in peers)
 
 
 def training_mean(source: RatedSource | MixedSource, train: np.ndarray) -> dict[str, float]:

@@ -148,17 +148,17 @@ def comparison_table(name: str, reference: Judged, others: Mapping[str, Judged],
     return Table(columns, rows, caption if explained else "")
 
 
-def types_table(kinds: np.ndarray, judged: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> Table:
+def types_table(kinds: np.ndarray, judged: Sequence[tuple[np.ndarray, np.ndarray]], title: str) -> Table:
     """SROCC and PLCC for each label; where there are several runs, their medians.
 
     Args:
       kinds: the label of each row, ``(images,)``, of every run one after the other.
-      judged: predicted and opinion scores by run, whose images follow one another as in ``kinds``.
+      judged: predicted and opinion scores of each run, whose images follow one another as in ``kinds``.
       title: what the labels are.
     """
-    by_run = np.repeat(np.arange(len(judged)), [len(target) for _, target in judged.values()])
-    predicted = np.concatenate([one for one, _ in judged.values()])
-    target = np.concatenate([one for _, one in judged.values()])
+    by_run = np.repeat(np.arange(len(judged)), [len(target) for _, target in judged])
+    predicted = np.concatenate([one for one, _ in judged])
+    target = np.concatenate([one for _, one in judged])
     rows = []
     for kind in np.unique(kinds):
         found = []
@@ -188,9 +188,9 @@ def in_words(interval: Interval | None, style: str = ".3f") -> str:
     return f"{interval.estimate:{style}} ({interval.low:{style}} to {interval.high:{style}})"
 
 
-def number(value: float | None, style: str = ".4f") -> str:
-    """A figure, or that there is none."""
-    return UNDEFINED if value is None or math.isnan(value) else format(value, style)
+def number(value: float) -> str:
+    """A figure, or that it is undefined."""
+    return UNDEFINED if math.isnan(value) else f"{value:.4f}"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -23,8 +23,8 @@ from glintiqa_jax.evaluation.report import (
     FLATTERED,
     Evaluated,
     ReportOptions,
+    cited,
     residuals_section,
-    sources_of,
 )
 from glintiqa_jax.evaluation.tables import Judged, in_words, metrics_table
 from glintiqa_jax.protocols.runs import (
@@ -185,7 +185,12 @@ def _report(
         ),
         Section(
             "All figures, and simple measures on the same images",
-            [metrics_table(judged | _peers(cells, workdir, report), note=sources_of(report.peers).strip(" ()"))],
+            [
+                metrics_table(
+                    judged | _peers(cells, workdir, report),
+                    note=f"Simple measures are of the images that they name. {cited(report.peers)}".strip(),
+                )
+            ],
         ),
         Section(
             "Predicted against true", [Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "scatter")]
@@ -195,7 +200,7 @@ def _report(
     for cell in cells:
         name = cell.title.replace(" ", "_")
         pictures = cell.evaluated.pictures(shown=report.pictures, plot=f"best_and_worst_{name}")
-        sections.append(residuals_section(cell.evaluated, cell.title, f"residuals_{name}"))
+        sections.append(residuals_section(cell.evaluated, cell.title, plot=f"residuals_{name}"))
         sections.append(Section(f"Best and worst predicted, {cell.title}", pictures))
     more = [commits(runs), *splits_of(runs)]
     write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
-from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.mapping import mapped_plcc, mapped_rmse
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
@@ -26,10 +26,11 @@ from glintiqa_jax.evaluation.report import (
     FLATTERED,
     Evaluated,
     ReportOptions,
-    sources_of,
+    cited,
+    residuals_section,
     training_mean,
 )
-from glintiqa_jax.evaluation.tables import Judged, metrics_table, number, types_table
+from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, metrics_table
 from glintiqa_jax.protocols.runs import (
     Run,
     check_experiment,
@@ -59,7 +60,7 @@ def run_rounds(
 
     Args:
       config: the experiment; its split must be left to the rounds.
-      workdir: where everything goes: a folder for each round, ``rounds.csv``, ``report.md`` and ``report.html``.
+      workdir: where everything goes: a folder for each round, ``report.md`` and ``report.html``.
       rounds: how many, at least one.
       report: what goes into the reports beside the runs.
 
@@ -116,7 +117,7 @@ def figures(judged: Judged) -> dict[str, float]:
 def summary(values: Sequence[float]) -> str:
     """``0.8591 (0.8573 ± 0.0041)``: median, mean and standard deviation over rounds."""
     if np.isnan(values).any():
-        return number(float("nan"))
+        return UNDEFINED
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.median(values):.4f} ({statistics.fmean(values):.4f}{spread})"
 
@@ -196,13 +197,13 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     for run in runs:
         for name, judged in (rows_of(run) | peers_of(run, report)).items():
             rows.setdefault(name, []).append(judged)
-    note = f"Simple measures{sources_of(report.peers)} are of the same images. "
+    note = f"Simple measures are of the same images. {cited(report.peers)}".strip()
     if any(name in WITHIN for name in databases(runs[0])):
-        note += f"Published: {SOURCE}. "
+        note += f" Published: {SOURCE}."
     watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"
     if config.selection == "test_best":
         watched, kept = "test", f"the step that is best on the test split: {FLATTERED}"
-        note += f"The network's rows are {FLATTERED}."
+        note += f" The network's rows are {FLATTERED}."
     elif "validation" not in runs[0].results:
         kept = "the last step, as there is no validation split"
     typical = median_run(runs)
@@ -215,7 +216,7 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
                 f"{source.scale.describe()}. In each round whole contents are drawn to test "
                 f"({config.data.test_fraction:.0%}), to validate ({config.data.validation_fraction:.0%}) and to train, "
                 f"by the seed 12345 x the round's number; kept is {kept}.",
-                summary_table(rows, note=note.strip(), more=published_column(databases(runs[0]), len(rows))),
+                summary_table(rows, note=note, more=published_column(databases(runs[0]), len(rows))),
             ],
         ),
         _each_round(runs),
@@ -229,8 +230,8 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
                 )
             ],
         ),
-        Section(f"Predicted against true, {typical.name}, whose SROCC is the median", [_scatter(main)]),
-        _residuals(runs),
+        Section(f"Predicted against true, {typical.name}, whose SROCC is the median", [main.scatter()]),
+        residuals_section(_pooled(runs), "all rounds", rounds=[tested(run).predictions for run in runs]),
         Section(f"Best and worst predicted, {typical.name}", main.pictures(shown=report.pictures)),
         provenance().section(commits(runs), *splits_of(runs)),
     ]
@@ -247,12 +248,6 @@ def _each_round(runs: Sequence[Run]) -> Section:
     return Section("Each round", [metrics_table(found, more={"kept step": kept})])
 
 
-def _scatter(evaluated: Evaluated) -> Plot:
-    panels = {name: (evaluated.judged(name).predicted, evaluated.judged(name).target) for name in evaluated.databases}
-    figure = plots.scatter(panels, evaluated.source.scale.describe())
-    return Plot("predicted_against_true", figure, "predicted against true")
-
-
 def _pooled(runs: Sequence[Run]) -> Evaluated:
     """The tests of all rounds as one; an image that several rounds tested is there as often."""
     parts = [tested(run).predictions for run in runs]
@@ -261,15 +256,3 @@ def _pooled(runs: Sequence[Run]) -> Evaluated:
     )
     first = tested(runs[0])
     return dataclasses.replace(first, predictions=Predictions.of(first.source, positions, predicted, deviation))
-
-
-def _residuals(runs: Sequence[Run]) -> Section:
-    """Over the test images of all rounds, and the figures of each type of distortion round by round."""
-    pooled = _pooled(runs)
-    predictions = pooled.predictions
-    figure = plots.residuals(predictions.predicted, predictions.target, pooled.sorted_by())
-    blocks: list[Block] = [Plot("residuals", figure, "residuals by type, level and resolution")]
-    if (kinds := pooled.kinds()) is not None:
-        judged = {run.name: (tested(run).predictions.predicted, tested(run).predictions.target) for run in runs}
-        blocks.append(types_table(kinds, judged, "distortion"))
-    return Section("Residuals, all rounds", blocks)

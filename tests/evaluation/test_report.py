@@ -104,6 +104,14 @@ def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
     assert "| variance of the Laplacian | 9 | 1.000 (" in text
 
 
+def test_resolutions_are_those_of_the_images_not_of_what_the_network_saw(rated_folder, tmp_path):
+    folder = prepare(read_csv(*rated_folder(4)), tmp_path / "data")
+    source = RatedSource(folder, max_short_side=20)
+    ways = Evaluated(source, predictions_of(source, source.index.raw_scores), {}).sorted_by()
+    assert set(ways["resolution"]) == {"  0.002 MP"}  # 40x48 pixels, of which it saw 20x24
+    assert set(source.sizes().prod(axis=1)) == {480}
+
+
 def test_photographs_beside_distorted_images_are_called_so(source, tmp_path):
     """Not undistorted ones, which a database of distortions may have."""
     index = source.index

@@ -66,7 +66,7 @@ def test_a_worse_model_is_less_than_the_one_it_is_compared_with():
 def test_types_have_the_median_of_the_runs_that_tested_them():
     kinds = np.array(["1 blur"] * 4 + ["2 noise"] * 4 + ["1 blur"] * 4)
     right, wrong = np.arange(4.0), np.arange(4.0)[::-1]
-    runs = {"round 1": (np.r_[right, right], np.r_[right, wrong]), "round 2": (right, np.array([0.0, 1.0, 3.0, 2.0]))}
+    runs = [(np.r_[right, right], np.r_[right, wrong]), (right, np.array([0.0, 1.0, 3.0, 2.0]))]
     table = types_table(kinds, runs, "distortion")
     assert table.rows[0][:3] == ["1 blur", "8", "0.9000"]  # of 1.0 and 0.8
     assert table.rows[1][:3] == ["2 noise", "4", "-1.0000"]

@@ -110,11 +110,9 @@ def test_a_refused_command_leaves_nothing_behind(experiment, tmp_path):
 def test_resolutions_are_sorted_over_all_rounds_at_once(three):
     """Whose images differ in size, here by hand: each size is one box, whichever rounds tested it."""
     _, runs = three
-    source = runs[0].tested.source
-    sizes = np.full((len(source), 2), 1000)
-    sizes[:, 0] += np.arange(len(source))
+    index = runs[0].tested.source.index
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(source), "sizes", lambda self: sizes)
+        patch.setitem(index.__dict__, "heights", 1000 * (1 + np.arange(len(index.names))))
         assert len(np.unique(rounds._pooled(runs).sorted_by()["resolution"])) == 5
     assert len(rounds._pooled(runs).predictions.names) == 18
 
