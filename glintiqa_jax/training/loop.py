@@ -33,7 +33,7 @@ from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest, latest_description
 from glintiqa_jax.training.config import TrainConfig, to_json
 from glintiqa_jax.training.dataset import distortion_names, find_parts, open_source, split_source
-from glintiqa_jax.training.interruptions import noticing_a_full_disk, stop_on_signals
+from glintiqa_jax.interruptions import noticing_a_full_disk, stop_on_signals
 from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.provenance import commit, provenance
