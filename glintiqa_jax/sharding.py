@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from glintiqa_jax import compilation
 from glintiqa_jax.errors import UserError
 
 AXES = ("data", "fsdp")
@@ -80,13 +81,14 @@ def everywhere(array: Any) -> np.ndarray:
     """The whole of an array, on the host of every process; all of them have to come here."""
     if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
         assert isinstance(array.sharding, NamedSharding)  # all of ours are
-        array = _gather(NamedSharding(array.sharding.mesh, PartitionSpec()))(array)
+        assert isinstance(array.sharding.mesh, Mesh)
+        array = _gather(array.sharding.mesh)(array)
     return np.asarray(array)
 
 
 @functools.cache
-def _gather(sharding: NamedSharding) -> Callable[[jax.Array], jax.Array]:
-    return jax.jit(lambda x: x, out_shardings=sharding)
+def _gather(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    return compilation.jit(lambda x: x, mesh, out_shardings=replicated(mesh))
 
 
 def describe(state: Any, shardings: Any) -> str:

@@ -1,4 +1,4 @@
-"""Eight fake devices, strict dtypes, and a folder of rated images to work with."""
+"""Eight fake devices, how tests are compiled, and a folder of rated images to work with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from PIL import Image
 from glintiqa_jax.evaluation import tables
 
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 flags.FLAGS.mark_as_parsed()  # Grain's worker processes ask for it
 
 # No test is judged by its time, and a failure found once is found again.
@@ -29,11 +28,6 @@ hypothesis.settings.register_profile(
     "glintiqa_jax", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("glintiqa_jax")
-
-# Networks here are tiny and their compilation is what takes time; what ships is compiled as users compile it in
-# test_readme.py.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-jax.config.update("jax_disable_most_optimizations", True)
 
 # The same tiny network is compiled again and again, by every process that tests and by the commands that tests start:
 # once is enough. The first process makes the folder, those it starts inherit it.
@@ -46,6 +40,20 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 # Every run of a tiny network ends with a report; its intervals are tested in tests/evaluation.
 tables.RESAMPLES = 20
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures of any scope compile something
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compile for users what guards numbers, and the rest fast: most networks in tests are compiled to run once."""
+    _compile_fast(item.get_closest_marker("compiled_for_users") is None)
+
+
+def _compile_fast(fast: bool) -> None:
+    if jax.config.read("jax_disable_most_optimizations") != fast:
+        jax.config.update("jax_disable_most_optimizations", fast)
+        jax.clear_caches()
+    # the commands that tests start compile alike
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(fast))
 
 
 def write_images(folder: Path, count: int, *, size: tuple[int, int] = (48, 40), seed: int = 0) -> list[str]:

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "version": set(),
     "interruptions": {"errors", "progress"},
     "compilation": set(),
-    "progress": set(),
+    "progress": {"errors"},
     "models": set(),
     "sharding": {"errors", "compilation"},
     "data": {"errors", "progress", "interruptions"},
@@ -72,6 +72,16 @@ def test_arrows_point_one_way(path):
         assert top not in EVERYWHERE_FORBIDDEN | FORBIDDEN.get(room, set()), f"{path} imports {name}"
         if top == "glintiqa_jax" and rest and rest[0] != room:
             assert rest[0] in MAY_IMPORT[room], f"{path} imports {name}, which {room} may not"
+
+
+def test_everything_is_compiled_in_one_way():
+    """By ``compilation.jit``, which knows the compilers that are wrong with their defaults."""
+    for path in PACKAGE.rglob("*.py"):
+        nodes = [
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)
+        ]
+        calls = {ast.unparse(node) for node in nodes} & {"jax.jit", "nnx.jit", "jax.pmap"}
+        assert not calls or path.name == "compilation.py", f"{path}: {calls}"
 
 
 def test_every_room_is_in_the_picture():

@@ -46,9 +46,7 @@ class Attention(nnx.Module):
         batch, tokens, width = x.shape
         # (batch, tokens, 3 * width) -> three of (batch, tokens, heads, width / heads)
         q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads), 2, 0)
-        # (batch, heads, tokens, tokens); JAX's own attention does not lower in bfloat16 under strict dtype promotion
-        similarity = jnp.einsum("bnhc,bmhc->bhnm", q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
-        y = jnp.einsum("bhnm,bmhc->bnhc", nnx.softmax(similarity, axis=-1).astype(x.dtype), v)
+        y = jax.nn.dot_product_attention(q, k, v)  # its softmax is in float32
         return self.proj(y.reshape(batch, tokens, width))
 
 

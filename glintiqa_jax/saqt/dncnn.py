@@ -9,11 +9,12 @@ distort(image, "denoise", 3, denoiser=denoiser)
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -22,8 +23,10 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from glintiqa_jax import compilation
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.weights import WeightsError, read_weights
+from glintiqa_jax.sharding import make_mesh
 
 _EPSILON = 1e-4  # of batch normalisation, as the authors trained; a file does not say
 _STRIP = 1 << 20  # pixels denoised at once, about: of 64 channels some 250 MB
@@ -74,9 +77,10 @@ class DnCnnDenoiser:
         reach = len(self.network.convolutions)
         rows = min(height, max(_STRIP // width, 1) + 2 * reach)
         denoised = np.empty_like(channel)
+        graphdef, state = nnx.split(self.network)
         for top, kept in _strips(height, rows, reach):
             noisy = channel[top : top + rows]
-            noise = np.asarray(_noise(self.network, jnp.asarray(noisy)[None, :, :, None]))[0, :, :, 0]
+            noise = np.asarray(_noise()(graphdef, state, jnp.asarray(noisy)[None, :, :, None]))[0, :, :, 0]
             denoised[top + kept.start : top + kept.stop] = (noisy - noise)[kept]
         return np.clip(denoised, 0, 1)
 
@@ -103,9 +107,14 @@ def load_dncnn(path: str | os.PathLike) -> DnCnnDenoiser:
     return DnCnnDenoiser(network, f"DnCNN of {len(layers)} layers, {path.name} {digest}")
 
 
-@nnx.jit
-def _noise(network: DnCnn, noisy: jax.Array) -> jax.Array:
-    return network(noisy)
+@functools.cache
+def _noise() -> Callable[[nnx.GraphDef, nnx.State, jax.Array], jax.Array]:
+    """The compiled network, for every denoiser of a process: a denoiser itself goes to worker processes."""
+
+    def noise(graphdef: nnx.GraphDef, state: nnx.State, noisy: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, state)(noisy)
+
+    return compilation.jit(noise, make_mesh(devices=jax.devices()[:1]), static_argnums=0)
 
 
 def _strips(height: int, rows: int, reach: int) -> Iterator[tuple[int, slice]]:

@@ -34,7 +34,7 @@ def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
     PyTorch's Adam calls weight decay and the release used: decay times every parameter, added to its gradient
     before the moments.
     """
-    return _standard_promotion(optax.chain(_adam(config), _rates(config)))
+    return optax.chain(_adam(config), _rates(config))
 
 
 def _adam(config: TrainConfig) -> optax.GradientTransformation:
@@ -82,13 +82,3 @@ def _rates(config: TrainConfig) -> optax.GradientTransformation:
         return jax.tree_util.tree_map_with_path(scaled, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def _standard_promotion(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Optax raises a float to an int32 step count, which a user's strict dtype promotion would refuse."""
-
-    def update(updates, state, params=None):
-        with jax.numpy_dtype_promotion("standard"):
-            return optimiser.update(updates, state, params)
-
-    return optax.GradientTransformation(optimiser.init, update)

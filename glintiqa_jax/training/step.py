@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from glintiqa_jax import compilation
 from glintiqa_jax.models.computation import compute_in, recompute_blocks
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
@@ -65,7 +66,7 @@ class Trainer:
             params if config.ema_decay else None,
         )
         self.sharding = state_sharding(mesh, self.abstract_state)
-        self._init_optimiser = jax.jit(optimiser.init, out_shardings=self.sharding.opt_state)
+        self._init_optimiser = compilation.jit(optimiser.init, mesh, out_shardings=self.sharding.opt_state)
         gradients_of = _gradients(config, mesh)
 
         def step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, jax.Array]:
@@ -83,8 +84,9 @@ class Trainer:
                 average = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, state.average, params)
             return TrainState(state.step + 1, params, rest, opt_state, average), loss
 
-        self.step = jax.jit(
+        self.step = compilation.jit(
             step,
+            mesh,
             in_shardings=(self.sharding, batch_sharding(mesh), replicated(mesh)),
             out_shardings=(self.sharding, replicated(mesh)),
             donate_argnums=0,

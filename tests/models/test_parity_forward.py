@@ -1,12 +1,17 @@
 """The forward pass is the reference network's, tap by tap. Figures: PyTorch 2.13, float32 on a CPU."""
 
+import jax
 import numpy as np
 import pytest
 from flax import nnx
 from reference import official_state_dict, parity, sample_positions
 
+from glintiqa_jax import compilation
 from glintiqa_jax.models.glintiqa import create_model
 from glintiqa_jax.models.weights import load_glintiqa
+from glintiqa_jax.sharding import make_mesh
+
+pytestmark = pytest.mark.compiled_for_users
 
 # the reference's name of a tap: ours, and every how manieth pixel of a map the reference keeps
 TAPS = {
@@ -22,13 +27,19 @@ TAPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def found():
-    """Scores of the two reference images, and every tap of the first as the reference keeps it."""
+@pytest.fixture(scope="module", params=[2, pytest.param(32, marks=pytest.mark.slow)])
+def found(request):
+    """Scores of a batch of the two reference images, and every tap of the first as the reference keeps it."""
     model = create_model("glintiqa_s16_r50")
     load_glintiqa(model, official_state_dict())
-    forward = nnx.jit(lambda model, images: model(model.preprocess(images), return_intermediates=True))
-    scores, steps = forward(model, parity()["image"])
+    graphdef, state = nnx.split(model)
+
+    def forward(state, images):
+        model = nnx.merge(graphdef, state)
+        return model(model.preprocess(images), return_intermediates=True)
+
+    images = np.tile(parity()["image"], (request.param // 2, 1, 1, 1))
+    scores, steps = compilation.jit(forward, make_mesh(devices=jax.devices()[:1]))(state, images)
     taps = {}
     for theirs, (ours, every) in TAPS.items():
         tap = np.asarray(steps[ours][:1])
@@ -37,7 +48,8 @@ def found():
 
 
 def test_scores(found):
-    np.testing.assert_allclose(found[0], parity()["score"], atol=1e-4)
+    expected = parity()["score"]
+    np.testing.assert_allclose(found[0], np.tile(expected, len(found[0]) // len(expected)), atol=1e-4)
 
 
 @pytest.mark.parametrize("tap", TAPS)
