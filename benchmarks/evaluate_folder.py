@@ -52,7 +52,7 @@ from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
 from glintiqa_jax import command_line
-from glintiqa_jax.data.images import IMAGE_SUFFIXES
+from glintiqa_jax.data.walk import images_below
 from glintiqa_jax.errors import UserError
 
 _VARIANTS = flags.DEFINE_list("variants", ["glintiqa_mini"], "which networks, of those with a ResNet")
@@ -200,7 +200,7 @@ def _largest_difference(variant: str, predictions: list[np.ndarray]) -> float:
 def _photographs(folder: Path, count: int) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"--photographs={folder}: expected a folder of photographs, found no folder")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = images_below(folder).images
     if len(files) < count:
         raise UserError(f"--photographs={folder}: expected at least the {count} of --images, found {len(files)}")
     return files[:count]

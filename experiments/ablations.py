@@ -7,11 +7,10 @@ Takes every flag of ``train.py``; they say the experiment whose parts are looked
 stopped, with more tables or rounds it adds them.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the rows and the report", required=True)
@@ -40,7 +39,7 @@ def main() -> None:
     from glintiqa_jax.protocols.ablations import run_ablations  # after the flags, as in train.py
     from glintiqa_jax.protocols.rounds import figures, rows_of, summary
 
-    workdir = Path(_WORKDIR.value).expanduser()
+    workdir = local_path("workdir", _WORKDIR.value)
     found = run_ablations(
         config,
         workdir,

@@ -8,15 +8,20 @@ Each photograph gives 125 images. Then train with ``--dataset=saqt --data_dir=DI
 goes on; what it makes is the same on one processor, on many, and on Beam.
 """
 
+import contextlib
+import logging as standard_logging
+import os
+import shlex
 import shutil
-import sys
 from pathlib import Path
 
 from absl import flags, logging
 
 from glintiqa_jax import command_line
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import result, warn
 
 _SOURCES = flags.DEFINE_string("sources", None, "folder of pristine photographs", required=True)
 _REFERENCE_SCORES = flags.DEFINE_string(
@@ -66,11 +71,15 @@ _WORKERS = flags.DEFINE_integer("workers", 0, "processes that distort; 0: one fo
 _BEAM_OPTIONS = flags.DEFINE_multi_string(
     "beam_options", [], "a flag for Apache Beam, --runner=DirectRunner for one; may be repeated. Makes Beam do the work"
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace records that were made otherwise")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace images and records that were made otherwise")
+
+_EACH = 4  # processes for each processor, at most: they compute, and do not wait
 
 
 def main() -> None:
     """The command."""
+    if not _SOURCES.value:
+        raise UserError("--sources: expected a folder of photographs, found nothing")
     if not (_OUTPUT.value or _DATA_DIR.value):
         raise UserError("--output, --data_dir: expected a folder for images or for records, found neither")
     if _ON_THE_FLY.value and (_OUTPUT.value or _BEAM_OPTIONS.value or _DENOISER.value or not _DATA_DIR.value):
@@ -79,12 +88,18 @@ def main() -> None:
         )
     if _WORKERS.value and (_ON_THE_FLY.value or _BEAM_OPTIONS.value):
         raise UserError(f"--workers={_WORKERS.value}: takes neither --on_the_fly nor --beam_options")
-    _check_apart(_SOURCES.value)
+    most = _EACH * (os.cpu_count() or 1)
+    if _WORKERS.value > most:
+        raise UserError(f"--workers={_WORKERS.value}: expected at most {most}, {_EACH} for each processor")
+    _check_folders()
     from glintiqa_jax.data.builder import is_prepared
     from glintiqa_jax.saqt import generation, on_the_fly
+    from glintiqa_jax.saqt.distortions import MINIMUM_SIDE
     from glintiqa_jax.saqt.labelling import Labelling
     from glintiqa_jax.saqt.photographs import find_photographs
 
+    if 0 < _MAX_SIDE.value < MINIMUM_SIDE:
+        raise UserError(f"--max_side={_MAX_SIDE.value}: expected at least {MINIMUM_SIDE}, which distortions need, or 0")
     on_beam = _beam()
     labelling = Labelling(
         reference_scores=_REFERENCE_SCORES.value,
@@ -100,52 +115,79 @@ def main() -> None:
     recipe = generation.Recipe(seed=_SEED.value, max_side=_MAX_SIDE.value, denoiser=_denoiser())
     photographs, left_out = find_photographs(_SOURCES.value, recipe, on_bad_image=_ON_BAD_IMAGE.value)
     for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        warn(line)
+    if _OUTPUT.value:
+        _check_not_made_here([photograph.path for photograph in photographs])
     sources = labelling.sources(photographs, reference_scores, recipe)
     notes = [labelling.describe(), recipe.describe()]
     if _ON_THE_FLY.value:
         _prepare(on_the_fly.pristine_collection(sources, recipe, notes=notes))
         return
-    images = Path(_OUTPUT.value).expanduser()
-    if not _OUTPUT.value:
+    if _OUTPUT.value:
+        images, flag = local_path("output", _OUTPUT.value), f"--output={_OUTPUT.value}"
+    else:
         # only for the time being, but under a name that the same command finds again when it was interrupted
-        identity = generation.collection(sources, images, recipe).fingerprint
-        images = Path(_DATA_DIR.value).expanduser() / f".saqt-{identity[:12]}"
+        identity = generation.collection(sources, Path(), recipe).fingerprint
+        images, flag = (
+            local_path("data_dir", _DATA_DIR.value) / f".saqt-{identity[:12]}",
+            f"--data_dir={_DATA_DIR.value}",
+        )
     collection = generation.collection(sources, images, recipe, notes=notes)
     prepared = bool(_DATA_DIR.value) and is_prepared(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value)
-    if _OUTPUT.value or not prepared:
-        generation.claim(images)
-        if on_beam:
-            on_beam.write_all(sources, images, recipe, _BEAM_OPTIONS.value)
-        else:
-            generation.write_all(sources, images, recipe, workers=_WORKERS.value)
-    if _OUTPUT.value:
-        generation.write_labels(images / "labels.csv", sources)
-        print(f"{generation.VERSIONS * len(sources):,} images of {len(sources):,} photographs: {images}/labels.csv")
-    if _DATA_DIR.value:
-        _prepare(collection, on_beam.records(sources, images, _BEAM_OPTIONS.value) if on_beam else None)
-        if not _OUTPUT.value:
-            shutil.rmtree(images, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        if _OUTPUT.value or not prepared:
+            stack.enter_context(generation.claimed(images, flag, recipe, overwrite=_OVERWRITE.value))
+            if on_beam:
+                on_beam.write_all(sources, images, recipe, _BEAM_OPTIONS.value)
+            else:
+                generation.write_all(sources, images, recipe, workers=_WORKERS.value)
+        if _OUTPUT.value:
+            generation.write_labels(images / generation.LABELS, sources)
+            count = generation.VERSIONS * len(sources)
+            result(f"{count:,} images of {len(sources):,} photographs: {images / generation.LABELS}")
+        if _DATA_DIR.value:
+            _prepare(collection, on_beam.records(sources, images, _BEAM_OPTIONS.value) if on_beam else None)
+    if not _OUTPUT.value:
+        shutil.rmtree(images, ignore_errors=True)
 
 
-def _check_apart(sources: str) -> None:
-    """Refuse to write among the photographs: what is made would be taken for more of them."""
-    root = Path(sources).expanduser().resolve()
+def _check_folders() -> None:
+    """Refuse folders that cannot be written, and such among the photographs: what is made would be taken for more."""
+    sources = Path(os.path.realpath(local_path("sources", _SOURCES.value)))
     for name, value in (("output", _OUTPUT.value), ("data_dir", _DATA_DIR.value)):
-        if value and Path(value).expanduser().resolve().is_relative_to(root):
-            raise UserError(f"--{name}={value}: expected a folder outside of --sources={sources}")
+        if not value:
+            continue
+        path = Path(os.path.realpath(local_path(name, value)))
+        if path.is_relative_to(sources):
+            raise UserError(f"--{name}={value}: expected a folder outside of --sources={_SOURCES.value}")
+        if name == "output" and sources.is_relative_to(path):
+            raise UserError(f"--{name}={value}: expected a folder that does not hold --sources={_SOURCES.value}")
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not there.is_dir():
+            raise UserError(f"--{name}={value}: expected a folder, found a file, {there}")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(f"--{name}={value}: {there} cannot be written")
+
+
+def _check_not_made_here(paths: list[Path]) -> None:
+    """Refuse photographs that are reached by a link, and lie where images are to be written."""
+    output = os.path.realpath(local_path("output", _OUTPUT.value))
+    for path in paths:
+        if Path(os.path.realpath(path)).is_relative_to(output):
+            raise UserError(f"--output={_OUTPUT.value}: expected a folder without photographs to distort, found {path}")
 
 
 def _prepare(collection, on_beam=None) -> None:
     from glintiqa_jax.data.builder import prepare
-    from glintiqa_jax.data.card import describe, write_card
     from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.evaluation.card import describe, write_card
 
     source = RatedSource(prepare(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value, on_beam=on_beam))
     path = write_card(source)
-    print("\n".join(describe(source)))
-    print(f"\ncard:   {path}")
-    print(f"train:  python experiments/train.py --dataset=saqt --data_dir={_DATA_DIR.value} --workdir=...")
+    for line in (*describe(source), "", f"card:   {path}"):
+        result(line)
+    data_dir = shlex.quote(_DATA_DIR.value)
+    result(f"train:  python experiments/train.py --dataset=saqt --data_dir={data_dir} --workdir=...")
 
 
 def _denoiser():
@@ -171,8 +213,10 @@ def _beam():
         raise UserError(f"--beam_options: needs Apache Beam: pip install 'glintiqa-jax[beam]' ({error})") from error
     finally:
         logging.set_verbosity(verbosity)
+    on_beam.check_options(_BEAM_OPTIONS.value)
+    standard_logging.getLogger("apache_beam").setLevel(standard_logging.CRITICAL)  # it logs what it raises as well
     return on_beam
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, advice="the same command goes on where it stopped")

@@ -11,7 +11,9 @@ from pathlib import Path
 from absl import flags
 
 from glintiqa_jax import command_line
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.errors import UserError, visible
+from glintiqa_jax.progress import result
 
 _PREDICTIONS = flags.DEFINE_list(
     "predictions",
@@ -33,12 +35,17 @@ _LATEX = flags.DEFINE_bool("latex", False, "write the tables for LaTeX, too, to 
 
 def main() -> None:
     """The command."""
+    if not _PREDICTIONS.value:
+        raise UserError("--predictions: expected NAME=FILE.csv, found nothing")
     predictions: dict[str, Path] = {}
     for text in _PREDICTIONS.value:
         name, equals, path = text.partition("=")
         if not (name and equals and path) or name in predictions:
-            raise UserError(f"--predictions: expected NAME=FILE.csv, each name once, found {text!r}")
-        predictions[name] = Path(path).expanduser()
+            raise UserError(
+                f"--predictions: expected NAME=FILE.csv, each name once, found {text!r}; one with a comma in it stands "
+                'in double quotes: "NAME=FILE.csv"'
+            )
+        predictions[name] = local_path("predictions", path)
     from glintiqa_jax.evaluation.tables import in_words
     from glintiqa_jax.protocols.comparison import Columns, compare  # after the flags, as in train.py
 
@@ -50,18 +57,21 @@ def main() -> None:
         name=_NAME_COLUMN.value,
         predicted=_PREDICTED_COLUMN.value,
     )
-    workdir = Path(_WORKDIR.value).expanduser()
+    if not _WORKDIR.value:
+        raise UserError("--workdir: expected a folder for the report, found nothing")
+    workdir = local_path("workdir", _WORKDIR.value)
     judged = compare(
         predictions,
-        Path(_SCORES.value).expanduser(),
+        local_path("scores", _SCORES.value),
         workdir,
         columns=columns,
         same_unit=_SAME_UNIT.value,
         latex=_LATEX.value,
     )
     for name, one in judged.items():
-        print(f"{name:>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")
-    print(f"\nreport:  {workdir}/report.html")
+        result(f"{visible(name):>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")
+    result("")
+    result(f"report:  {workdir}/report.html")
 
 
 if __name__ == "__main__":

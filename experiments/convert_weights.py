@@ -7,12 +7,12 @@ The first makes a checkpoint that score.py and evaluate.py take; an official fil
 the flags do. The second writes a checkpoint's network in the official layout, as .safetensors or .npz.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import result
 from glintiqa_jax.training import flags as config_flags
 
 _INPUT = flags.DEFINE_string("input", None, "a file of official weights, or a checkpoint of ours", required=True)
@@ -26,16 +26,18 @@ def main() -> None:
     config = config_flags.train_config()
     from glintiqa_jax.scoring.convert import export_checkpoint, import_official
 
-    source = Path(_INPUT.value).expanduser()
+    for flag, value in (("input", _INPUT.value), ("output", _OUTPUT.value)):
+        if not value:
+            raise UserError(f"--{flag}: expected a path, found nothing")
+    source = local_path("input", _INPUT.value)
     if not source.exists():
         raise UserError(f"--input={source}: expected a file of weights or a checkpoint's folder, found nothing there")
     if source.is_dir():
-        command_line.check_output(_OUTPUT.value)
         export_checkpoint(source, _OUTPUT.value)
     else:
-        import_official(_INPUT.value, _OUTPUT.value, config)
-        print(f"score an image:  python experiments/score.py --checkpoint={_OUTPUT.value} PATH")
-    print(f"wrote {_OUTPUT.value}")
+        import_official(source, _OUTPUT.value, config)
+        result(f"score an image:  python experiments/score.py --checkpoint={_OUTPUT.value} PATH")
+    result(f"wrote {_OUTPUT.value}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ on all images but those that validate; with ``--split_by=auto`` it trains on the
 at home, too. Run again it goes on where it stopped.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.training import flags as config_flags
 from glintiqa_jax.training.config import DATASETS
@@ -31,6 +30,8 @@ def main() -> None:
         flags.FLAGS["split_by"].value = "all"
     trained, tested = _TRAIN_ON.value, _TEST_ON.value or _TRAIN_ON.value
     for flag, names in (("train_on", trained), ("test_on", tested)):
+        if not names:
+            raise UserError(f"--{flag}: expected some of {', '.join(DATASETS)}, found none")
         for name in names:
             if name not in DATASETS or names.count(name) > 1:
                 raise UserError(f"--{flag}: expected each of {', '.join(DATASETS)} at most once, found {name!r}")
@@ -40,7 +41,7 @@ def main() -> None:
     from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.protocols.cross_dataset import cross_dataset  # after the flags, as in train.py
 
-    workdir = Path(_WORKDIR.value).expanduser()
+    workdir = local_path("workdir", _WORKDIR.value)
     cells = cross_dataset(configs, tests, workdir, report=report)
     if cells is None:
         return

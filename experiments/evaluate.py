@@ -8,11 +8,10 @@ the split that ``--split`` names. Scores are compared in each database's own uni
 RMSE assume that both ranges mean the same. Contents that the checkpoint was trained on are left out, and said.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
 from glintiqa_jax.training import flags as config_flags
 
@@ -36,18 +35,18 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 
 def main() -> None:
     """The command."""
-    command_line.check_output(_OUTPUT.value)
     data = config_flags.other_data()
     data_dir = flags.FLAGS.data_dir if flags.FLAGS["data_dir"].present else None
-    from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
+    inputs = [data.scores, data.split_by] if data else []
+    with open_output("output", _OUTPUT.value, inputs=inputs) as output:
+        from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
 
-    name, evaluated = evaluate_checkpoint(
-        _CHECKPOINT.value, data, data_dir=data_dir, split=_SPLIT.value, random_crops=_RANDOM_CROPS.value
-    )
-    predictions = evaluated.predictions
-    command_line.print_metrics({name: predictions.metrics()})
-    if _OUTPUT.value:
-        predictions.write_csv(Path(_OUTPUT.value))
+        name, evaluated = evaluate_checkpoint(
+            _CHECKPOINT.value, data, data_dir=data_dir, split=_SPLIT.value, random_crops=_RANDOM_CROPS.value
+        )
+        command_line.print_metrics({name: evaluated.predictions.metrics()})
+        if output is not None:
+            evaluated.predictions.write_csv(output)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,17 @@
 nested. Then train with ``--dataset=koniq10k --data_dir=/data/prepared``.
 """
 
-import sys
-
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import say, warn
 from glintiqa_jax.training import flags as config_flags
 
 _SOURCE = flags.DEFINE_string("source", "", "folder of the downloaded database (not for csv)")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what was prepared from other files or with other options")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger images are bad ones; 0: no limit", lower_bound=0)
 config_flags.define_data_flags()
 flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 
@@ -27,9 +28,9 @@ def main() -> None:
     if len(config.datasets) > 1:
         raise UserError(f"--dataset: expected one database to prepare, found {config.dataset}")
     (name, _), *_ = config.datasets
-    from glintiqa_jax.data.card import describe, write_card
     from glintiqa_jax.data.readers import READERS, read_database
     from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.evaluation.card import describe, write_card
     from glintiqa_jax.saqt.demo import read_demo
     from glintiqa_jax.training.dataset import prepare_as_configured, read_own
 
@@ -42,8 +43,8 @@ def main() -> None:
             raise UserError(f"--source: needs a database's name, found --dataset={name}")
         collection = read_demo() if name == "demo" else read_own(config)
     for note in collection.notes:
-        print(note, file=sys.stderr)
-    folder = prepare_as_configured(config, collection, overwrite=_OVERWRITE.value)
+        (warn if note.startswith("warning:") else say)(note)
+    folder = prepare_as_configured(config, collection, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value)
     source = RatedSource(folder)
     path = write_card(source)
     print("\n".join(describe(source)))

@@ -6,11 +6,10 @@ Takes every flag of ``train.py`` but those that say which split. Run again it go
 ``--rounds`` it adds rounds.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the rounds and the report", required=True)
@@ -26,7 +25,7 @@ def main() -> None:
     from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.protocols.rounds import figures, rows_of, run_rounds, summary  # after the flags, as in train.py
 
-    workdir = Path(_WORKDIR.value).expanduser()
+    workdir = local_path("workdir", _WORKDIR.value)
     runs = run_rounds(config, workdir, rounds=_ROUNDS.value, report=report)
     if runs is None:
         return

@@ -11,9 +11,10 @@ import numpy as np
 from absl import flags
 
 from glintiqa_jax import command_line
-from glintiqa_jax.data.files import save_figure
+from glintiqa_jax.data.files import descriptor, open_output, save_figure
 from glintiqa_jax.data.images import decode_image
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.errors import UserError, visible
 
 _OUTPUT = flags.DEFINE_string("output", None, "the PNG file to write", required=True, short_name="o")
 _SEED = flags.DEFINE_integer("seed", 0, "of the random distortions", lower_bound=0)
@@ -24,13 +25,16 @@ def main(paths: list[str]) -> None:
     """The command; ``paths`` is the photograph."""
     if len(paths) != 1:
         raise UserError(f"expected one photograph, found {len(paths)}: show_distortions.py PHOTO -o gallery.png")
-    if Path(_OUTPUT.value).suffix.lower() != ".png":
+    target = Path(_OUTPUT.value)
+    is_file = descriptor(_OUTPUT.value) is None and (target.is_file() or not target.exists())
+    if is_file and target.suffix.lower() != ".png":
         raise UserError(f"--output={_OUTPUT.value}: expected a .png file")
-    command_line.check_output(_OUTPUT.value)
-    photograph = _read(Path(paths[0]))
-    from glintiqa_jax.saqt.gallery import draw_gallery
+    path = local_path("photograph", paths[0])
+    photograph = _read(path)
+    with open_output("output", _OUTPUT.value, inputs=[path]) as output:
+        from glintiqa_jax.saqt.gallery import draw_gallery
 
-    save_figure(draw_gallery(photograph, seed=_SEED.value, rescale=_RESCALE.value), Path(_OUTPUT.value))
+        save_figure(draw_gallery(photograph, seed=_SEED.value, rescale=_RESCALE.value), output)
 
 
 def _read(path: Path) -> np.ndarray:
@@ -39,10 +43,10 @@ def _read(path: Path) -> np.ndarray:
     try:
         photograph = decode_image(path.read_bytes(), str(path))
     except OSError as error:
-        raise UserError(f"{path}: expected a photograph, found {error.strerror}") from error
+        raise UserError(f"{visible(path)}: expected a photograph, found {error.strerror}") from error
     height, width = photograph.shape[:2]
     if min(height, width) < MINIMUM_SIDE:
-        raise UserError(f"{path}: expected sides of at least {MINIMUM_SIDE} pixels, found {width}x{height}")
+        raise UserError(f"{visible(path)}: expected sides of at least {MINIMUM_SIDE} pixels, found {width}x{height}")
     return photograph
 
 

@@ -13,8 +13,6 @@ import io
 import itertools
 import json
 import os
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,15 +22,18 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from tqdm import tqdm
+from tensorflow_datasets.core.utils import tqdm_utils
 
 from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.digests import digests
 from glintiqa_jax.data.files import write_csv, write_json
-from glintiqa_jax.data.images import BadImageError, decode_image, encode_png, limit_long_side
+from glintiqa_jax.data.images import MAX_PIXELS, BadImageError, decode_image, encode_png, limit_long_side
 from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates, save_fingerprints
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
 from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.workplace import workplace
+from glintiqa_jax.errors import UserError, visible
+from glintiqa_jax.progress import progress_bar, warn
 
 RECORD_SPLIT = "images"  # the one TFDS split; train, validation and test are drawn later, by content
 INDEX_COLUMNS = (
@@ -49,6 +50,7 @@ INDEX_COLUMNS = (
     "sha256",
 )
 _LISTED = 1000  # pairs of near-duplicates that the card names; all of them are merged where they are
+_TOLD_BY = "content"  # what the fingerprint of records made of files knows them by
 _UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
 
 
@@ -66,6 +68,13 @@ class OnBeam:
     options: Sequence[str] = ()
 
 
+class _LocalInfo(tfds.core.DatasetInfo):
+    """What TFDS knows of a dataset, from nowhere else."""
+
+    def initialize_from_bucket(self) -> None:
+        """Not from the bucket of TFDS's own datasets, which also would leave a temporary folder behind."""
+
+
 class RatedImages(tfds.core.GeneratorBasedBuilder):
     """TFDS builder over any collection, or over what Beam makes; image bytes are stored as they are."""
 
@@ -77,7 +86,7 @@ class RatedImages(tfds.core.GeneratorBasedBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return _LocalInfo(
             builder=self,
             features=tfds.features.FeaturesDict(
                 {
@@ -113,7 +122,15 @@ def _example(position: int, rated: RatedImage) -> tuple[int, dict[str, Any]]:
 
 
 def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
-    """Where the records of a prepared collection are, by its folder's name: a database's, or one of ``csv-...``."""
+    """Where the records of a prepared collection are, by its folder's name: a database's, or one of ``csv-...``.
+
+    Raises:
+      UserError: a ``data_dir`` whose name ArrayRecord cannot open.
+    """
+    try:
+        os.fspath(data_dir).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"--data_dir={visible(data_dir)}: expected a name in UTF-8, found other bytes") from error
     return Path(data_dir).expanduser() / records_path(name)
 
 
@@ -128,6 +145,7 @@ def prepare(
     *,
     on_bad_image: str = "fail",
     max_side: int = 0,
+    max_pixels: int = MAX_PIXELS,
     merge_near_duplicates: bool | None = None,
     overwrite: bool = False,
     on_beam: OnBeam | None = None,
@@ -140,6 +158,7 @@ def prepare(
       on_bad_image: "fail" stops at the first image that does not decode; "skip" leaves such images out and lists
         them in ``card.json``.
       max_side: images whose longer side is longer are shrunk to it and stored as PNG; 0 stores files as they are.
+      max_pixels: larger images are bad ones; 0 is no limit.
       merge_near_duplicates: near-duplicates share a group; None leaves that to the catalog. They are listed anyway.
       overwrite: replace records of the same database that were prepared from other files or with other options.
       on_beam: writes the same images in the same order; they must be such that ``max_side`` leaves them as they are.
@@ -149,23 +168,21 @@ def prepare(
         database that is already prepared in another way.
     """
     merge = _merges(collection, merge_near_duplicates)
-    identity = fingerprint(collection.fingerprint, on_bad_image, max_side, merge)
+    identity = _identity(collection, data_dir, on_bad_image, max_side, merge)
     config = collection.name if collection.name in DATABASES else f"{collection.name}-{identity[:12]}"
     folder = records_folder(config, data_dir)
     if _is_prepared(folder, identity, overwrite):
         return folder
+    if collection.name == "csv":
+        _warn_of_former(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+        with workplace(folder.parent) as work:
+            written = _write(
+                _Checked(collection, on_bad_image, max_side, max_pixels), work, config, identity, merge, on_beam
+            )
+            _put_in_place(written, folder, identity)
     except OSError as error:
         raise UserError(f"--data_dir={data_dir}: cannot be written ({error})") from error
-    try:
-        written = _write(collection, work, config, identity, on_bad_image, max_side, merge, on_beam)
-        _put_in_place(written, folder, identity)
-    except OSError as error:
-        raise UserError(f"--data_dir={data_dir}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
@@ -175,8 +192,16 @@ def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrit
     Raises:
       UserError: for records that were prepared in another way, unless they may be overwritten.
     """
-    identity = fingerprint(collection.fingerprint, "fail", 0, _merges(collection, None))
+    identity = _identity(collection, data_dir, "fail", 0, _merges(collection, None))
     return _is_prepared(records_folder(collection.name, data_dir), identity, overwrite)
+
+
+def _identity(
+    collection: Collection, data_dir: str | os.PathLike, on_bad_image: str, max_side: int, merge: bool
+) -> str:
+    """What records show: neither where the images are, nor when they were written."""
+    contents = [digests(collection.sources, data_dir)] if collection.sources else []
+    return fingerprint(collection.fingerprint, *contents, on_bad_image, max_side, merge)
 
 
 def _merges(collection: Collection, asked: bool | None) -> bool:
@@ -188,32 +213,49 @@ def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
     if not (folder / "card.json").is_file():
         return False
     if read_card(folder)["fingerprint"] == identity:
-        return True
+        return _is_whole(folder)
     if not overwrite:
-        raise UserError(f"{folder}: already prepared, from other files or with other options; --overwrite replaces it")
+        why = "from other files or with other options"
+        if read_card(folder).get("told_by") != _TOLD_BY:
+            why += ", or by an earlier version, whose records can be used as they are"
+        raise UserError(f"{folder}: already prepared, {why}; --overwrite replaces it")
     return False
+
+
+def _warn_of_former(folder: Path) -> None:
+    """Name the records of one's own images that are not found any more: their folders' names told place and time."""
+    former = [path.parent.parent.name for path in folder.parents[1].glob("csv-*/*/card.json") if _is_former(path)]
+    if former:
+        warn(
+            f"{folder.parents[1]}: {', '.join(sorted(former))} were prepared by an earlier version and are not used "
+            "any more; they can be deleted"
+        )
+
+
+def _is_former(card: Path) -> bool:
+    try:
+        return read_card(card.parent).get("told_by") != _TOLD_BY
+    except UserError:
+        return False
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the files that the card lists are there, by their sizes."""
+    sizes = read_card(folder).get("files", {})
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
 def _put_in_place(written: Path, folder: Path, identity: str) -> None:
     """Rename what was written to where it belongs; what was there before goes only now."""
-    if (folder / "card.json").is_file() and read_card(folder)["fingerprint"] == identity:
+    if _is_prepared(folder, identity, overwrite=True):
         return  # the same was prepared beside us
     if folder.exists():
         folder.rename(written.parent / "replaced")
     written.rename(folder)
 
 
-def _write(
-    collection: Collection,
-    work: Path,
-    config: str,
-    identity: str,
-    on_bad_image: str,
-    max_side: int,
-    merge: bool,
-    on_beam: OnBeam | None,
-) -> Path:
-    checked = _Checked(collection, on_bad_image, max_side)
+def _write(checked: _Checked, work: Path, config: str, identity: str, merge: bool, on_beam: OnBeam | None) -> Path:
+    collection, max_side = checked.collection, checked.max_side
     if on_beam:
         for _ in checked:  # what Beam's machines know of the images does not come back: they are looked at here
             pass
@@ -258,6 +300,8 @@ def _write(
         "near_duplicates_merged": merge,
         "index_sha256": hashlib.sha256((folder / "index.csv").read_bytes()).hexdigest(),
         "fingerprint": identity,
+        "told_by": _TOLD_BY,
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }
     write_json(folder / "card.json", card)
     return folder
@@ -269,15 +313,20 @@ class _Checked:
     Several are read and decoded at once, in order, and few wait to be written.
     """
 
-    def __init__(self, collection: Collection, on_bad_image: str, max_side: int):
-        self.collection, self.on_bad_image, self.max_side = collection, on_bad_image, max_side
+    def __init__(self, collection: Collection, on_bad_image: str, max_side: int, max_pixels: int):
+        self.collection, self.on_bad_image, self.max_side, self.max_pixels = (
+            collection,
+            on_bad_image,
+            max_side,
+            max_pixels,
+        )
         self.index: list[dict[str, Any]] = []
         self.fingerprints: list[Fingerprint] = []
         self.skipped: list[str] = []
 
     def __iter__(self) -> Iterator[RatedImage]:
         name, size = self.collection.name, self.collection.size
-        with tqdm(total=size, desc=f"preparing {name}", unit="image") as bar:
+        with progress_bar(total=size, desc=f"preparing {name}", unit="image") as bar:
             for result in _in_order(self._stored, self.collection.images()):
                 bar.update()
                 try:
@@ -298,7 +347,7 @@ class _Checked:
             encoded = rated.encoded()
         except OSError as error:
             raise BadImageError(f"{rated.name}: cannot be read ({error})") from error
-        pixels = decode_image(encoded, rated.name)
+        pixels = decode_image(encoded, rated.name, max_pixels=self.max_pixels)
         found = Fingerprint.of(encoded, pixels)
         limited = limit_long_side(pixels, self.max_side)
         if limited is not pixels or encoded.startswith(_UNCOMPRESSED):
@@ -353,11 +402,12 @@ def read_card(folder: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
     """TFDS announces each preparation on stdout and warns about configs made in code; we have our own bar."""
-    verbosity = logging.get_verbosity()
-    tfds.disable_progress_bar()
+    verbosity, bars = logging.get_verbosity(), tqdm_utils._active
+    tfds.display_progress_bar(enable=False)
     logging.set_verbosity(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         logging.set_verbosity(verbosity)
+        tfds.display_progress_bar(enable=bars)

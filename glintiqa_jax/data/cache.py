@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,14 +12,10 @@ from pathlib import Path
 from etils import epath
 
 from glintiqa_jax.data.builder import records_path
+from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.errors import UserError
 
 _BLOCK = 2**22  # bytes
-
-
-def is_remote(folder: str | os.PathLike) -> bool:
-    """Whether a path is an object store's: ``gs://bucket/folder``."""
-    return "://" in os.fspath(folder)
 
 
 def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str], None]) -> None:
@@ -39,11 +34,12 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
     Raises:
       UserError: where nothing is prepared at ``data_dir``, it cannot be read, or ``cache_dir`` cannot be written.
     """
+    check_path("data_dir", data_dir, stores=True)
     source = epath.Path(data_dir).expanduser() / records_path(name)
-    target = Path(cache_dir).expanduser() / records_path(name)
+    target = local_path("data_cache_dir", cache_dir) / records_path(name)
     try:
-        card = (source / "card.json").read_text()
-    except (OSError, ImportError, ValueError) as error:
+        card = (source / "card.json").read_text(encoding="utf-8")
+    except Exception as error:  # each object store's client has exceptions of its own
         raise UserError(
             f"--data_dir={data_dir}: expected a prepared {name}, found none that can be read ({error})"
         ) from error
@@ -51,7 +47,7 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
         target.parent.mkdir(parents=True, exist_ok=True)
         with (target.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if (target / "card.json").is_file() and (target / "card.json").read_text() == card:
+            if (target / "card.json").is_file() and (target / "card.json").read_text(encoding="utf-8") == card:
                 return
             say(f"copying {json.loads(card)['images']} images of {name} from {data_dir} to {cache_dir}")
             work = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
@@ -62,7 +58,7 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
                 (work / "records").rename(target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
+    except Exception as error:
         raise UserError(
             f"--data_cache_dir={cache_dir}: records of {name} could not be copied from --data_dir={data_dir} ({error})"
         ) from error

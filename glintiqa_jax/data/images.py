@@ -2,50 +2,91 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import types
+from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.mending import is_padded, mended
+from glintiqa_jax.data.pillow import limit_lifted, open_image, warnings_ignored
+from glintiqa_jax.data.pixels import BadImageError as BadImageError
+from glintiqa_jax.data.pixels import from_pillow
+from glintiqa_jax.errors import visible
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 BAD_IMAGE_POLICIES = ("fail", "skip")
+MAX_PIXELS = 2**29  # of one image: 1.5 GB as RGB, more than twice a 200-megapixel photograph
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
+_NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of a TIFF
+_NOTHING: Mapping[str, bytes] = types.MappingProxyType({})
 
 
-class BadImageError(UserError):
-    """An image that cannot be used; the message names it and says why."""
-
-
-def decode_image(encoded: bytes, name: str) -> np.ndarray:
+def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode with Pillow into uint8 RGB ``(height, width, 3)`` as a viewer would show it.
 
-    The EXIF orientation is applied, the first frame of several is taken, greyscale, palette and CMYK are converted,
-    16-bit samples keep their high byte, and transparency is laid on white.
+    ``pixels.py`` has a table of what becomes of each kind of image. Broken metadata and a JPEG's missing end marker are
+    no reason to refuse an image; a file that stops in its middle is.
+
+    Args:
+      encoded: the file's bytes.
+      name: what errors call the image; its ending is a hint for formats that do not tell by their first bytes.
+      max_pixels: the largest width times height that is decoded; 0 is no limit.
 
     Raises:
-      BadImageError: when the bytes are no image that Pillow can decode; ``name`` is in the message.
+      BadImageError: when the bytes are no image that Pillow can decode, or a larger one; ``name`` is in the message.
     """
-    try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            ImageOps.exif_transpose(opened, in_place=True)  # which copies only where there is an orientation
-            image: Image.Image = opened
-            if image.mode.startswith(("I", "F")):
-                wide = np.asarray(image, np.float64)
-                sixteen_bit = image.mode.startswith("I;16") or wide.max(initial=0) > 255
-                eight_bit = wide / 256.0 if sixteen_bit else wide
-                image = Image.fromarray(np.clip(eight_bit, 0, 255).astype(np.uint8))
-            if image.has_transparency_data:
-                layers = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert always copies
-    except MemoryError:
-        raise
-    except Exception as error:  # of a damaged file, Pillow's parsers raise whatever they trip over
-        raise BadImageError(f"{name}: not an image that can be decoded ({error})") from error
+
+    def decode(content: bytes, info: Mapping[str, bytes] = _NOTHING) -> np.ndarray:
+        with _opened(content, name) as image:
+            width, height = image.size
+            if max_pixels and width * height > max_pixels:
+                raise BadImageError(
+                    f"{visible(name)}: expected at most {max_pixels:,} pixels (max_pixels), found {width:,}x{height:,}"
+                )
+            if image.format == "TIFF" and _is_camera_raw(content, image):
+                raise BadImageError(f"{visible(name)}: camera raw, of which only a preview could be decoded")
+            image.info.update(info)
+            image.load()
+            return from_pillow(image)
+
+    with warnings_ignored():
+        try:
+            try:
+                if not is_padded(encoded):
+                    return decode(encoded)
+                if (pixels := mended(encoded, decode)) is not None:
+                    return pixels
+                raise ValueError("its end is missing, zeros take its place")
+            except Image.DecompressionBombError:
+                with limit_lifted():
+                    return decode(encoded)
+        except (MemoryError, BadImageError):
+            raise
+        except Exception as error:  # of a damaged file, Pillow's parsers raise whatever they trip over
+            with contextlib.suppress(Exception):
+                if (pixels := mended(encoded, decode)) is not None:
+                    return pixels
+            why = visible(error) if encoded else "the file is empty"
+            raise BadImageError(f"{visible(name)}: not an image that can be decoded ({why})") from error
+
+
+def _is_camera_raw(encoded: bytes, image: Image.Image) -> bool:
+    """Whether a TIFF's first image is but a small one of another, as in DNG, NEF, ARW and CR2."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    kind = tags.get(_NEW_SUBFILE_TYPE, 0)
+    return _DNG_VERSION in tags or encoded[8:10] == b"CR" or (isinstance(kind, int) and bool(kind & 1))
+
+
+def _opened(encoded: bytes, name: str) -> Image.Image:
+    if encoded[4:8] == b"ftyp" and encoded[8:12] in _HEIF_BRANDS and b"avif" not in encoded[12:64]:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise ValueError("HEIC, for which Pillow needs a package more: pip install pillow-heif") from error
+        return pillow_heif.open_heif(io.BytesIO(encoded)).to_pillow()
+    return open_image(io.BytesIO(encoded), name)
 
 
 def limit_short_side(image: np.ndarray, limit: int) -> np.ndarray:
@@ -86,24 +127,3 @@ def encode_png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Image files: those named, and those below the folders named, sorted within each folder.
-
-    Raises:
-      UserError: for a path that does not exist and a folder without an image.
-    """
-    return [image for path in paths for image in _images_at(Path(path).expanduser())]
-
-
-def _images_at(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    if not path.is_dir():
-        raise UserError(f"{path}: expected an image or a folder of images, found nothing there")
-    images = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not images:
-        raise UserError(f"{path}: expected images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}), found none")
-    yield from images

@@ -6,7 +6,10 @@ function of the seed and n alone: where training stands in the data is its step,
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Iterable, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import grain
@@ -17,6 +20,7 @@ from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops, random_crops
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.interruptions import deaf_children, end_with_parent
 
 # Batches are small next to what Grain expects to buffer: two threads and a few batches hide the decoding.
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
@@ -36,7 +40,7 @@ def training_batches(
     on_bad_image: str = "fail",
     cache_bytes: int = 0,
     num_workers: int = 0,
-) -> grain.IterDataset:
+) -> Iterable[dict[str, np.ndarray]]:
     """Endless batches of random crops, each epoch in its own order; a function of the seed alone.
 
     A batch is ``{"image": uint8 (batch, crop, crop, 3), "target": float32 (batch,), "position": int64 (batch,)}``, the
@@ -104,7 +108,7 @@ def evaluation_batches(
     process: tuple[int, int] = (0, 1),
     on_bad_image: str = "fail",
     num_workers: int = 0,
-) -> grain.IterDataset:
+) -> Iterable[dict[str, np.ndarray]]:
     """Each image once, decoded once, as a fixed grid of crops or as many at random, in batches of one shape.
 
     A batch is ``{"image": uint8 (batch, crops, crop, crop, 3), "position": int32 (batch,)}``, of which each of
@@ -151,9 +155,30 @@ def _side_by_side(items: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {key: np.concatenate([item[key] for item in items]) for key in items[0]}
 
 
-def _iterate(dataset: grain.MapDataset, num_workers: int) -> grain.IterDataset:
+def _iterate(dataset: grain.MapDataset, num_workers: int) -> Iterable[dict[str, np.ndarray]]:
     iterable = dataset.to_iter_dataset(_READ)
-    return iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers)) if num_workers else iterable
+    if not num_workers:
+        return iterable
+    options = grain.MultiprocessingOptions(num_workers=num_workers)
+    return _ByWorkers(iterable.mp_prefetch(options, worker_init_fn=_begin_work))
+
+
+class _ByWorkers:
+    """A dataset whose worker processes leave Ctrl-C to this one and end when it has ended, even by ``kill -9``."""
+
+    def __init__(self, dataset: grain.IterDataset):
+        self._dataset = dataset
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        resource_tracker.ensure_running()  # which lets the thread that starts it hear Ctrl-C again
+        with deaf_children():
+            batches = iter(self._dataset)
+            first = list(itertools.islice(batches, 1))  # for which they are started
+        return itertools.chain(first, batches)
+
+
+def _begin_work(number: int, count: int) -> None:
+    end_with_parent()
 
 
 class _Share:

@@ -12,6 +12,17 @@ from pathlib import Path
 from glintiqa_jax.data.catalog import ScoreScale
 
 SPLIT_NAMES = ("train", "validation", "test")
+# What tables call them, in lower case.
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +64,8 @@ class Collection:
       name: short name, part of the prepared records' path.
       scale: what the scores mean.
       size: how many images ``images`` yields.
-      fingerprint: changes when anything changes that the records would show; records are reused while it is equal.
+      fingerprint: changes when anything changes that the records would show but the bytes of ``sources``.
+      sources: the files whose bytes the records show, where ``fingerprint`` does not know them.
       images: a new iterator over the images, always in the same order.
       notes: what the reader noticed and the user should hear, a line each.
       missing: scored images that are not there, left out because the user asked for that.
@@ -66,6 +78,7 @@ class Collection:
     size: int
     fingerprint: str
     images: Callable[[], Iterator[RatedImage]]
+    sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
@@ -75,8 +88,3 @@ class Collection:
 def fingerprint(*facts: object) -> str:
     """Digest of JSON-serialisable facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def file_facts(paths: list[Path]) -> list[tuple[int, int]]:
-    """Size and time of change of files, for a fingerprint."""
-    return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in paths)]

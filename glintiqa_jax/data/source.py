@@ -132,7 +132,7 @@ class RatedSource:
             raise UserError(f"{self.folder}: record {position}, {name!r}, is damaged ({error})") from error
         if record["name"].decode() != name:
             raise UserError(f"{self.folder}: record {position} is {record['name'].decode()!r}, expected {name!r}")
-        return decode_image(record["image"], name)
+        return decode_image(record["image"], name, max_pixels=0)  # it was looked at when it was prepared
 
 
 def open_dataset(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import unicodedata
 from pathlib import Path, PurePosixPath
 
+from glintiqa_jax.data.names import OutsideError, normal_name
 from glintiqa_jax.data.tables import first_five
+from glintiqa_jax.data.walk import files_below
 from glintiqa_jax.errors import UserError
 
 
@@ -27,13 +31,11 @@ class SourceFolder:
         if not str(root) or not self.root.is_dir():
             kind = "nothing given" if not str(root) else ("a file" if self.root.exists() else "nothing there")
             raise UserError(f"--source={root}: expected the folder of a downloaded database, found {kind}")
+        self._real = functools.cache(lambda folder: Path(os.path.realpath(folder)))
         self._by_name: dict[str, list[PurePosixPath]] = {}
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if name != "__MACOSX")
-            inside = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            for name in sorted(files):
-                if not name.startswith("._"):  # what macOS leaves in archives
-                    self._by_name.setdefault(name.lower(), []).append(inside / name)
+        for file in files_below(self.root).images:
+            inside = PurePosixPath(file.relative_to(self.root).as_posix())
+            self._by_name.setdefault(_plain(inside.name), []).append(inside)
         self.files = sum(map(len, self._by_name.values()))
         if not self.files:
             raise UserError(f"--source={root}: expected the files of a downloaded database, found an empty folder")
@@ -45,12 +47,13 @@ class SourceFolder:
           UserError: when ``name`` points outside the folder, by ``..``, an absolute path or a link, or several files
             that are nested equally deep answer to it.
         """
-        wanted = PurePosixPath(name.replace("\\", "/"))
-        if wanted.is_absolute() or ".." in wanted.parts or (wanted.parts and wanted.parts[0].endswith(":")):
-            raise UserError(f"{name!r} points outside the folder --source={self.root}")
-        tail = tuple(part.lower() for part in wanted.parts)
-        if not tail:
-            return None
+        try:
+            wanted = PurePosixPath(normal_name(name, self.root))
+        except OutsideError as error:
+            raise UserError(f"{name!r} points outside the folder --source={self.root}") from error
+        except ValueError:
+            return None  # an empty name
+        tail = _lower(wanted)
         found = [path for path in self._by_name.get(tail[-1], ()) if _lower(path)[-len(tail) :] == tail]
         if not found:
             return None
@@ -78,7 +81,7 @@ class SourceFolder:
 
     def inside(self, folder: str, suffix: str) -> list[Path]:
         """The files with a suffix that lie in folders of that name, both in any case, by path."""
-        tail = (folder.lower(),)
+        tail = (_plain(folder),)
         paths = (path for paths in self._by_name.values() for path in paths)
         wanted = [path for path in paths if _lower(path)[-2:-1] == tail and path.suffix.lower() == suffix]
         return [self._within(path) for path in sorted(wanted)]
@@ -93,16 +96,21 @@ class SourceFolder:
 
     def has_folder(self, name: str) -> bool:
         """Whether a folder of that name, in any case, holds files, at any depth."""
-        return any(name.lower() in _lower(path)[:-1] for paths in self._by_name.values() for path in paths)
+        return any(_plain(name) in _lower(path)[:-1] for paths in self._by_name.values() for path in paths)
 
     def _within(self, path: PurePosixPath) -> Path:
         """The path from where we are; ``UserError`` where it is a link that leaves the folder."""
         file = self.root / path
         # realpath, unlike resolve, takes links that go round in circles
-        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.root)):
+        real = Path(os.path.realpath(file)) if file.is_symlink() else self._real(file.parent)
+        if not real.is_relative_to(self._real(self.root)):
             raise UserError(f"{file} is a link that points outside the folder --source={self.root}")
         return file
 
 
 def _lower(path: PurePosixPath) -> tuple[str, ...]:
-    return tuple(part.lower() for part in path.parts)
+    return tuple(map(_plain, path.parts))
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).lower()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.names import normal_name, positions_by_name
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
@@ -135,7 +136,7 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
         parts, a content group on two sides, nothing to train on or to test.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"--split_by={path}: expected 'auto', 'published', 'drawn', 'all' or a file of a split, {error}"
@@ -146,18 +147,25 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
         raise UserError(f"--split_by={path}: expected lists of image names called {', '.join(SPLIT_NAMES)}")
     if content.get("database") != database:
         raise UserError(f"--split_by={path}: expected a split of {database}, found one of {content.get('database')}")
-    positions = {name: position for position, name in enumerate(names)}
+    positions = positions_by_name(names)
     declared = [""] * len(names)
-    unknown = [str(name) for part in SPLIT_NAMES for name in content[part] if str(name) not in positions]
+    unknown = []
+    for part in SPLIT_NAMES:
+        for given in content[part]:
+            try:
+                name = normal_name(str(given))
+            except ValueError as error:
+                raise UserError(f"--split_by={path}, {part!r}: {error}") from error
+            if name not in positions:
+                unknown.append(str(given))
+            elif declared[positions[name]]:
+                raise UserError(f"--split_by={path}: {given!r} is named twice")
+            else:
+                declared[positions[name]] = part
     if unknown:
         raise UserError(
             f"--split_by={path}: {len(unknown)} of its images are not in this dataset: {first_five(unknown)}"
         )
-    for part in SPLIT_NAMES:
-        for name in content[part]:
-            if declared[positions[name]]:
-                raise UserError(f"--split_by={path}: {name!r} is named twice")
-            declared[positions[name]] = part
     kept = [position for position, part in enumerate(declared) if part]
     sides, contents = ([values[position] for position in kept] for values in (declared, groups))
     try:

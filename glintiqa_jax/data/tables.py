@@ -2,68 +2,194 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
+import dataclasses
 import io
 import math
-from collections.abc import Iterator, Sequence
+import os
+import re
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from glintiqa_jax.data.names import normal_name, without_blanks
 from glintiqa_jax.errors import UserError
 
+_DELIMITERS = (",", ";", "\t")
+_DECLARED = re.compile(r'\ufeff?"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)')  # how Excel is told the delimiter
+# float() takes 1_5, infinity and the digits of every script, too
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_LONG = re.compile(r"[+-]?[0-9]{3,}")
+_MARKS = (  # the longer first: UTF-32's begins as UTF-16's
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ZIP, _OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
-def read_csv_rows(table: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Line and fields by column name of each row of a CSV file, with commas, semicolons or tabs.
+Row = tuple[int, dict[str, str]]
 
-    The file is UTF-8, with or without a byte-order mark; rows of empty fields are left out.
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table with a header: fields are text until a column is asked for its numbers.
+
+    Attributes:
+      path: the file.
+      columns: the header, less blanks around it and what cannot be seen.
+      rows: line and fields by column of each row, less rows of empty fields.
+      decimal_comma: the file's dialect is one of those that write 3,5.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[Row]
+    decimal_comma: bool = False
+
+    def texts(self, column: str) -> list[str]:
+        """The fields of a column, less the blanks around them."""
+        key = without_blanks(column)
+        return [fields[key].strip(" \t\r\n\v\f\xa0\ufeff\u200b") for _, fields in self.rows]
+
+    def names(self, column: str, folder: str | os.PathLike | None = None) -> list[str]:
+        """The images' names in a column, in the spelling of ``normal_name``.
+
+        Raises:
+          UserError: what is no name, and a name that is there twice, in whatever spellings.
+        """
+        lines: dict[str, int] = {}
+        for line, fields in self.rows:
+            given = fields[without_blanks(column)]
+            try:
+                name = normal_name(given, folder)
+            except ValueError as error:
+                raise UserError(f"{self.path}, line {line}: {error}") from error
+            if name in lines:
+                raise UserError(
+                    f"{self.path}, line {line}: {given.strip()!r} is named a second time, first in line {lines[name]}"
+                )
+            lines[name] = line
+        return list(lines)
+
+    def numbers(self, column: str, *, missing: float | None = None) -> list[float]:
+        """The finite numbers in a column.
+
+        A comma is a decimal mark where the whole column says so: no field has a point, and some comma cannot separate
+        thousands, or the delimiter is a semicolon, which is the dialect of those who write 3,5.
+
+        Args:
+          column: its name.
+          missing: what an empty field means; None: an error.
+
+        Raises:
+          UserError: a field that is no number, or may be one of two.
+        """
+        fields = self.texts(column)
+        comma = self._has_decimal_comma(column, fields)
+        values = []
+        for (line, _), text in zip(self.rows, fields, strict=True):
+            if not text and missing is not None:
+                values.append(missing)
+            else:
+                values.append(number(text.replace(",", ".") if comma else text, self.path, line, column, shown=text))
+        return values
+
+    def whole_numbers(self, column: str, *, missing: int | None = None) -> list[int]:
+        """The whole numbers in a column; as ``numbers``."""
+        values = self.numbers(column, missing=missing)
+        return [
+            whole_number(value, self.path, line, column) for (line, _), value in zip(self.rows, values, strict=True)
+        ]
+
+    def _has_decimal_comma(self, column: str, fields: Sequence[str]) -> bool:
+        numbered = [(line, text) for (line, _), text in zip(self.rows, fields, strict=True)]
+        commas = [(line, text) for line, text in numbered if "," in text]
+        if not commas:
+            return False
+        line, text = commas[0]
+        advice = "write numbers with a decimal point and without separators of thousands"
+        where = f"{self.path}, line {line}, column {column!r}"
+        if point := next((text for _, text in numbered if "." in text), None):
+            raise UserError(f"{where}: expected one decimal mark in the column, found {point!r} and {text!r}; {advice}")
+        for other_line, other in commas:
+            if not _DECIMAL_COMMA.fullmatch(other):
+                raise UserError(
+                    f"{self.path}, line {other_line}, column {column!r}: expected a number, found {other!r}; {advice}"
+                )
+        if not all(_THOUSANDS.fullmatch(other) for _, other in commas):
+            return True
+        if self.decimal_comma and not any(_LONG.fullmatch(other) for _, other in numbered):
+            return True
+        raise UserError(
+            f"{where}: expected a number, found {text!r}, which may mean {text.replace(',', '.')} or "
+            f"{text.replace(',', '')}; {advice}"
+        )
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
+    """A table with a header: CSV with commas, semicolons or tabs, or the first sheet of an Excel file (.xlsx).
+
+    Text is UTF-8, or UTF-16 and UTF-32 with their mark. Which delimiter it is, is decided by what finds the columns;
+    a first line ``sep=;`` says it.
+
+    Args:
+      path: the file.
+      columns: those that must be there, once each.
 
     Raises:
-      UserError: other encodings, a missing column, no row, a row with too few fields.
+      UserError: other encodings and files, a missing column, no row, a row with too few or too many fields, quotes that
+        are never closed.
     """
-    text = _text(table)
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    found = reader.fieldnames or []
-    for column in columns:
-        if found.count(column) != 1:
-            raise UserError(f"{table}: expected one column {column!r}, found {', '.join(found) or 'an empty file'}")
-    rows = []
-    for row in _csv_rows(reader, table):
-        if not any(value and value.strip() for key, value in row.items() if key is not None):
-            continue  # spreadsheets leave rows of empty fields behind
-        if any(row[column] is None for column in columns):
-            raise UserError(f"{table}, line {reader.line_num}: expected {len(found)} fields, found fewer")
-        if any(row.get(None) or ()):  # type: ignore[call-overload]  # a decimal comma among commas, say
-            raise UserError(f"{table}, line {reader.line_num}: expected {len(found)} fields, found more")
-        rows.append((reader.line_num, row))
-    if not rows:
-        raise UserError(f"{table}: expected one row per image below the header, found none")
-    return rows
+    content = _bytes(path)
+    if content.startswith(_ZIP):
+        (line, header), *cells = read_excel_rows(path)
+        lines = [(line, [_as_text(cell) for cell in header])]
+        lines += [(line, [_as_text(cell) for cell in row]) for line, row in cells]
+        return _table(path, lines, columns, delimiter="")
+    text = _text(path, content)
+    skipped = 0
+    candidates: tuple[str, ...] = _DELIMITERS
+    if declared := _DECLARED.match(text):
+        text, skipped, candidates = text[declared.end() :], 1, (declared[1],)
+    parsed: dict[str, list[tuple[int, list[str]]]] = {}
+    problems: dict[str, UserError] = {}
+    for delimiter in candidates:
+        try:
+            parsed[delimiter] = _csv_lines(text, delimiter, path, skipped)
+        except UserError as error:
+            problems[delimiter] = error
+    fields = max((len(_header(lines)) for lines in parsed.values()), default=0)
+    for delimiter, problem in problems.items():  # of the delimiter that is the likeliest
+        if text.lstrip().splitlines()[0].count(delimiter) >= fields and not _finding(parsed, columns):
+            raise problem
+    delimiter = _delimiter(path, parsed, columns)
+    return _table(path, parsed[delimiter], columns, delimiter)
 
 
-def read_numbers(table: Path, name_column: str, columns: Sequence[str]) -> dict[str, list[float]]:
-    """The numbers of each name in a CSV file, in its order, the columns in theirs.
+def read_numbers(path: Path, name_column: str, columns: Sequence[str]) -> dict[str, list[float]]:
+    """The numbers of each image in a table, in its order, the columns in theirs.
 
     Raises:
-      UserError: as ``read_csv_rows``, a name twice, a field that is no finite number.
+      UserError: as ``read_table``, a name twice, a field that is no finite number.
     """
-    found: dict[str, list[float]] = {}
-    for line, row in read_csv_rows(table, [name_column, *columns]):
-        name = row[name_column].strip()
-        if name in found:
-            raise UserError(f"{table}, line {line}: expected each name once, found {name!r} again")
-        found[name] = [number(row[column], table, line, column) for column in columns]
-    return found
+    table = read_table(path, [name_column, *columns])
+    values = zip(*(table.numbers(column) for column in columns), strict=True)
+    return dict(zip(table.names(name_column), map(list, values), strict=True))
 
 
 def read_text_rows(table: Path, fields: int) -> list[tuple[int, list[str]]]:
     """Number and fields of each line, separated by blanks or tabs; ``UserError`` where it has more or fewer fields."""
     rows = []
-    for line, text in enumerate(_text(table).splitlines(), start=1):
+    for line, text in enumerate(_text(table, _bytes(table)).splitlines(), start=1):
         row = text.split()
         if row and len(row) != fields:
             raise UserError(f"{table}, line {line}: expected {fields} fields, found {len(row)}: {text[:80]!r}")
@@ -79,18 +205,23 @@ def read_excel_rows(table: Path, sheet: str | None = None) -> list[tuple[int, li
 
     All rows have as many cells as the longest; what is not there is None.
     """
-    import openpyxl  # only three databases need it
+    import openpyxl
 
     try:
-        book = openpyxl.load_workbook(table, read_only=True, data_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and validations that it does not know
+            book = openpyxl.load_workbook(io.BytesIO(_bytes(table)), read_only=True, data_only=True)
+            with contextlib.closing(book):
+                if sheet is not None and sheet not in book.sheetnames:
+                    raise UserError(f"{table}: expected a sheet {sheet!r}, found {', '.join(book.sheetnames)}")
+                worksheet = book[sheet] if sheet is not None else book.worksheets[0]
+                worksheet.reset_dimensions()  # as some programs write them wrong, and rows would be lost
+                numbered = enumerate(worksheet.iter_rows(values_only=True), start=1)
+                rows = [(line, list(row)) for line, row in numbered if any(cell is not None for cell in row)]
+    except UserError:
+        raise
     except Exception as error:  # a broken file raises whatever zip, XML or openpyxl raise
         raise UserError(f"{table}: expected an Excel file (.xlsx), found something else ({error})") from error
-    with contextlib.closing(book):
-        if sheet is not None and sheet not in book.sheetnames:
-            raise UserError(f"{table}: expected a sheet {sheet!r}, found {', '.join(book.sheetnames)}")
-        cells = book[sheet or book.sheetnames[0]].iter_rows(values_only=True)
-        numbered = enumerate(cells, start=1)
-        rows = [(line, list(row)) for line, row in numbered if any(cell is not None for cell in row)]
     if not rows:
         raise UserError(f"{table}: expected one row per image, found an empty sheet")
     width = max(len(row) for _, row in rows)
@@ -118,23 +249,34 @@ def read_matlab(table: Path, variable: str) -> np.ndarray:
     return values.astype(np.float64) if values.dtype.kind in "biuf" else values
 
 
-def number(text: Any, table: Path, line: int, column: str) -> float:
-    """A finite number from a table's field; ``UserError`` names the place where it is none."""
-    try:
-        # A decimal comma is the habit of half the world; thousands are never separated in a score.
-        value = float(text.strip().replace(",", ".")) if isinstance(text, str) else float(text)
-    except (TypeError, ValueError):
-        value = math.nan
+def number(field: Any, table: Path, line: int, column: str, *, shown: Any = None) -> float:
+    """A finite number from a table's field, written with a decimal point; ``UserError`` names the place otherwise.
+
+    Args:
+      field: text, or a spreadsheet's number.
+      table: the file.
+      line: of it.
+      column: of it.
+      shown: what the error says was found, where it is not ``field``.
+    """
+    value = math.nan
+    if isinstance(field, str):
+        if _NUMBER.fullmatch(field.strip()):
+            value = float(field)
+    elif isinstance(field, (int, float, np.number)) and not isinstance(field, bool):
+        with contextlib.suppress(OverflowError):
+            value = float(field)
     if not math.isfinite(value):
-        raise UserError(f"{table}, line {line}, column {column!r}: expected a number, found {text!r}")
+        found = field if shown is None else shown
+        raise UserError(f"{table}, line {line}, column {column!r}: expected a number, found {found!r}")
     return value
 
 
-def whole_number(text: Any, table: Path, line: int, column: str) -> int:
+def whole_number(field: Any, table: Path, line: int, column: str) -> int:
     """A whole number from a table's field; ``UserError`` names the place where it is none."""
-    value = number(text, table, line, column)
+    value = number(field, table, line, column)
     if value != int(value):
-        raise UserError(f"{table}, line {line}, column {column!r}: expected a whole number, found {text!r}")
+        raise UserError(f"{table}, line {line}, column {column!r}: expected a whole number, found {field!r}")
     return int(value)
 
 
@@ -143,19 +285,94 @@ def first_five(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _csv_rows(reader: csv.DictReader, table: Path) -> Iterator[dict[str, str]]:
+def _table(path: Path, lines: list[tuple[int, list[str]]], columns: Sequence[str], delimiter: str) -> Table:
+    header = _header(lines)
+    for column in columns:
+        if header.count(without_blanks(column)) != 1:
+            raise UserError(f"{path}: expected one column {column!r}, found {', '.join(header) or 'an empty file'}")
+    rows: list[Row] = []
+    for line, fields in lines[1:]:
+        if not any(map(without_blanks, fields)):
+            continue  # spreadsheets leave rows of empty fields behind
+        if len(fields) < len(header):
+            raise UserError(f"{path}, line {line}: expected {len(header)} fields, found fewer")
+        if any(map(without_blanks, fields[len(header) :])):  # a decimal comma among commas, say
+            raise UserError(f"{path}, line {line}: expected {len(header)} fields, found more")
+        rows.append((line, dict(zip(header, fields, strict=False))))
+    if not rows:
+        raise UserError(f"{path}: expected one row per image below the header, found none")
+    return Table(path, header, rows, decimal_comma=delimiter == ";")
+
+
+def _header(lines: list[tuple[int, list[str]]]) -> list[str]:
+    return [without_blanks(title) for title in lines[0][1]] if lines else []
+
+
+def _csv_lines(text: str, delimiter: str, path: Path, skipped: int) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines, began = [], 0
     try:
-        yield from reader
+        for fields in reader:
+            lines.append((reader.line_num + skipped, fields))
+            began = reader.line_num
     except csv.Error as error:
         raise UserError(
-            f"{table}, line {reader.line_num}: expected rows of a CSV file, found none ({error})"
+            f"{path}, line {began + 1 + skipped}: expected rows of a CSV file, found none ({error})"
         ) from error
+    while lines and not any(map(without_blanks, lines[0][1])):
+        del lines[0]
+    return lines
 
 
-def _text(table: Path) -> str:
+def _delimiter(path: Path, parsed: dict[str, list[tuple[int, list[str]]]], columns: Sequence[str]) -> str:
+    """The delimiter that finds the columns; of several that do, the one that gives each row as many fields."""
+    finding = _finding(parsed, columns)
+    if not finding:  # which is an error if there are any, and shows the likeliest header
+        fields = max(len(_header(lines)) for lines in parsed.values())
+        finding = [one for one, lines in parsed.items() if len(_header(lines)) == fields]
+    even = [one for one in finding if len({len(fields) for _, fields in parsed[one] if any(fields)}) == 1] or finding
+    if any(parsed[one] != parsed[even[0]] for one in even[1:]):
+        kinds = " and ".join("tabs" if one == "\t" else repr(one) for one in even)
+        raise UserError(
+            f"{path}: cannot tell whether its fields are separated by {kinds}; a first line such as 'sep={even[0]}' "
+            "says it"
+        )
+    return even[0]
+
+
+def _finding(parsed: dict[str, list[tuple[int, list[str]]]], columns: Sequence[str]) -> list[str]:
+    """The delimiters that find each of the columns once; none where none are asked for."""
+    headers = {delimiter: _header(lines) for delimiter, lines in parsed.items()}
+    wanted = [without_blanks(column) for column in columns]
+    return [one for one, header in headers.items() if wanted and all(header.count(column) == 1 for column in wanted)]
+
+
+def _as_text(cell: Any) -> str:
+    return "" if cell is None else cell if isinstance(cell, str) else str(cell)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return table.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _text(path: Path, content: bytes) -> str:
+    if content.startswith(_OLD_OFFICE):
+        raise UserError(f"{path}: expected a CSV file or .xlsx, found an old Excel file (.xls); save it as .xlsx")
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UserError(f"{table}: expected text in UTF-8, found other bytes ({error.reason})") from error
-    except OSError as error:
-        raise UserError(f"{table}: cannot be read ({error.strerror})") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}, line {line}: expected text in UTF-8, found other bytes ({error.reason}); save it as UTF-8 "
+            f"(in Excel: 'CSV UTF-8'), or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(
+            f"{path}, line {line}: expected text, found a zero byte; UTF-16 is read where it begins with its mark"
+        )
+    return text

@@ -1,7 +1,7 @@
 """A report as blocks, written once as Markdown with its plots beside it and once as one HTML page that needs nothing.
 
-Text is plain; between ``backticks`` it is set as code. Nothing else of Markdown is used or interpreted, as names of
-images and databases are anybody's.
+Text is plain: nothing in it means anything to Markdown, HTML or LaTeX, as names of images and databases are anybody's.
+Each format has one function that writes it so, and characters that nobody could see are spelled out in all of them.
 """
 
 from __future__ import annotations
@@ -16,23 +16,35 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from glintiqa_jax.data.files import save_figure, write_text
+from glintiqa_jax.errors import visible
 
 MARKDOWN, PAGE, LATEX = "report.md", "report.html", "tables.tex"
 # an underscore inside a word means nothing
-_MARKDOWN_SPECIAL = re.compile(r"([\\*\[\]<>#|$]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9]))")
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]<>#|$&~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9]))")
+_MARKDOWN_BEGINNING = re.compile(r"([-+=]|[0-9]+[.)])")  # of a line: a list's, or what makes a title of the one before
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    '"': r"\symbol{34}",
+    "[": "{[}",  # which, like a star, would belong to the \\ that ends the row before
+    "*": "{*}",
     "Δ": r"$\Delta$",
     "≥": r"$\geq$",
 } | {sign: "\\" + sign for sign in "&%$#_{}"}
+_LATEX_RUN = re.compile(r"-(?=-)|,(?=,)|^ | $|(?<= ) | (?= )")  # what it would join: dashes, quotes, spaces
 _PAGE_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+h1, h2, p, li, th, caption { white-space: pre-wrap; overflow-wrap: anywhere; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 0.7rem; text-align: right; }
-td { white-space: nowrap; }
-th.words, td.words { text-align: left; white-space: normal; min-width: 9rem; }
+td { white-space: pre; }
+th.words, td.words { text-align: left; white-space: pre-wrap; min-width: 9rem; }
 th { border-bottom: 2px solid #888; }
 caption { caption-side: bottom; text-align: left; color: #555; padding-top: 0.4rem; }
 div.wide { overflow-x: auto; }
@@ -73,7 +85,14 @@ class Listing:
     text: str
 
 
-Block = str | Table | Plot | Listing
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """Items of a list."""
+
+    lines: Sequence[str]
+
+
+Block = str | Table | Plot | Listing | Items
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +111,19 @@ def write_document(folder: Path, sections: Sequence[Section], *, latex: bool = F
       sections: the first one's title is the document's.
       latex: write the tables for LaTeX's ``booktabs``, too.
     """
-    for block in _blocks(sections):
-        if isinstance(block, Plot):
-            save_figure(block.figure, folder / f"{block.name}.png")
-    write_text(folder / MARKDOWN, "\n\n".join(_markdown(sections)) + "\n")
+    write_markdown(folder / MARKDOWN, sections)
     write_text(folder / PAGE, _page(sections, folder))
     if latex:
         tables = [block for block in _blocks(sections) if isinstance(block, Table)]
         write_text(folder / LATEX, "\n\n".join(map(_latex, tables)) + "\n")
+
+
+def write_markdown(path: Path, sections: Sequence[Section]) -> None:
+    """Write sections as Markdown, with their plots as PNG beside."""
+    for block in _blocks(sections):
+        if isinstance(block, Plot):
+            save_figure(block.figure, path.with_name(f"{block.name}.png"))
+    write_text(path, "\n\n".join(_markdown(sections)) + "\n")
 
 
 def _blocks(sections: Sequence[Section]) -> list[Block]:
@@ -109,7 +133,7 @@ def _blocks(sections: Sequence[Section]) -> list[Block]:
 def _markdown(sections: Sequence[Section]) -> list[str]:
     parts = []
     for level, section in zip(("#", *["##"] * len(sections)), sections, strict=False):
-        parts.append(f"{level} {_in_markdown(section.title)}")
+        parts.append(f"{level} {in_markdown(section.title)}")
         for block in section.blocks:
             if isinstance(block, Table):
                 header = [
@@ -117,79 +141,94 @@ def _markdown(sections: Sequence[Section]) -> list[str]:
                     "|---" * block.words + "|---:" * (len(block.columns) - block.words) + "|",
                 ]
                 parts.append("\n".join(header + [_row(row) for row in block.rows]))
-                parts += [_in_markdown(block.caption)] if block.caption else []
+                parts += [_paragraph(block.caption)] if block.caption else []
             elif isinstance(block, Plot):
-                parts.append(f"![{_in_markdown(block.description)}]({block.name}.png)")
+                parts.append(f"![{in_markdown(block.description)}]({block.name}.png)")
             elif isinstance(block, Listing):
-                parts.append(f"```text\n{block.text}\n```")
+                fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
+                parts.append("\n".join([f"{fence}text", *map(visible, block.text.split("\n")), fence]))
+            elif isinstance(block, Items):
+                parts.append("\n".join(f"- {_paragraph(line)}" for line in block.lines))
             else:
-                parts.append(_in_markdown(block))
+                parts.append(_paragraph(block))
     return parts
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_in_markdown(cell).replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(map(in_markdown, cells)) + " |"
 
 
-def _in_markdown(text: str) -> str:
-    """Text in which only backticks mean something."""
-    pieces = text.split("`")
-    if len(pieces) % 2 == 0:  # a lone backtick is one
-        return _MARKDOWN_SPECIAL.sub(r"\\\1", text.replace("`", "'"))
-    return "`".join(
-        piece.replace("|", r"\|") if number % 2 else _MARKDOWN_SPECIAL.sub(r"\\\1", piece)
-        for number, piece in enumerate(pieces)
-    )
+def _paragraph(text: str) -> str:
+    """Text of a block of its own in Markdown, whose first sign may mean more than elsewhere."""
+    written = in_markdown(text)
+    if beginning := _MARKDOWN_BEGINNING.match(written):
+        return f"{beginning[0][:-1]}\\{written[beginning.end() - 1 :]}"
+    return written
+
+
+def in_markdown(text: str) -> str:
+    """Plain text as Markdown that shows it: on one line, whose signs mean nothing."""
+    text = visible(text)
+    inner = text.strip()
+    before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :] if inner else ""
+    kept = ["".join(f"&#{ord(sign)};" for sign in spaces) for spaces in (before, after)]
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", inner).join(kept)
 
 
 def _page(sections: Sequence[Section], folder: Path) -> str:
     """The document as HTML, its plots inside."""
-    title = _in_html(sections[0].title)
+    title = in_html(sections[0].title)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
         f"<style>{_PAGE_STYLE}</style></head><body>",
     ]
     for level, section in zip(("h1", *["h2"] * len(sections)), sections, strict=False):
-        parts.append(f"<{level}>{_in_html(section.title)}</{level}>")
+        parts.append(f"<{level}>{in_html(section.title)}</{level}>")
         for block in section.blocks:
             if isinstance(block, Table):
                 rows = "\n".join(
                     [_html_row("th", block.columns, block.words)]
                     + [_html_row("td", row, block.words) for row in block.rows]
                 )
-                caption = f"<caption>{_in_html(block.caption)}</caption>" if block.caption else ""
+                caption = f"<caption>{in_html(block.caption)}</caption>" if block.caption else ""
                 parts.append(f'<div class="wide"><table>{caption}\n{rows}\n</table></div>')
             elif isinstance(block, Plot):
                 encoded = base64.b64encode((folder / f"{block.name}.png").read_bytes()).decode()
-                alt = html.escape(block.description, quote=True)
-                parts.append(f'<p><img alt="{alt}" src="data:image/png;base64,{encoded}"></p>')
+                parts.append(f'<p><img alt="{in_html(block.description)}" src="data:image/png;base64,{encoded}"></p>')
             elif isinstance(block, Listing):
-                parts.append(f"<pre>{html.escape(block.text)}</pre>")
+                parts.append("<pre>" + "\n".join(map(in_html, block.text.split("\n"))) + "</pre>")
+            elif isinstance(block, Items):
+                parts.append("<ul>" + "\n".join(f"<li>{in_html(line)}</li>" for line in block.lines) + "</ul>")
             else:
-                parts.append(f"<p>{_in_html(block)}</p>")
+                parts.append(f"<p>{in_html(block)}</p>")
     return "\n".join([*parts, "</body></html>\n"])
 
 
 def _html_row(tag: str, cells: Sequence[str], words: int) -> str:
-    left = (f'<{tag} class="words">{_in_html(cell)}</{tag}>' for cell in cells[:words])
+    left = (f'<{tag} class="words">{in_html(cell)}</{tag}>' for cell in cells[:words])
     # an interval stands below its figure
-    right = (f"<{tag}>{_in_html(cell.replace(' (', chr(10) + '('))}</{tag}>" for cell in cells[words:])
+    right = (f"<{tag}>{in_html(cell).replace(' (', ' <br>(')}</{tag}>" for cell in cells[words:])
     return f"<tr>{''.join([*left, *right])}</tr>"
 
 
-def _in_html(text: str) -> str:
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
+def in_html(text: str) -> str:
+    """Plain text as HTML that shows it, inside an element or a quoted attribute."""
+    return html.escape(visible(text))
 
 
 def _latex(table: Table) -> str:
     """A ``tabular`` for ``booktabs``, its caption as a comment: what it says belongs into the paper's own words."""
     lines = [r"\begin{tabular}{" + "l" * table.words + "r" * (len(table.columns) - table.words) + "}", r"\toprule"]
-    lines += [" & ".join(map(_in_latex, table.columns)) + r" \\", r"\midrule"]
-    lines += [" & ".join(map(_in_latex, row)) + r" \\" for row in table.rows]
+    lines += [" & ".join(map(in_latex, table.columns)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(in_latex, row)) + r" \\" for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    comment = [f"% {line}" for line in table.caption.splitlines()]
+    comment = [f"% {visible(table.caption)}"] if table.caption else []
     return "\n".join(comment + lines)
 
 
-def _in_latex(text: str) -> str:
-    return "".join(_LATEX_SPECIAL.get(sign, sign) for sign in text.replace("`", "").replace("\n", " "))
+def in_latex(text: str) -> str:
+    """Plain text as LaTeX that sets it, as far as its fonts have the letters."""
+    apart = _LATEX_RUN.split(visible(text)), _LATEX_RUN.findall(visible(text))
+    words = ["".join(_LATEX_SPECIAL.get(sign, sign) for sign in piece) for piece in apart[0]]
+    between = ["\\ " if sign == " " else sign + "{}" for sign in apart[1]]
+    return "".join(word + sign for word, sign in zip(words, [*between, ""], strict=True))

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.optimize
 from scipy.special import expit
 
-from glintiqa_jax.evaluation.metrics import checked, constant, plcc, rmse, undefined
+from glintiqa_jax.evaluation.metrics import checked, constant, plcc, power_of, rmse, undefined
 
 # Where a curve's middle and width are sought, in standard deviations of the predictions: a curve any narrower is a
 # step, one any wider or further out is a line or an exponential as far as the data go.
@@ -45,13 +45,16 @@ class Mapping:
     Attributes:
       formula: ``line``, ``logistic4`` or ``logistic5``.
       parameters: those of the formula after ``x``, in the units of predictions and scores.
+      powers: of two, by which predictions and scores are divided first where they are far beyond ordinary numbers.
     """
 
     formula: Callable[..., np.ndarray]
     parameters: tuple[float, ...]
+    powers: tuple[int, int] = (0, 0)
 
     def __call__(self, predicted: np.ndarray) -> np.ndarray:
-        return self.formula(np.asarray(predicted, np.float64), *self.parameters)
+        x = np.ldexp(np.asarray(predicted, np.float64), -self.powers[0])
+        return np.ldexp(self.formula(x, *self.parameters), self.powers[1])
 
 
 Fit = Callable[[np.ndarray, np.ndarray], Mapping]
@@ -64,14 +67,14 @@ def fit_line(predicted: np.ndarray, target: np.ndarray) -> Mapping:
       predicted: ``(images,)``.
       target: ``(images,)``.
     """
-    predicted, target = checked(predicted, target)
-    if not len(target):
+    x, y, powers = _in_ordinary_numbers(predicted, target)
+    if not len(y):
         return Mapping(line, (0.0, float("nan")))
     slope = 0.0
-    if not constant(predicted):
-        spread = predicted.std()
-        slope = float(np.mean((predicted - predicted.mean()) / spread * (target - target.mean())) / spread)
-    return Mapping(line, (slope, float(target.mean() - slope * predicted.mean())))
+    if not constant(x):
+        spread = x.std()
+        slope = float(np.mean((x - x.mean()) / spread * (y - y.mean())) / spread)
+    return Mapping(line, (slope, float(y.mean() - slope * x.mean())), powers)
 
 
 def fit_logistic4(predicted: np.ndarray, target: np.ndarray) -> Mapping:
@@ -108,7 +111,7 @@ def mapped_plcc(predicted: np.ndarray, target: np.ndarray, *, fit: Fit = fit_log
     if constant(predicted) or constant(target):
         return plcc(predicted, target)
     mapped = fit(predicted, target)(predicted)
-    if np.ptp(mapped) <= 1e-9 * np.ptp(target):  # no more than rounding
+    if mapped.max() / 2 - mapped.min() / 2 <= 1e-9 * (target.max() / 2 - target.min() / 2):  # no more than rounding
         return undefined("mapped PLCC", "the mapping is flat, as predictions and scores are unrelated")
     return plcc(mapped, target)
 
@@ -131,10 +134,10 @@ def _fitted(
     point of a small grid (Golub and Pereyra 1973), which neither depends on units nor gets lost where the data show
     but a part of the curve.
     """
-    straight = fit_line(predicted, target)
-    predicted, target = checked(predicted, target)
+    straight = dataclasses.replace(fit_line(predicted, target), powers=(0, 0))
+    predicted, target, powers = _in_ordinary_numbers(predicted, target)
     if len(target) < parameters or constant(predicted) or constant(target):
-        return straight
+        return dataclasses.replace(straight, powers=powers)
     mean, spread = predicted.mean(), predicted.std()
     x = (predicted - mean) / spread
 
@@ -153,4 +156,12 @@ def _fitted(
     bounds = (x.min() - _BEYOND_DATA, narrowest), (x.max() + _BEYOND_DATA, widest)
     shape = scipy.optimize.least_squares(residuals, start, bounds=bounds, max_nfev=50).x
     curve = mapping(solve(shape)[0], float(mean + spread * shape[0]), float(spread * np.exp(shape[1])))
-    return curve if rmse(curve(predicted), target) < rmse(straight(predicted), target) else straight
+    best = curve if rmse(curve(predicted), target) < rmse(straight(predicted), target) else straight
+    return dataclasses.replace(best, powers=powers)
+
+
+def _in_ordinary_numbers(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Both, divided by powers of two where squares would overflow or vanish, and these powers."""
+    predicted, target = checked(predicted, target)
+    powers = power_of(predicted), power_of(target)
+    return np.ldexp(predicted, -powers[0]), np.ldexp(target, -powers[1]), powers

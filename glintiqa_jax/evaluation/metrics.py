@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 import scipy.stats
 
+_ORDINARY = 200  # powers of two, either way, whose fourth powers are numbers
+
 
 def srocc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Spearman rank order correlation, in [-1, 1]; ties get their mean rank."""
@@ -22,7 +24,7 @@ def srocc(predicted: np.ndarray, target: np.ndarray) -> float:
 
 def plcc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Pearson linear correlation of the raw predictions, in [-1, 1]; no mapping is fitted."""
-    return _correlation("PLCC", scipy.stats.pearsonr, predicted, target)
+    return _correlation("PLCC", _pearson, predicted, target)
 
 
 def krocc(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -32,14 +34,14 @@ def krocc(predicted: np.ndarray, target: np.ndarray) -> float:
 
 def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
     """Root mean squared error of the raw predictions, in the scores' unit."""
-    predicted, target = checked(predicted, target)
-    return float(np.sqrt(_mean("RMSE", np.square(predicted - target))))
+    differences, power = _differences(predicted, target)
+    return _times_power(np.sqrt(_mean("RMSE", np.square(differences))), power)
 
 
 def mae(predicted: np.ndarray, target: np.ndarray) -> float:
     """Mean absolute error of the raw predictions, in the scores' unit."""
-    predicted, target = checked(predicted, target)
-    return _mean("MAE", np.abs(predicted - target))
+    differences, power = _differences(predicted, target)
+    return _times_power(_mean("MAE", np.abs(differences)), power)
 
 
 def outlier_ratio(predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray) -> float:
@@ -56,7 +58,7 @@ def outlier_ratio(predicted: np.ndarray, target: np.ndarray, target_std: np.ndar
     target_std, _ = checked(target_std, target)
     if (target_std < 0).any():
         raise ValueError(f"{(target_std < 0).sum()} standard deviations of scores are negative")
-    return _mean("outlier ratio", np.abs(predicted - target) > 2 * target_std)
+    return _mean("outlier ratio", np.abs(predicted / 2 - target / 2) > target_std)  # halves do not overflow
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -94,7 +96,16 @@ def undefined(name: str, why: str, *, stacklevel: int = 3) -> float:
 
 def constant(values: np.ndarray) -> bool:
     """Whether fewer than two different values are there."""
-    return len(values) < 2 or bool(np.ptp(values) == 0)
+    return len(values) < 2 or bool(np.min(values) == np.max(values))
+
+
+def power_of(values: np.ndarray) -> int:
+    """The power of two by which values are to be divided, which is exact, before they are squared.
+
+    It is 0 but where squares would overflow or vanish, so that ordinary values stay as they are.
+    """
+    power = int(np.frexp(np.max(np.abs(values), initial=0.0))[1])
+    return power if abs(power) > _ORDINARY else 0
 
 
 def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: np.ndarray) -> float:
@@ -103,6 +114,22 @@ def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: 
         if constant(values):
             return undefined(name, f"the {len(values)} {side} are all equal", stacklevel=4)
     return float(statistic(predicted, target).statistic)
+
+
+def _pearson(predicted: np.ndarray, target: np.ndarray):
+    return scipy.stats.pearsonr(*(np.ldexp(values, -power_of(values)) for values in (predicted, target)))
+
+
+def _differences(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:
+    """What predictions are off, divided by a power of two."""
+    predicted, target = checked(predicted, target)
+    power = power_of(np.concatenate([predicted, target]))
+    return np.ldexp(predicted, -power) - np.ldexp(target, -power), power
+
+
+def _times_power(value: float, power: int) -> float:
+    with np.errstate(over="ignore"):  # an error beyond all numbers is infinite
+        return float(np.ldexp(value, power))
 
 
 def _mean(name: str, values: np.ndarray) -> float:

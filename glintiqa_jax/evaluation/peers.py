@@ -15,13 +15,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from glintiqa_jax.data.files import write_csv
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.data.tables import read_csv_rows
+from glintiqa_jax.data.tables import read_table
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import progress_bar
 
 Measure = Callable[[np.ndarray], float]
 
@@ -88,7 +88,7 @@ def peer_values(
         measures = {name: _load(name) for name in names if any(image not in known[name] for image in lacking)}
         saved = time.monotonic()
         try:
-            for image in tqdm(lacking, desc=progress, unit="image", disable=not progress, leave=False):
+            for image in progress_bar(lacking, hidden=not progress, desc=progress, unit="image", leave=False):
                 pixels = source[asked[image]]["image"]
                 for name, measure in measures.items():
                     if image not in known[name]:
@@ -180,7 +180,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
     known: dict[str, dict[str, float]] = {}
     if not path.exists():
         return known
-    for line, row in read_csv_rows(path, ["name"]):
+    for line, row in read_table(path, ["name"]).rows:
         for column, text in row.items():
             if column == "name" or not text:
                 continue

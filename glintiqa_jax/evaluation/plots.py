@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.mapping import fit_logistic4
+from glintiqa_jax.evaluation.metrics import power_of
 from glintiqa_jax.evaluation.prediction import Predictions
 
 _STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
@@ -80,14 +82,16 @@ def scatter(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str) -> 
     for axes in grid[len(panels) :]:
         axes.axis("off")
     for number, (axes, (title, (predicted, target))) in enumerate(zip(grid, panels.items(), strict=False)):
+        power = power_of(predicted)  # axes are for ordinary numbers
+        predicted = np.ldexp(predicted, -power)
         axes.scatter(predicted, target, s=8, alpha=0.4, linewidths=0)
         line = np.linspace(predicted.min(), predicted.max(), 200)
         axes.plot(line, fit_logistic4(predicted, target)(line), color="black", linewidth=1.2, label="logistic fit")
-        axes.set_xlabel("prediction")
+        axes.set_xlabel(f"prediction / 2^{power}" if power else "prediction", parse_math=False)
         if number % columns == 0:
             axes.set_ylabel(f"opinion score ({scale})")
         if len(panels) > 1:
-            axes.set_title(title, fontsize=8, parse_math=False)
+            axes.set_title(visible(title), fontsize=8, parse_math=False)
         else:
             axes.legend(frameon=False)
     return figure
@@ -155,7 +159,7 @@ def best_and_worst(
 
 def _show(axes: Axes, predictions: Predictions, source: RatedSource | MixedSource, index: int, title: str) -> None:
     axes.imshow(source[int(predictions.positions[index])]["image"])
-    name = predictions.names[index]
+    name = visible(predictions.names[index])
     axes.set_title(
         f"{title}: {name if len(name) <= 24 else name[:21] + '...'}\n"
         f"predicted {predictions.predicted[index]:.2f}, people {predictions.target[index]:.2f}",

@@ -10,16 +10,18 @@ import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from tqdm import tqdm
 
+from glintiqa_jax import compilation
 from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.data.files import write_csv
+from glintiqa_jax.data.files import Output, write_csv
 from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.names import positions_by_name
 from glintiqa_jax.data.pipeline import evaluation_batches
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.tables import first_five, read_numbers
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
+from glintiqa_jax.progress import progress_bar
 from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
 
 # All crops of a batch, on one CPU. With more, what the network makes on its way leaves the caches, and its memory goes
@@ -85,7 +87,7 @@ class Predictions:
             for name in dict.fromkeys(self.databases)
         }
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: Path | Output) -> None:
         """One row per image, of ``COLUMNS``; nine digits, which keep what a float32 says.
 
         Where the deviations of the opinions are not known their field is empty.
@@ -103,7 +105,7 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
       UserError: a file that is none, or names that the source does not have (the first five).
     """
     rows = read_numbers(path, "name", ["predicted", "crop_deviation"])
-    position = {name: number for number, name in enumerate(source.index.names)}
+    position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
         raise UserError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
@@ -160,7 +162,7 @@ def predict_source(
         on_bad_image=on_bad_image,
         num_workers=num_workers,
     )
-    with tqdm(total=len(positions), desc=progress, unit="image", disable=not progress, leave=False) as bar:
+    with progress_bar(total=len(positions), hidden=not progress, desc=progress, unit="image", leave=False) as bar:
         for batch in batches:
             batch = global_batch(batch, mesh)
             found, numbers = everywhere(predict(batch["image"])), everywhere(batch["position"])
@@ -207,4 +209,5 @@ def make_predict(
         flat = crops.reshape(-1, *crops.shape[2:])
         return model(model.preprocess(flat)).reshape(crops.shape[:2])
 
-    return jax.jit(predict, in_shardings=(None, None, batch_sharding(mesh)), out_shardings=replicated(mesh))
+    shardings = (None, None, batch_sharding(mesh))
+    return compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))

@@ -262,8 +262,8 @@ def write_report(
             f"Best and worst predicted, {name} split",
             [
                 *main.pictures(shown=options.pictures),
-                f"Every image's prediction is in `predictions_{name}.csv`, the whole configuration in `config.json`, "
-                "and who trained and who was tested in `split.json`.",
+                f"Every image's prediction is in predictions_{name}.csv, the whole configuration in config.json, "
+                "and who trained and who was tested in split.json.",
             ],
         )
     )

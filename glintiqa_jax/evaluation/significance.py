@@ -16,14 +16,20 @@ import numpy as np
 import scipy.stats
 
 from glintiqa_jax.evaluation.mapping import Fit, fit_logistic4
-from glintiqa_jax.evaluation.metrics import checked, constant, undefined
+from glintiqa_jax.evaluation.metrics import checked, constant, power_of, undefined
 
 Metric = Callable[..., float]
+
+# Of fewer images (or, where they come in groups, of one group alone) resamples say nothing: of two, half of them are
+# one image twice and the others have a correlation of 1.
+FEWEST_IMAGES = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
     """A figure with its 95 % bootstrap interval, by the percentile method; NaN where undefined.
+
+    An interval is undefined for fewer than ``FEWEST_IMAGES`` images.
 
     Attributes:
       low: 2.5th percentile over the resamples.
@@ -156,6 +162,7 @@ def residual_f_test(
     fits = []
     for predicted in (first, second):
         predicted, scores = checked(predicted, target)
+        scores = np.ldexp(scores, -power_of(scores))  # a ratio of variances knows no unit
         mapping = fit(predicted, scores)
         fits.append((scores - mapping(predicted), len(scores) - len(mapping.parameters)))
     if constant(scores):
@@ -186,8 +193,11 @@ def _no_f_test(why: str) -> FTest:
 
 def _kurtosis(residuals: np.ndarray) -> float:
     """Fourth moment over the second squared, about 0, which is the mean of least-squares residuals."""
-    second = np.mean(residuals**2)
-    return float(np.mean(residuals**4) / second**2) if second else float("nan")
+    largest = np.abs(residuals).max()
+    if not largest:
+        return float("nan")
+    second = np.mean((residuals / largest) ** 2)
+    return float(np.mean((residuals / largest) ** 4) / second**2)
 
 
 def _bootstrap(
@@ -201,22 +211,22 @@ def _bootstrap(
         for number, rows in enumerate(_resampled_rows(len(columns[0]), groups, resamples, seed)):
             drawn[number] = statistic(*(column[rows] for column in columns))
     if np.isnan(drawn).all() and not np.isnan(estimate):
-        undefined("interval", f"{resamples} resamples of {len(columns[0])} images gave no figure", stacklevel=4)
+        undefined("interval", f"resamples of {len(columns[0])} images gave no figure", stacklevel=4)
     return estimate, drawn
 
 
 def _resampled_rows(images: int, groups: np.ndarray | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of each resample; there is none where all would be the same, for want of a second image or group."""
+    """The rows of each resample; there is none where there are too few images, or all are of one group."""
     rng = np.random.default_rng(seed)
     if groups is None:
-        return (rng.integers(0, images, images) for _ in range(resamples if images > 1 else 0))
+        return (rng.integers(0, images, images) for _ in range(resamples if images >= FEWEST_IMAGES else 0))
     if np.shape(groups) != (images,):
         raise ValueError(f"expected the content group of each of {images} images, found shape {np.shape(groups)}")
     _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(sizes)[:-1])
     return (
         np.concatenate([members[group] for group in rng.integers(0, len(members), len(members))])
-        for _ in range(resamples if len(members) > 1 else 0)
+        for _ in range(resamples if images >= FEWEST_IMAGES and len(members) > 1 else 0)
     )
 
 

@@ -13,16 +13,23 @@ import numpy as np
 from glintiqa_jax.evaluation.document import Table
 from glintiqa_jax.evaluation.mapping import fit_logistic4
 from glintiqa_jax.evaluation.metrics import all_metrics, krocc, mae, outlier_ratio, plcc, rmse, srocc
-from glintiqa_jax.evaluation.significance import Interval, bootstrap_interval, paired_bootstrap, residual_f_test
+from glintiqa_jax.evaluation.significance import (
+    FEWEST_IMAGES,
+    Interval,
+    bootstrap_interval,
+    paired_bootstrap,
+    residual_f_test,
+)
 
 RESAMPLES = 1000
 UNDEFINED = "undefined"
+_SMALLEST, _LARGEST = 5e-4, 1e7  # figures that three decimals show
 _FEW = 10  # contents, below which resamples of them hardly differ
 HOW_SURE = (
     "In brackets 95 % bootstrap intervals ({resamples} resamples) over images or, where contents are counted beside "
     "them, over whole contents. SROCC, KROCC and PLCC are higher is better, errors and the outlier ratio lower is "
     "better. Mapped figures are after the four-parameter logistic fitted to the same images, which their intervals "
-    "hold as it is."
+    "hold as it is. Of fewer than {fewest} images there is no interval."
 )
 
 
@@ -96,7 +103,7 @@ def metrics_table(
         values = [in_words(one[title]) if title in one else "-" for title in titles]
         cells.append([name, rows[name].images, *values, *(extra[place] for extra in (more or {}).values())])
     contents = [len(set(judged.groups)) for judged in rows.values() if judged.groups is not None]
-    caption = HOW_SURE.format(resamples=f"{RESAMPLES:,}")
+    caption = HOW_SURE.format(resamples=f"{RESAMPLES:,}", fewest=FEWEST_IMAGES)
     if contents and min(contents) < _FEW:
         caption += f" An interval over as few as {min(contents)} contents says little."
     if "outlier ratio" in titles:
@@ -183,6 +190,8 @@ def in_words(interval: Interval | None, style: str = ".3f") -> str:
         return "-"
     if math.isnan(interval.estimate):
         return UNDEFINED
+    if not _SMALLEST <= abs(interval.estimate) < _LARGEST and interval.estimate:
+        style = style.replace(".3f", ".4g")  # an error in a unit of its own
     if math.isnan(interval.low):
         return format(interval.estimate, style)
     return f"{interval.estimate:{style}} ({interval.low:{style}} to {interval.high:{style}})"
@@ -190,7 +199,9 @@ def in_words(interval: Interval | None, style: str = ".3f") -> str:
 
 def number(value: float) -> str:
     """A figure, or that it is undefined."""
-    return UNDEFINED if math.isnan(value) else f"{value:.4f}"
+    if math.isnan(value):
+        return UNDEFINED
+    return f"{value:.4f}" if not value or _SMALLEST <= abs(value) < _LARGEST else f"{value:.4g}"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glintiqa_jax.data.tables import first_five, read_csv_rows, read_numbers
+from glintiqa_jax.data.tables import first_five, read_numbers, read_table
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
@@ -85,7 +85,8 @@ def compare(
                 raise UserError(f"{one}: lacks {len(lacking)} of the images of {other}: {first_five(lacking)}")
     if columns.std and (negative := [image for image in images if scored[image][1] < 0]):
         raise UserError(f"{scores}, column {columns.std!r}: standard deviations below 0, of {first_five(negative)}")
-    files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
+    files = {"scores": digests[scores], "predictions": {name: digests[path] for name, path in predictions.items()}}
     claim(workdir, "comparison", {}, files=files, columns=dataclasses.asdict(columns))
     groups = _groups(scores, columns, images) if columns.group else None
     judged = {
@@ -98,13 +99,13 @@ def compare(
         )
         for name, said in found.items()
     }
-    blocks: list[Block] = [f"{len(images)} of the {len(scored)} images in `{scores.name}`.", metrics_table(judged)]
+    blocks: list[Block] = [f"{len(images)} of the {len(scored)} images in {scores.name}.", metrics_table(judged)]
     (_, reference), *others = judged.items()
     if others:
         blocks.append(comparison_table(first, reference, dict(others)))
     panels = {name: (one.predicted, one.target) for name, one in judged.items()}
     scatter = Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "predicted against true")
-    made_of = [(f"SHA-256 of {Path(path).name}", digest) for path, digest in files.items()]
+    made_of = [(f"SHA-256 of {path.name}", digest) for path, digest in digests.items()]
     sections = [
         Section(f"{', '.join(judged)} against {scores.name}", blocks),
         Section("Predicted against true", [scatter]),
@@ -115,6 +116,6 @@ def compare(
 
 
 def _groups(scores: Path, columns: Columns, images: list[str]) -> np.ndarray:
-    rows = read_csv_rows(scores, [columns.image, columns.group])
-    group = {row[columns.image].strip(): row[columns.group].strip() for _, row in rows}
+    table = read_table(scores, [columns.image, columns.group])
+    group = dict(zip(table.names(columns.image), table.texts(columns.group), strict=True))
     return np.asarray([group[image] for image in images])

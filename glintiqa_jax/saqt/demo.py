@@ -7,6 +7,7 @@ mean score of its type and level, which is SAQT's label transfer without the ret
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +20,12 @@ import skimage
 from glintiqa_jax.data.catalog import DEMO_SCALE
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
+from glintiqa_jax.saqt import scenes
 from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS
+from glintiqa_jax.saqt.distortions.identity import code_of, identity
 from glintiqa_jax.saqt.generation import COLOUR_ONLY, distorted, image_name, versions
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
-from glintiqa_jax.saqt.scenes import dead_leaves
 
-# Changes whenever the demo's images or labels do, so that records made before are not taken for these.
-_REVISION = 6
 _AT_A_TIME = 16
 _SHORT_SIDE = 256  # pixels; KADID-10k's own are 512x384, which take twice as long
 _SCENE_SIDE = 160
@@ -63,14 +63,23 @@ class _Content:
     def pixels(self) -> np.ndarray:
         if self.name in _PHOTOGRAPHS:
             return limit_short_side(photograph(self.name), _SHORT_SIDE)
-        return dead_leaves(_SCENE_SIDE, seed=zlib.crc32(self.name.encode()))
+        return scenes.dead_leaves(_SCENE_SIDE, seed=zlib.crc32(self.name.encode()))
+
+    def facts(self) -> list[object]:
+        """What its distorted images and their labels depend on, beside the code."""
+        labels = [MEAN_SCORES[kind - 1, level - 1] for kind, level in self.distortions]
+        made_of = hashlib.sha256(_encoded(self.name)).hexdigest() if self.name in _PHOTOGRAPHS else _SCENE_SIDE
+        return [self.name, self.split, made_of, _SHORT_SIDE, self.distortions, labels]
 
 
 def photograph(name: str) -> np.ndarray:
     """A photograph that ships inside a dependency, uint8 RGB ``(height, width, 3)``."""
+    return decode_image(_encoded(name), name)
+
+
+def _encoded(name: str) -> bytes:
     package = _PHOTOGRAPHS[name][1]
-    path = Path(package.__path__[0]) / _FOLDERS[package] / name
-    return decode_image(path.read_bytes(), str(path))
+    return (Path(package.__path__[0]) / _FOLDERS[package] / name).read_bytes()
 
 
 def read_demo() -> Collection:
@@ -80,7 +89,7 @@ def read_demo() -> Collection:
         name="demo",
         scale=DEMO_SCALE,
         size=sum(len(content.distortions) for content in contents),
-        fingerprint=fingerprint("demo", _REVISION, [dataclasses.astuple(content) for content in contents]),
+        fingerprint=fingerprint("demo", identity(), code_of(scenes), [content.facts() for content in contents]),
         images=lambda: _distorted(contents),
     )
 

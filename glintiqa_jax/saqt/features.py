@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
-import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -16,14 +16,16 @@ import scipy.ndimage
 import skimage.color
 from flax import nnx
 from PIL import Image
-from tqdm import tqdm
 
+from glintiqa_jax import compilation
+from glintiqa_jax.data.files import Output
 from glintiqa_jax.data.rated_images import fingerprint
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
 from glintiqa_jax.models.pretrained import find_classifier
 from glintiqa_jax.models.resnet import ResNet
 from glintiqa_jax.models.weights import WeightsError, load_classifier
+from glintiqa_jax.progress import progress_bar, say
 from glintiqa_jax.sharding import batch_sharding, make_mesh, replicated
 
 FEATURES = ("resnet50", "resnet101", "efficientnet_lite0", "colour_texture")
@@ -64,7 +66,7 @@ def semantic_features(
     """
     compute = _extractor(kind, weights, batch_size)
     rows = []
-    with tqdm(total=total or None, desc=f"features, {kind}", unit="image", leave=False) as bar:
+    with progress_bar(total=total or None, desc=f"features, {kind}", unit="image", leave=False) as bar:
         for batch in _batches(images, batch_size):
             rows.append(compute(batch))
             bar.update(len(batch))
@@ -125,36 +127,51 @@ def features_of(
     given = Path(weights).expanduser()
     weights_digest = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else weights
     made_of = fingerprint(kind, weights_digest, list(digests))
-    if file and Path(file).exists():
-        return _load_features(file, names, kind, made_of)
+    path = Path(file).expanduser()
+    if file and path.exists():
+        return _load_features(path, names, kind, made_of)
     features = semantic_features(images, kind, weights=weights, total=len(names))
     if file:
-        _save_features(Path(file), names, features, kind, made_of)
+        _save_features(path, names, features, kind, made_of)
     return features
 
 
-def _save_features(path: Path, names: Sequence[str], features: np.ndarray, kind: str, made_of: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    kind_text, made_of_text, texts = np.asarray(kind), np.asarray(made_of), np.asarray(names, np.str_)
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, kind=kind_text, made_of=made_of_text, names=texts, features=features)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+def check_file(path: Path, kind: str) -> None:
+    """``UserError`` for a file that holds no features of this kind."""
+    with _opened(path, kind):
+        pass
 
 
-def _load_features(path: str, names: Sequence[str], kind: str, made_of: str) -> np.ndarray:
+@contextlib.contextmanager
+def _opened(path: Path, kind: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """A file of features of this kind; what is read of it and is broken is a ``UserError``."""
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as content:
-            found, found_of = str(content["kind"]), str(content["made_of"])
-            listed, features = content["names"], content["features"]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            if (found := str(content["kind"])) != kind:
+                raise UserError(
+                    f"{path}: expected features of {kind}, found a feature file of another backbone, {found}"
+                )
+            yield content
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise UserError(
             f"{path}: expected a file of features (.npz), found a broken or other file ({error})"
         ) from error
-    if found != kind:
-        raise UserError(f"{path}: expected features of {kind}, found a feature file of another backbone, {found}")
+
+
+def _save_features(path: Path, names: Sequence[str], features: np.ndarray, kind: str, made_of: str) -> None:
+    kind_text, made_of_text, texts = np.asarray(kind), np.asarray(made_of), np.asarray(names, np.str_)
+    try:
+        with Output(path) as output:
+            np.savez(output.file, kind=kind_text, made_of=made_of_text, names=texts, features=features)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
+
+
+def _load_features(path: Path, names: Sequence[str], kind: str, made_of: str) -> np.ndarray:
+    with _opened(path, kind) as content:
+        found_of, listed, features = str(content["made_of"]), content["names"], content["features"]
     if listed.ndim != 1 or features.ndim != 2 or len(listed) != len(features) or features.dtype != np.float32:
         raise UserError(
             f"{path}: expected float32 features (images, channels) and a name for each, "
@@ -178,7 +195,13 @@ def _load_features(path: str, names: Sequence[str], kind: str, made_of: str) -> 
 
 
 def check_weights(kind: str, weights: str) -> None:
-    """``UserError`` for features that there are none of, and for weights that they need or cannot have."""
+    """``UserError`` for features that there are none of, and for weights that they need, cannot have or do not fit."""
+    _check_choice(kind, weights)
+    if kind != "colour_texture":
+        _pretrained(kind, weights)
+
+
+def _check_choice(kind: str, weights: str) -> None:
     if kind not in FEATURES:
         raise UserError(f"--features={kind}: expected one of {', '.join(FEATURES)}")
     if kind == "colour_texture":
@@ -194,15 +217,10 @@ def check_weights(kind: str, weights: str) -> None:
 
 def _extractor(kind: str, weights: str, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
     """Features, not yet of length 1, of at most ``batch_size`` images ``(images, SIDE, SIDE, 3)``."""
-    check_weights(kind, weights)
+    _check_choice(kind, weights)
     if kind == "colour_texture":
         return lambda images: np.stack([colour_texture(image) for image in images])
-    weights = weights or "package"
-    model = nnx.eval_shape(lambda: _network(kind))
-    try:
-        load_classifier(model, find_classifier(weights, kind, say=lambda line: print(line, file=sys.stderr)))
-    except WeightsError as error:
-        raise UserError(about("weights", weights, error)) from error
+    model = _pretrained(kind, weights)
     mesh = make_mesh()
     size = -(-batch_size // mesh.size) * mesh.size
     graphdef, state = nnx.split(model)
@@ -211,13 +229,24 @@ def _extractor(kind: str, weights: str, batch_size: int) -> Callable[[np.ndarray
     def pooled(state: nnx.State, images: jax.Array) -> jax.Array:
         return nnx.merge(graphdef, state).pooled(_normalised(images, kind))
 
-    compiled = jax.jit(pooled, in_shardings=(None, batch_sharding(mesh)), out_shardings=replicated(mesh))
+    shardings = (None, batch_sharding(mesh))
+    compiled = compilation.jit(pooled, mesh, in_shardings=shardings, out_shardings=replicated(mesh))
 
     def compute(images: np.ndarray) -> np.ndarray:
         padded = np.concatenate([images, np.zeros((size - len(images), *images.shape[1:]), np.uint8)])
         return np.asarray(compiled(state, padded))[: len(images)]
 
     return compute
+
+
+def _pretrained(kind: str, weights: str) -> ResNet | EfficientNetLite0:
+    weights = weights or "package"
+    model = nnx.eval_shape(lambda: _network(kind))
+    try:
+        load_classifier(model, find_classifier(weights, kind, say=say))
+    except WeightsError as error:
+        raise UserError(about("weights", weights, error)) from error
+    return model
 
 
 def _network(kind: str) -> ResNet | EfficientNetLite0:

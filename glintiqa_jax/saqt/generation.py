@@ -2,33 +2,36 @@
 
 A distorted image is a pure function of its photograph, type, level and seed: it is the same whoever makes it, in
 whatever order and on however many machines. What is made lies in one folder per photograph, written under a temporary
-name and renamed, so that work that was interrupted goes on where it stopped.
+name and renamed, so that work that was interrupted goes on where it stopped, and what is damaged is made anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.files import write_csv, write_text
+from glintiqa_jax.data.files import write_csv, write_json
 from glintiqa_jax.data.images import decode_image, encode_png, limit_long_side
+from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import UserError, visible
+from glintiqa_jax.interruptions import noticing_a_full_disk, process_pool
+from glintiqa_jax.progress import progress_bar
 from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, LEVELS, Denoiser, distort
+from glintiqa_jax.saqt.distortions.identity import identity
 
 VERSIONS = len(DISTORTIONS) * len(LEVELS)  # distorted images of one photograph
 # What changes nothing but colour leaves a grey photograph as it is, and no observer would have marked it down.
@@ -41,9 +44,9 @@ LABEL_COLUMNS = (  # the release's
     "distortion_type",
     "distortion_level",
 )
-# Changes whenever the distortions' results do, so that images made before are not taken for these.
-_REVISION = 1
-_MADE_OF, _MARKER, _PARTIAL = ".made_of", ".saqt_images", ".partial-"
+LABELS = "labels.csv"  # beside the folders of images
+LONGEST_NAME = 255  # bytes of a file's name, on most disks
+_MADE_OF, _MARKER, _LOCK, _PARTIAL = ".made_of", ".saqt_images", ".lock", ".partial-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Source:
     Attributes:
       name: unique; the path below the folder of sources without its ending, and the folder of what is made of it.
       path: the image file.
-      digest: SHA-256 of the file's bytes.
+      digest: SHA-256 of its pixels, shrunk as the recipe has it.
       group: photographs that show nearly the same share one.
       reference: the rated reference whose scores it got, "" where they come from several.
       scores: 125 scores in [0, 9], higher is better: the five levels of type 1, those of type 2, ...
@@ -75,15 +78,17 @@ class Recipe:
       seed: of the random distortions.
       max_side: photographs whose longer side is longer are shrunk to it first; 0: never.
       denoiser: what removes the noise in type 15.
+      distortions: a digest of what the distortions do.
     """
 
     seed: int = 0
     max_side: int = 512
     denoiser: Denoiser = DEFAULT_DENOISER
+    distortions: str = dataclasses.field(default_factory=identity)
 
-    def facts(self) -> tuple[int, int, str]:
+    def digest(self) -> str:
         """What tells one recipe from another."""
-        return self.seed, self.max_side, self.denoiser.name
+        return fingerprint(self.seed, self.max_side, self.denoiser.name, self.distortions)
 
     def describe(self) -> str:
         """For a card: ``seed 0, longer side at most 512, denoised by a bilateral filter``."""
@@ -92,7 +97,11 @@ class Recipe:
 
     def pristine(self, path: str | os.PathLike) -> np.ndarray:
         """The photograph that is distorted, uint8 ``(height, width, 3)``; ``BadImageError`` for what is none."""
-        return limit_long_side(decode_image(Path(path).read_bytes(), str(path)), self.max_side)
+        return self.shrunk(Path(path).read_bytes(), path)
+
+    def shrunk(self, encoded: bytes, path: str | os.PathLike) -> np.ndarray:
+        """The same of a file's bytes."""
+        return limit_long_side(decode_image(encoded, str(path)), self.max_side)
 
 
 def image_name(source: str, distortion: int, level: int) -> str:
@@ -114,80 +123,118 @@ def distorted(
     return distort(pixels, distortion, level, seed=own + (seed << 32), denoiser=denoiser)
 
 
-def claim(folder: Path) -> None:
-    """Make a folder to write images into, or find one that was made so; what a killed run left half-made goes.
+@contextlib.contextmanager
+def claimed(folder: Path, flag: str, recipe: Recipe, *, overwrite: bool = False) -> Iterator[None]:
+    """Hold a folder to write images into, new or made so before; what a killed run left half-made goes.
+
+    Args:
+      folder: where to.
+      flag: what names it in an error, ``--output=DIR``.
+      recipe: of the images.
+      overwrite: replace images of another recipe.
 
     Raises:
-      UserError: a folder that holds anything else, or cannot be written.
+      UserError: a folder that holds anything else, or images of another recipe; one that cannot be written, or is at
+        work already.
     """
     marker = folder / _MARKER
     try:
-        if folder.exists() and not marker.exists() and any(folder.iterdir()):
-            raise UserError(
-                f"{folder}: expected no such folder, an empty one, or one written here before, found others"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-        for partial in folder.rglob(f"{_PARTIAL}*"):
-            shutil.rmtree(partial)
+        others = folder.exists() and not marker.exists() and any(path.name != _LOCK for path in folder.iterdir())
+        found = _read_json(marker)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error})") from error
+        raise UserError(f"{flag}: cannot be written ({error.strerror})") from error
+    if others:
+        raise UserError(f"{flag}: expected no such folder, an empty one, or one written here before, found others")
+    if not overwrite and found.get("recipe", recipe.digest()) != recipe.digest():
+        raise UserError(
+            f"{flag}: expected images of this recipe ({recipe.describe()}), found those of another, or of another "
+            f"version's distortions ({found.get('described')}); --overwrite replaces them"
+        )
+    with sole_user(folder, flag):
+        with noticing_a_full_disk(folder):
+            write_json(marker, {"recipe": recipe.digest(), "described": recipe.describe()})
+            _remove_partial(folder)
+        try:
+            yield
+        except BaseException:
+            _remove_partial(folder)  # of processes that were ended
+            raise
 
 
 def write_distorted(source: Source, folder: Path, recipe: Recipe) -> Path:
-    """Write the 125 images of a source into a folder named after it, or find them written.
+    """Write the 125 images of a source into a folder named after it, or find them written, and whole by their sizes.
 
     Raises:
       BadImageError: when the photograph does not decode any more.
       UserError: when the folder cannot be written, or holds something else; nothing half-made is left.
     """
     place = folder / source.name
-    try:
-        digest = made_of(source, recipe)
-        if (place / _MADE_OF).is_file() and (place / _MADE_OF).read_text() == digest:
-            return place
+    if is_written(source, folder, recipe):
+        return place
+    with noticing_a_full_disk(place):
         if place.exists() and not (place / _MADE_OF).is_file():
-            raise UserError(f"{place}: expected nothing, or images made of {source.path} before; found something else")
+            raise UserError(
+                f"{visible(place)}: expected nothing, or images made of {visible(source.path)} before; "
+                "found something else"
+            )
         place.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=place.parent))
+        work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
         try:
-            made = work / place.name
+            made = work / "made"
             made.mkdir()
             pixels = recipe.pristine(source.path)
+            sizes = []
             for distortion, level in versions():
                 image = distorted(pixels, source.name, distortion, level, seed=recipe.seed, denoiser=recipe.denoiser)
-                (made / image_name(source.name, distortion, level)).write_bytes(encode_png(image))
-            write_text(made / _MADE_OF, digest)
+                path = made / image_name(source.name, distortion, level)
+                sizes.append(path.write_bytes(encode_png(image)))
+            write_json(made / _MADE_OF, {"made_of": made_of(source, recipe), "sizes": sizes})
             if place.exists():
+                _move_others(place, made)
                 place.rename(work / "replaced")
             made.rename(place)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{place}: cannot be written ({error}); the same command goes on from here") from error
     return place
 
 
+def is_written(source: Source, folder: Path, recipe: Recipe) -> bool:
+    """Whether ``write_distorted`` would find the images of a source written."""
+    place = folder / source.name
+    try:
+        written = _read_json(place / _MADE_OF)
+        if written.get("made_of") != made_of(source, recipe):
+            return False
+        with os.scandir(place) as entries:
+            found = {entry.name: entry.stat().st_size for entry in entries}
+    except OSError:
+        return False
+    return written.get("sizes") == [found.get(image_name(source.name, *version)) for version in versions()]
+
+
 def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, *, workers: int = 0) -> None:
-    """Write the images of all sources by several processes; 0 is one for each processor."""
-    workers = min(workers or os.cpu_count() or 1, len(sources))
-    bar = tqdm(total=VERSIONS * len(sources), desc="distorting", unit="image")
-    # spawned: a forked copy of a process in which JAX has threads may hang
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_one_thread)
-    with bar, pool:
-        waiting = [pool.submit(write_distorted, source, folder, recipe) for source in sources]
-        try:
+    """Write the images of all sources by several processes; 0 is one for each processor.
+
+    Interrupted or killed, it ends its processes, too, and goes on when it is called again.
+
+    Raises:
+      UserError: what ``write_distorted`` raises; a process that is gone.
+    """
+    with progress_bar(total=VERSIONS * len(sources), desc="distorting", unit="image") as bar:
+        missing = []
+        for source in sources:
+            if is_written(source, folder, recipe):
+                bar.update(VERSIONS)
+            else:
+                missing.append(source)
+        if not missing:
+            return
+        count = min(workers or os.cpu_count() or 1, len(missing))
+        with noticing_a_full_disk(folder), process_pool(count, _one_thread) as pool:
+            waiting = [pool.submit(write_distorted, source, folder, recipe) for source in missing]
             for done in as_completed(waiting):
                 done.result()
                 bar.update(VERSIONS)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "--workers: a process that distorts was ended, for want of memory perhaps; with fewer, the same "
-                "command goes on from here"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def rated_images(source: Source, folder: Path) -> Iterator[RatedImage]:
@@ -256,8 +303,29 @@ def versions() -> list[tuple[int, int]]:
 
 def made_of(source: Source, recipe: Recipe) -> str:
     """A digest of all that a source's distorted images depend on."""
-    return fingerprint(_REVISION, source.name, source.digest, recipe.facts())
+    return fingerprint(source.name, source.digest, recipe.digest())
 
 
 def _one_thread() -> None:
     cv2.setNumThreads(1)  # there is a process for each processor already
+
+
+def _move_others(place: Path, made: Path) -> None:
+    """Keep what somebody else has put beside the images of a source."""
+    for path in place.iterdir():
+        if not path.name.startswith(f"{place.name}_") and path.name != _MADE_OF:
+            path.rename(made / path.name)
+
+
+def _remove_partial(folder: Path) -> None:
+    for partial in folder.glob(f"{_PARTIAL}*/"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A file of ours; nothing where it is not there, or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

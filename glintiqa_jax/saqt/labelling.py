@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.images import decode_image, find_images
+from glintiqa_jax.data.files import open_output
+from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.tables import first_five
+from glintiqa_jax.data.walk import find_images
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.saqt.features import check_weights, features_of
+from glintiqa_jax.saqt.features import check_file, check_weights, features_of
 from glintiqa_jax.saqt.generation import Recipe, Source
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.photographs import Photograph
@@ -68,11 +70,12 @@ class Labelling:
           UserError: where one does not, scores that are not whole, a file of features that could not be written.
         """
         for name in ("reference_features", "source_features"):
-            path = Path(getattr(self, name))
-            if not path.parent.is_dir():
-                raise UserError(
-                    f"--{name}={path}: expected a file in an existing folder, found no folder {path.parent}"
-                )
+            if value := getattr(self, name):
+                path = Path(value).expanduser()
+                if path.exists():
+                    check_file(path, self.features)
+                else:
+                    open_output(name, value).discard()  # before any long work
         if not self.reference_scores:
             return ReferenceScores(("mean of KADID-10k",), MEAN_SCORES[None], DATABASES["kadid10k"].scale)
         scores = read_reference_scores(self.reference_scores)
@@ -101,7 +104,7 @@ class Labelling:
                 [photograph.name for photograph in photographs],
                 (recipe.pristine(photograph.path) for photograph in photographs),
                 self.features,
-                digests=[f"{photograph.digest} {recipe.max_side}" for photograph in photographs],
+                digests=[photograph.digest for photograph in photographs],
                 weights=self.weights,
                 file=self.source_features,
             )
@@ -135,7 +138,7 @@ def reference_paths(folder: str, names: Sequence[str]) -> list[Path]:
     Raises:
       UserError: for references without an image (the first five and the count).
     """
-    found = {path.stem.casefold(): path for path in find_images([folder])}
+    found = {path.stem.casefold(): path for path in find_images([folder]).images}
     missing = [name for name in names if Path(name).stem.casefold() not in found]
     if missing:
         raise UserError(

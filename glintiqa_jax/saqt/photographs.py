@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import os
+import unicodedata
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from tqdm import tqdm
 
-from glintiqa_jax.data.images import BadImageError, find_images
+from glintiqa_jax.data.images import BadImageError
 from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates
 from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.walk import find_images
+from glintiqa_jax.errors import UserError, visible
+from glintiqa_jax.progress import progress_bar
 from glintiqa_jax.saqt.distortions.procedure import MINIMUM_SIDE
-from glintiqa_jax.saqt.generation import COLOUR_ONLY, Recipe
+from glintiqa_jax.saqt.generation import COLOUR_ONLY, LABELS, LONGEST_NAME, Recipe, image_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +28,9 @@ class Photograph:
     """A pristine photograph.
 
     Attributes:
-      name: its path below the folder of sources, without the ending.
+      name: its path below the folder of sources, without the ending; accents are composed (NFC).
       path: the file.
-      digest: SHA-256 of its bytes.
+      digest: SHA-256 of its pixels, shrunk as the recipe has it.
       group: photographs that show nearly the same share one.
     """
 
@@ -38,7 +43,7 @@ class Photograph:
 def find_photographs(
     folder: str | os.PathLike, recipe: Recipe, *, on_bad_image: str = "fail"
 ) -> tuple[list[Photograph], list[str]]:
-    """The photographs in a folder and below, sorted, and what is to be said of those that are left out.
+    """The photographs in a folder and below, sorted, and what is to be said of what is left out.
 
     Args:
       folder: of image files.
@@ -47,68 +52,102 @@ def find_photographs(
         which distortions of colour would not show; "skip" leaves such photographs out.
 
     Raises:
-      UserError: a folder without images, two files of one name, no photograph that is left.
+      UserError: a folder without images, two files of one name, a name that no folder can have, no photograph that is
+        left.
       BadImageError: a bad photograph with "fail".
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise UserError(f"--sources={folder}: expected a folder of photographs, found none")
-    paths = find_images([root])
-    names = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
-    taken: dict[str, Path] = {}
-    for name, path in zip(names, paths, strict=True):
-        if name.casefold() in taken:
-            raise UserError(
-                f"--sources={folder}: expected one file of a name, found {taken[name.casefold()]} and {path}"
-            )
-        taken[name.casefold()] = path
-    for name, path in zip(names, paths, strict=True):
-        inside = [str(parent) for parent in PurePosixPath(name).parents if str(parent).casefold() in taken]
-        if inside or name.casefold() == "labels.csv" or not name.isprintable():
-            raise UserError(
-                f"--sources={folder}: a folder is named after each photograph, which cannot be for {str(path)!r}"
-                + (f" beside {taken[inside[0].casefold()]}" if inside else "")
-            )
-
-    def look(path: Path) -> Fingerprint | BadImageError:
-        try:
-            return _looked_at(path, recipe)
-        except BadImageError as error:
-            return error
-
+        instead = "a file" if root.is_file() else "nothing there"
+        raise UserError(f"--sources={folder}: expected a folder of photographs, found {instead}")
+    walked = find_images([root])
+    names = [_name(path.relative_to(root)) for path in walked.images]
+    _check_names(f"--sources={folder}", names, walked.images)
+    left_out = [note] if (note := walked.note()) else []
+    bad: list[str] = []
     kept: list[Photograph] = []
     prints: list[Fingerprint] = []
-    left_out: list[str] = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        seen = tqdm(pool.map(look, paths), total=len(paths), desc="looking at photographs", unit="image")
-        for name, path, found in zip(names, paths, seen, strict=True):
-            if isinstance(found, Fingerprint):
-                kept.append(Photograph(name, path, found.digest, name))
-                prints.append(found)
+    with contextlib.closing(_looked_at(walked.images, recipe)) as looked_at:
+        for name, path, found in zip(names, walked.images, looked_at, strict=True):
+            if not isinstance(found, BadImageError):
+                digest, fingerprint = found
+                kept.append(Photograph(name, path, digest, name))
+                prints.append(fingerprint)
             elif on_bad_image == "skip":
-                left_out.append(str(found))
+                bad.append(str(found))
             else:
-                pool.shutdown(cancel_futures=True)
                 raise BadImageError(f"{found}; --on_bad_image=skip leaves such photographs out")
     if not kept:
-        raise UserError(f"--sources={folder}: none of {len(paths)} photographs can be used: {first_five(left_out)}")
+        raise UserError(f"--sources={folder}: none of {len(bad)} photographs can be used: {first_five(bad)}")
+    if bad:
+        left_out.append(f"{len(bad)} of {len(names)} photographs left out: {first_five(bad)}")
     own = [photograph.group for photograph in kept]
     groups = merge_groups(own, near_duplicates(prints, own))
     return [dataclasses.replace(p, group=group) for p, group in zip(kept, groups, strict=True)], left_out
 
 
-def _looked_at(path: Path, recipe: Recipe) -> Fingerprint:
+def _name(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
+
+
+def _check_names(where: str, names: Sequence[str], paths: Sequence[Path]) -> None:
+    """Refuse photographs that cannot have a folder each, on disks that tell capitals apart and on others."""
+    taken: dict[str, Path] = {}
+    for name, path in zip(names, paths, strict=True):
+        if (key := name.casefold()) in taken:
+            raise UserError(
+                f"{where}: expected one file of a name, whatever its capitals, accents and ending, found "
+                f"{visible(taken[key])} and {visible(path)}"
+            )
+        taken[key] = path
+    for name, path in zip(names, paths, strict=True):
+        inside = [parent for parent in map(str, PurePosixPath(name.casefold()).parents) if parent in taken]
+        if inside:
+            reason = f" beside {taken[inside[0]]}"
+        elif name.casefold() == LABELS or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+            reason = ""
+        elif len(os.fsencode(image_name(name, 1, 1))) > LONGEST_NAME:
+            reason = ": it is too long for the names of what is made"
+        else:
+            continue
+        raise UserError(
+            f"{where}: a folder is named after each photograph, which cannot be for {visible(path)}{reason}"
+        )
+
+
+def _looked_at(paths: Sequence[Path], recipe: Recipe) -> Generator[tuple[str, Fingerprint] | BadImageError]:
+    """What ``_look`` gives or raises for each, by several threads."""
+
+    def look(path: Path) -> tuple[str, Fingerprint] | BadImageError:
+        try:
+            return _look(path, recipe)
+        except BadImageError as error:
+            return error
+
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        yield from progress_bar(pool.map(look, paths), total=len(paths), desc="looking at photographs", unit="image")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look(path: Path, recipe: Recipe) -> tuple[str, Fingerprint]:
+    """The digest of a photograph's pixels, and its fingerprint."""
     try:
         encoded = path.read_bytes()
-        pixels = recipe.pristine(path)
     except OSError as error:
-        raise BadImageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BadImageError(f"{visible(path)}: cannot be read ({error.strerror})") from error
+    pixels = recipe.shrunk(encoded, path)
     height, width = pixels.shape[:2]
     if min(height, width) < MINIMUM_SIDE:
         shrunk = f" with its longer side at most {recipe.max_side}" if max(height, width) == recipe.max_side else ""
-        raise BadImageError(f"{path}: expected at least {MINIMUM_SIDE} pixels a side, found {width}x{height}{shrunk}")
+        raise BadImageError(
+            f"{visible(path)}: expected at least {MINIMUM_SIDE} pixels a side, found {width}x{height}{shrunk}"
+        )
     if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]):
         raise BadImageError(
-            f"{path}: expected a colour photograph, found a grey one, on which {', '.join(COLOUR_ONLY)} do not show"
+            f"{visible(path)}: expected a colour photograph, found a grey one, on which {', '.join(COLOUR_ONLY)} do "
+            "not show"
         )
-    return Fingerprint.of(encoded, pixels)
+    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    return digest, Fingerprint.of(encoded, pixels)

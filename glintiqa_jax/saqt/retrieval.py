@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import progress_bar
 
 
 def nearest(
@@ -35,7 +35,7 @@ def nearest(
     indices = np.empty((len(features), k), np.int64)
     similarities = np.empty((len(features), k), np.float32)
     short = len(features) <= block
-    with tqdm(total=len(features), desc="retrieval", unit="image", leave=False, disable=short) as bar:
+    with progress_bar(total=len(features), desc="retrieval", unit="image", leave=False, hidden=short) as bar:
         for start in range(0, len(features), block):
             rows = slice(start, start + block)
             product = np.asarray(features[rows]) @ references.T  # (block, references)

@@ -69,7 +69,7 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
 
     Raises:
       UserError: no such table, and a name or number in it that is none; a type or level that is not among 25 and 5; a
-        reference that misses one, or has it twice; a score out of range.
+        reference that misses one, or has it twice; a score out of range; one score for all.
     """
     table = Path(path)
     rated: dict[str, np.ndarray] = {}
@@ -101,7 +101,10 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
             f"{first_five(missing)}"
         )
     names = tuple(sorted(rated))
-    return ReferenceScores(names, np.stack([rated[name] for name in names]), scale)
+    tables = np.stack([rated[name] for name in names])
+    if tables.min() == tables.max():
+        raise UserError(f"{table}: expected scores that differ, found {tables.min():g} alone")
+    return ReferenceScores(names, tables, scale)
 
 
 def transferred_scores(

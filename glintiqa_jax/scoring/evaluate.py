@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.near_duplicates import Fingerprint, known_contents
@@ -17,6 +16,7 @@ from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import make_predict, predict_source
 from glintiqa_jax.evaluation.report import FLATTERED, Evaluated
+from glintiqa_jax.progress import warn
 from glintiqa_jax.sharding import check_divides, make_mesh
 from glintiqa_jax.training.checkpoints import IMPORTED, load_model
 from glintiqa_jax.training.config import DataConfig
@@ -65,7 +65,7 @@ def evaluate_checkpoint(
         if "csv" in dict(data.datasets) and not data.max_side:
             data = dataclasses.replace(data, max_side=description.max_side)
     crop_size = config.model.crop_size
-    source = open_source(data, crop_size=crop_size, say=tqdm.write)
+    source = open_source(data, crop_size=crop_size, say=warn)
     if own and source.card["fingerprint"] != description.data_fingerprint:
         raise UserError(
             f"--checkpoint={checkpoint}: the images or scores it was trained on have changed since, "
@@ -74,7 +74,7 @@ def evaluate_checkpoint(
     if split == "all":
         positions = usable_positions(source, crop_size)
     else:
-        parts = split_source(data, source, crop_size=crop_size, say=tqdm.write)
+        parts = split_source(data, source, crop_size=crop_size, say=warn)
         if own and split_digest(parts, source.index.names) != description.split_sha256:
             raise UserError(f"--checkpoint={checkpoint}: who was tested has changed since, in {data.split_by}")
         positions = getattr(parts, split)
@@ -111,11 +111,11 @@ def _not_trained_on(
     """Those of the positions whose content the checkpoint was not trained on."""
     known = trained_on(checkpoint)
     if known is None:
-        tqdm.write(f"{checkpoint} does not say what it was trained on: whether that is tested here is not checked")
+        warn(f"{checkpoint} does not say what it was trained on: whether that is tested here is not checked")
         return positions
     new = new_positions(known, source, positions, f"--checkpoint={checkpoint}: it")
     if left_out := len(positions) - len(new):
-        tqdm.write(f"{left_out} of {len(positions)} images show what the checkpoint was trained on: left out")
+        warn(f"{left_out} of {len(positions)} images show what the checkpoint was trained on: left out")
     return new
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.cache import cache_records
 from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
 from glintiqa_jax.data.rated_images import SPLIT_NAMES, Collection
 from glintiqa_jax.data.readers.own import read_csv
@@ -19,6 +19,7 @@ from glintiqa_jax.data.source import RatedSource, open_dataset
 from glintiqa_jax.data.splits import Split, load_split, released_seed, split_as_declared, split_by_group
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import warn
 from glintiqa_jax.saqt.demo import read_demo
 from glintiqa_jax.saqt.distortions import DISTORTIONS
 from glintiqa_jax.saqt.on_the_fly import DistortedSource, is_on_the_fly
@@ -41,7 +42,7 @@ def read_own(config: DataConfig) -> Collection:
     )
 
 
-def find_parts(config: DataConfig, *, say: Callable[[str], None] = logging.warning) -> list[Collection | RatedSource]:
+def find_parts(config: DataConfig, *, say: Callable[[str], None] = warn) -> list[Collection | RatedSource]:
     """What the flags name, checked but not yet prepared; ``UserError`` where it cannot be used."""
     if config.split_by not in SPLIT_CHOICES and not Path(config.split_by).expanduser().is_file():
         expected = f"{', '.join(SPLIT_CHOICES)} or a file of a split"
@@ -63,13 +64,16 @@ def find_parts(config: DataConfig, *, say: Callable[[str], None] = logging.warni
     return parts
 
 
-def prepare_as_configured(config: DataConfig, collection: Collection, *, overwrite: bool = False) -> Path:
+def prepare_as_configured(
+    config: DataConfig, collection: Collection, *, overwrite: bool = False, max_pixels: int = MAX_PIXELS
+) -> Path:
     """``prepare`` with what the data flags say."""
     return prepare(
         collection,
         config.data_dir,
         on_bad_image=config.on_bad_image,
         max_side=config.max_side,
+        max_pixels=max_pixels,
         merge_near_duplicates=config.merge_near_duplicates,
         overwrite=overwrite,
     )
@@ -80,7 +84,7 @@ def open_source(
     *,
     crop_size: int,
     parts: Sequence[Collection | RatedSource] | None = None,
-    say: Callable[[str], None] = logging.warning,
+    say: Callable[[str], None] = warn,
 ) -> RatedSource | MixedSource:
     """The prepared source, its records written first where they are not there yet.
 
@@ -137,7 +141,7 @@ def split_source(
     source: RatedSource | MixedSource,
     *,
     crop_size: int,
-    say: Callable[[str], None] = logging.warning,
+    say: Callable[[str], None] = warn,
 ) -> Split:
     """Train, validation and test positions: published, drawn by content group, or as a file says.
 
@@ -198,7 +202,7 @@ def _without_shared_contents(split: Split, groups: Sequence[str], say: Callable[
     found = split_as_declared(sides, contents, validation_fraction=0, seed=0, leave_out=True, needed=())
     left = Split(*(kept[getattr(found, side)] for side in SPLIT_NAMES))
     if left_out := sum(len(getattr(split, side)) - len(getattr(left, side)) for side in SPLIT_NAMES):
-        say(f"{left_out} images show what is tested or validated in another database: they are left out")
+        say(f"warning: {left_out} images show what is tested or validated in another database: they are left out")
     return left
 
 
@@ -217,8 +221,8 @@ def _split_part(config: DataConfig, part: RatedSource, say: Callable[[str], None
         )
         if left_out := len(part) - sum(len(getattr(split, side)) for side in SPLIT_NAMES):
             say(
-                f"{left_out} images of {name}'s published split show what is tested, or validated, elsewhere in it: "
-                "they are left out"
+                f"warning: {left_out} images of {name}'s published split show what is tested, or validated, elsewhere "
+                "in it: they are left out"
             )
         return split
     return split_by_group(

@@ -2,20 +2,25 @@
 
 import dataclasses
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
+from absl import logging
 from conftest import write_images, write_scores
 from PIL import Image
+from tensorflow_datasets.core.utils import tqdm_utils
 
 import glintiqa_jax.data
-from glintiqa_jax.data.builder import prepare, records_folder
-from glintiqa_jax.data.card import describe, write_card
+from glintiqa_jax.data.builder import RatedImages, prepare, records_folder
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation.card import describe, write_card
 
 
 def write_koniq(folder, count=9, *, shift=0.0):
@@ -226,3 +231,64 @@ def test_positions_count_from_the_end_too(koniq, tmp_path):
     assert source[-1]["name"] == "image08.png"
     with pytest.raises(IndexError):
         source[9]
+
+
+def test_files_that_moved_or_were_copied_without_their_times_are_the_same_files(tmp_path):
+    folder, (copy, scores) = (
+        prepare(twins(tmp_path)[0], tmp_path / "data"),
+        (tmp_path / "copy", tmp_path / "scores.csv"),
+    )
+    shutil.copytree(tmp_path / "images", copy, copy_function=shutil.copyfile)
+    assert prepare(read_csv(copy, scores, score_range=(1, 5)), tmp_path / "data") == folder
+    for path in copy.iterdir():
+        os.utime(path, (0, 0))
+    assert prepare(read_csv(copy, scores, score_range=(1, 5)), tmp_path / "data") == folder
+    next(copy.iterdir()).write_bytes(next(iter((tmp_path / "images").glob("image05.png"))).read_bytes())
+    assert prepare(read_csv(copy, scores, score_range=(1, 5)), tmp_path / "data") != folder
+
+
+def test_a_moved_database_is_the_same_database(tmp_path):
+    folder = prepare(read_database("koniq10k", write_koniq(tmp_path / "koniq")), tmp_path / "data")
+    (tmp_path / "koniq").rename(tmp_path / "elsewhere")
+    assert prepare(read_database("koniq10k", tmp_path / "elsewhere"), tmp_path / "data") == folder
+
+
+def test_records_of_an_earlier_version_are_not_passed_over_without_a_word(tmp_path, koniq, capsys):
+    """They told images by place and time: a database's are used as they are, one's own are prepared anew."""
+    collection, _ = twins(tmp_path)
+    for one in (koniq, collection):
+        path = prepare(one, tmp_path / "data") / "card.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "told_by": None, "fingerprint": "of before"}))
+    assert len(glintiqa_jax.data.open_dataset("koniq10k", data_dir=tmp_path / "data")) == 9
+    with pytest.raises(
+        UserError, match=r"or by an earlier version, whose records can be used as they are; --overwrite"
+    ):
+        prepare(koniq, tmp_path / "data")
+    capsys.readouterr()
+    path.parents[1].rename(path.parents[2] / "csv-former")
+    prepare(collection, tmp_path / "data")
+    assert "csv-former were prepared by an earlier version" in capsys.readouterr().err
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(koniq, tmp_path):
+    beside = tmp_path / "data" / "rated_images" / "koniq10k"
+    with workplace(beside) as at_work:
+        (beside / ".partial-killed").mkdir()
+        (beside / ".partial-killed" / ".at-work").touch()
+        prepare(koniq, tmp_path / "data")
+        assert sorted(path.name for path in beside.iterdir()) == [at_work.name, str(RatedImages.VERSION)]
+    assert not at_work.exists()
+
+
+def test_preparing_changes_nothing_of_the_process(koniq, tmp_path):
+    tqdm_utils.enable_progress_bar()
+    level = logging.get_verbosity()
+    prepare(koniq, tmp_path / "data")
+    assert tqdm_utils._active
+    assert logging.get_verbosity() == level
+
+
+def test_images_beyond_the_limit_of_pixels_are_bad_images(koniq, tmp_path):
+    with pytest.raises(UserError, match=r"image00\.png: expected at most 4,000 pixels .*--on_bad_image=skip"):
+        prepare(koniq, tmp_path / "data", max_pixels=4000)
+    assert len(RatedSource(prepare(koniq, tmp_path / "data", max_pixels=0))) == 9

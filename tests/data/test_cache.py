@@ -82,7 +82,7 @@ def test_what_is_not_there_is_named(tmp_path):
     [
         ({"dataset": "koniq10k", "data_dir": "gs://bucket"}, "--data_cache_dir: needed with --data_dir=gs://bucket"),
         ({"data_dir": "gs://bucket", "data_cache_dir": "disk"}, "demo is prepared on this machine"),
-        ({"dataset": "koniq10k", "data_cache_dir": "gs://bucket"}, "expected a folder of this machine, found gs://"),
+        ({"dataset": "koniq10k", "data_cache_dir": "gs://bucket"}, "expected a path of this machine, found gs:"),
     ],
     ids=str,
 )

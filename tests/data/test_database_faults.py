@@ -248,7 +248,7 @@ def test_missing_sheets_and_columns_of_excel_files_are_named(tmp_path):
     make_small("spaq", tmp_path / "spaq")
     table = tmp_path / "spaq" / "Annotations" / "MOS and Image attribute scores.xlsx"
     write_sheets(table, {"Sheet1": [["Image name", "Score"], ["00001.jpg", 50]]})
-    with pytest.raises(UserError, match=rf"{table}: expected a column 'MOS', found Image name, Score"):
+    with pytest.raises(UserError, match=rf"{table}: expected one column 'MOS', found Image name, Score"):
         read_database("spaq", tmp_path / "spaq")
     write_sheets(table, {"Sheet1": []})
     with pytest.raises(UserError, match=rf"{table}: expected one row per image, found an empty sheet"):
@@ -290,7 +290,7 @@ def test_short_rows_of_excel_files_are_refused(tmp_path, name, file, rows, dimen
             "first.png",
             r"expected names REFERENCE_TYPE_LEVEL, found 'first.png'",
         ),
-        ("koniq10k", "koniq10k_distributions_sets.csv", "training", "dev", r"line 2, column 'set'.*found 'dev'"),
+        ("koniq10k", "koniq10k_distributions_sets.csv", "training", "dve", r"line 2, column 'set'.*found 'dve'"),
         ("koniq10k", "koniq10k_distributions_sets.csv", "77.3836206897", "inf", r"line 2, column 'MOS'.*found 'inf'"),
         ("tid2013", "mos_with_names.txt", "5.56757 ", "", r"line 2: expected 2 fields, found 1"),
         ("tid2013", "mos_with_names.txt", "5.56757", "high", r"line 2, column 'MOS': .* found 'high'"),

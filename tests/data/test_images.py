@@ -12,11 +12,9 @@ from glintiqa_jax.data.images import (
     BadImageError,
     decode_image,
     encode_png,
-    find_images,
     limit_short_side,
     limited_size,
 )
-from glintiqa_jax.errors import UserError
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -89,22 +87,3 @@ def test_of_several_pictures_in_a_file_the_first_is_taken():
     pixels = decode_image(encoded(flat[0], "MPO", save_all=True, append_images=flat[1:]), "x.jpg")
     assert pixels.shape == (8, 16, 3)
     assert pixels[0, 0, 0] > 240 > 20 > pixels[0, 0, 2]
-
-
-def test_folders_are_searched_in_order(tmp_path):
-    for name in ("b/image00.png", "b/image01.png", "a/deep/image00.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(encode_png(RGB))
-    (tmp_path / "a" / "notes.txt").write_text("")
-    found = find_images([tmp_path / "b" / "image01.png", tmp_path])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
-        "b/image01.png",
-        "a/deep/image00.png",
-        "b/image00.png",
-        "b/image01.png",
-    ]
-    with pytest.raises(UserError, match="found nothing there"):
-        find_images([tmp_path / "c"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: expected images in this folder .* found none"):
-        find_images([tmp_path / "empty"])

@@ -2,9 +2,11 @@
 
 import math
 import os
+import unicodedata
 
 import pytest
 from conftest import write_images, write_scores
+from PIL import Image
 
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.errors import UserError
@@ -46,13 +48,60 @@ def test_the_dialects_of_the_world(tmp_path, text):
     assert scores == [1.5, 2.0]
 
 
-def test_the_fingerprint_follows_scores_and_images(rated_folder):
+def test_the_fingerprint_follows_scores_and_not_places(rated_folder, tmp_path):
     folder, scores = rated_folder(5)
     before = read_csv(folder, scores).fingerprint
-    assert read_csv(folder, scores).fingerprint == before
     assert read_csv(folder, scores, lower_is_better=True).fingerprint != before
-    (folder / "image00.png").write_bytes((folder / "image01.png").read_bytes() + b"x")
-    assert read_csv(folder, scores).fingerprint != before
+    folder.rename(tmp_path / "moved")
+    moved = read_csv(tmp_path / "moved", scores)
+    assert moved.fingerprint == before
+    assert moved.sources == tuple(tmp_path / "moved" / f"image0{i}.png" for i in range(5))
+
+
+@pytest.mark.parametrize(("word", "split"), [("Val", "validation"), ("TRAINING", "train"), (" dev ", "validation")])
+def test_the_words_for_splits(rated_folder, word, split):
+    folder, scores = rated_folder(3)
+    scores.write_text(scores.read_text().replace("train", word))
+    assert {image.split for image in read_csv(folder, scores, split_column="split").images()} == {split}
+
+
+def test_one_file_under_several_spellings(tmp_path):
+    """A table may write a name as its system does; twice in two spellings is twice."""
+    composed, decomposed = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
+    folder = tmp_path / "images"
+    (folder / "a").mkdir(parents=True)
+    for name in (f"a/{decomposed}.png", "b.png", "c.png", "d.png"):
+        (folder / name).write_bytes(b"x")
+    names = [f"a\\{composed}.png", "./b.png", f"{folder}/c.png", " a/../d.png\u00a0"]
+    scores = write_scores(tmp_path / "scores.csv", [{"image": name, "mos": i} for i, name in enumerate(names)])
+    found = list(read_csv(folder, scores).images())
+    assert [image.name for image in found] == [f"a/{composed}.png", "b.png", "c.png", "d.png"]
+    assert [image.encoded() for image in found] == [b"x"] * 4
+    for again in (f"a/{decomposed}.png", "b.png", "x/../b.png", "c.png", f"{folder}/d.png"):
+        scores = write_scores(tmp_path / "twice.csv", [{"image": name, "mos": 1} for name in [*names, again]])
+        with pytest.raises(UserError, match=r"line 6: .* is named a second time, first in line [2345]"):
+            read_csv(folder, scores)
+
+
+def test_an_image_in_every_format_that_has_no_score_is_counted(rated_folder):
+    """And what is no image, such as the table itself, is not."""
+    folder, scores = rated_folder(3)
+    Image.new("RGB", (8, 8)).save(folder / "more.gif")
+    Image.new("RGB", (8, 8)).save(folder / "without_ending", "PNG")
+    (folder / "scores.csv").write_bytes(scores.read_bytes())
+    (folder / "._image00.png").write_bytes(b"system")
+    (folder / "gone.png").symlink_to(folder / "nowhere")
+    notes = read_csv(folder, scores, score_range=(0, 100)).notes
+    assert [note.partition(": ")[2] for note in notes] == [
+        f"2 images in {folder} have no score and are left out: more.gif, without_ending",
+        f"in {folder}, 1 left out, link to nothing: 1 (gone.png)",
+    ]
+
+
+@pytest.mark.parametrize("score_range", [(0, math.inf), (-math.inf, 5), (math.nan, 5), (-1e308, 1.5e308), (0, 1e39)])
+def test_a_range_that_is_not_finite_or_too_large_is_refused(rated_folder, score_range):
+    with pytest.raises(UserError, match=r"--score_range=.*single precision"):
+        read_csv(*rated_folder(3), score_range=score_range)
 
 
 def test_deviations_come_along(rated_folder):
@@ -114,7 +163,7 @@ def row(image="image00.png", mos="1", **more):
         ([row(), row("image01.png", "2")], {"score_range": (0, 1.5)}, r"--score_range=0,1.5: .* found 1 to 2"),
         ([row(), row("image01.png", "2")], {"score_range": (5, 1)}, r"--score_range=5,1: .* found 5 and 1"),
         ([row(), row("image01.png", "1")], {}, r"expected a lowest score below the highest, found 1 and 1"),
-        ([row(split="train"), row("image01.png", "2", split="dev")], {"split_column": "split"}, r"line 3.*found 'dev'"),
+        ([row(split="train"), row("image01.png", "2", split="dve")], {"split_column": "split"}, r"line 3.*found 'dve'"),
     ],
 )
 def test_bad_rows_are_refused_by_line(tmp_path, rows, options, message):
@@ -146,7 +195,7 @@ def test_missing_and_empty_places_are_refused(tmp_path, rated_folder):
         ((folder, tmp_path / "twice.csv"), "expected one column 'mos', found image, mos, mos"),
         ((folder, tmp_path / "quote.csv"), "quote.csv, line .*: expected rows of a CSV file"),
         ((folder, tmp_path / "long.csv"), "long.csv, line 2: expected the name of a file"),
-        ((folder, tmp_path / "null.csv"), "null.csv, line 2: expected the name of a file"),
+        ((folder, tmp_path / "null.csv"), "null.csv, line 2: expected text, found a zero byte"),
         ((folder, tmp_path / "latin.csv"), "expected text in UTF-8"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -1,24 +1,16 @@
-"""Files are found by the end of their path, and tables of any dialect give back what was written."""
-
-import csv
+"""Files are found by the end of their path."""
 
 import pytest
-from databases import write_stand_ins, write_table
+from databases import write_stand_ins
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glintiqa_jax.data.source_folder import SourceFolder
-from glintiqa_jax.data.tables import read_csv_rows, read_text_rows
 from glintiqa_jax.errors import UserError
 
 # Unlike in a real table, a name is never a part of another: what is found is then known.
 names = st.text("abcdefghij", min_size=1, max_size=6)
 paths = st.lists(names, min_size=1, max_size=4).map("/".join)
-# Line ends within a field may come back as others; NUL is no text.
-fields = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
-headers = st.lists(
-    st.text("abcdefghijklmnopqrstuvwxyzABC_ ()0123456789", min_size=1, max_size=12), min_size=2, max_size=6, unique=True
-)
 
 
 def swap(text: str, choices: list[bool]) -> str:
@@ -78,35 +70,3 @@ def test_files_beside_and_below_a_folder_are_not_inside_it(tmp_path):
     write_stand_ins(tmp_path, ["Labels/a.png", "labels.png", "b/LABELS/b.PNG", "labels/deep/c.png", "labels/d.bmp"])
     found = [path.relative_to(tmp_path).as_posix() for path in SourceFolder(tmp_path).inside("labels", ".png")]
     assert sorted(found) == ["Labels/a.png", "b/LABELS/b.PNG"]
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@given(data=st.data(), columns=headers, ending=st.sampled_from(["\n", "\r\n"]))
-def test_any_table_comes_back_as_it_was_written(tmp_path_factory, delimiter, encoding, data, columns, ending):
-    rows = data.draw(st.lists(st.tuples(*[fields for _ in columns]), max_size=8))
-    table = tmp_path_factory.mktemp("tables") / "table.csv"
-    with table.open("w", newline="", encoding=encoding) as file:
-        csv.writer(file, delimiter=delimiter, lineterminator=ending).writerows([columns, *rows])
-    filled = [dict(zip(columns, row, strict=True)) for row in rows if any(field.strip() for field in row)]
-    if filled:
-        assert [row for _, row in read_csv_rows(table, columns)] == filled
-    else:
-        with pytest.raises(UserError, match=rf"{table}: expected one row per image below the header, found none"):
-            read_csv_rows(table, columns)
-
-
-def test_fields_over_several_lines_come_back(tmp_path):
-    table = tmp_path / "table.csv"
-    write_table(table, ["name", "prompt"], [("a.png", "two\nlines, and a comma"), ("b.png", 'a "quoted" word')])
-    assert [row["prompt"] for _, row in read_csv_rows(table, ["name"])] == [
-        "two\nlines, and a comma",
-        'a "quoted" word',
-    ]
-
-
-@given(st.lists(st.lists(st.text("abc.019_()-é", min_size=1, max_size=8), min_size=2, max_size=2), min_size=1))
-def test_text_lists_come_back_as_they_were_written(tmp_path_factory, rows):
-    table = tmp_path_factory.mktemp("lists") / "list.txt"
-    table.write_text("".join("\t ".join(row) + " \r\n\n" for row in rows), encoding="utf-8", newline="")
-    assert read_text_rows(table, 2) == [(2 * number + 1, row) for number, row in enumerate(rows)]

@@ -53,10 +53,10 @@ def source(rated_folder, tmp_path):
 def test_a_report_has_its_table_and_plots(source, tmp_path, constant):
     scores = source.index.raw_scores
     text = report(tmp_path, source, np.full(9, 50.0) if constant else scores[::-1] / 2)
-    assert re.search(r"\| test \| 9 \| " + ("undefined" if constant else r"-1\.000 \("), text)
+    assert re.search(r"\| test \| 9 \| " + ("undefined" if constant else r"-1\.000 \|"), text)
     assert "MOS 0 to 100, higher is better" in text
     # the mean of the three that were trained on, of the scores 100, 87.5, ... 0
-    assert f"{np.sqrt(np.mean((scores - scores[:3].mean()) ** 2)):.3f} (" in text.split("constant")[1]
+    assert f"{np.sqrt(np.mean((scores - scores[:3].mean()) ** 2)):.3f} |" in text.split("constant")[1]
     assert "variance of the Laplacian | 9 |" in text
     for name in ("learning_curve", "predicted_against_true", "residuals", "best_and_worst"):
         assert np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")).std() > 5
@@ -101,7 +101,7 @@ def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
     collection = read_csv(tmp_path / "images", scores, lower_is_better=True)
     source = RatedSource(prepare(collection, tmp_path / "data"))
     text = report(tmp_path, source, source.index.raw_scores)
-    assert "| variance of the Laplacian | 9 | 1.000 (" in text
+    assert "| variance of the Laplacian | 9 | 1.000 |" in text
 
 
 def test_resolutions_are_those_of_the_images_not_of_what_the_network_saw(rated_folder, tmp_path):
@@ -126,7 +126,7 @@ def test_an_image_of_which_a_measure_says_nothing_is_not_among_its_images(source
     said = np.r_[np.nan, np.arange(8.0)]
     monkeypatch.setattr("glintiqa_jax.evaluation.report.peer_values", lambda *_, **__: {"laplacian_variance": said})
     text = report(tmp_path, source, source.index.raw_scores)
-    assert "| variance of the Laplacian | 8 | -1.000 (" in text
+    assert "| variance of the Laplacian | 8 | -1.000 |" in text
     assert "less the network" not in text  # whose images are others
 
 

@@ -111,10 +111,33 @@ def test_groups_of_one_image_are_images():
 
 
 def test_undefined_resamples_are_left_out_and_counted():
-    predicted, target = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 4.0])
-    found = bootstrap_interval(srocc, predicted, target, resamples=2000)
+    predicted, target = np.repeat([0.0, 1.0, 2.0], 4), np.repeat([0.0, 1.0, 4.0], 4)
+    groups = np.repeat(np.arange(3), 4)
+    found = bootstrap_interval(srocc, predicted, target, groups=groups, resamples=2000)
     assert (found.low, found.high, found.estimate) == pytest.approx((1, 1, 1))
-    assert found.undefined / found.resamples == pytest.approx(3 / 3**3, abs=0.03)  # one image drawn three times
+    assert found.undefined / found.resamples == pytest.approx(3 / 3**3, abs=0.03)  # one group drawn three times
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(9)])
+def test_few_images_have_no_interval(groups):
+    predicted, target = np.arange(9.0), np.arange(9.0) ** 2
+    with pytest.warns(UserWarning, match="interval is undefined"):
+        found = bootstrap_interval(srocc, predicted, target, groups=groups, resamples=20)
+    assert np.isnan([found.low, found.high]).all()
+    assert found.estimate == 1
+    with pytest.warns(UserWarning, match="interval is undefined"):
+        assert np.isnan(paired_bootstrap(plcc, predicted, -predicted, target, groups=groups, resamples=20).p_value)
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+def test_an_f_test_knows_no_unit(unit):
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=40)
+    first, second = target + rng.normal(size=40) / 5, target + rng.normal(size=40)
+    expected = residual_f_test(first, second, target)
+    for found in (residual_f_test(first * unit, second, target), residual_f_test(first, second, target * unit)):
+        assert found.better == expected.better == "first"
+        np.testing.assert_allclose((found.ratio, *found.kurtosis), (expected.ratio, *expected.kurtosis), rtol=1e-3)
 
 
 def test_an_undefined_figure_has_an_undefined_interval():

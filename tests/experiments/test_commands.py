@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,9 +59,6 @@ def test_train_says_what_it_found_and_how_to_go_on(trained):
     assert f"SROCC {results['test']['srocc']:.4f}" in done.stdout
     assert "test:" in done.stdout
     assert f"python experiments/score.py --checkpoint={folder}/run PATH" in done.stdout
-    assert "training: 100%" in done.stderr
-    assert "arning" not in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_score_prints_a_table_and_writes_it(trained, tmp_path):
@@ -90,7 +88,7 @@ def test_score_leaves_out_bad_images_when_asked(trained, tmp_path):
     done = run("score", f"--checkpoint={folder}/run", tmp_path / "photos", "--on_bad_image=skip")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 3
-    assert "1 of 3 images were left out" in done.stderr
+    assert done.stderr.splitlines()[-1] == "1 of 3 images were left out"
 
 
 def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_path):
@@ -104,7 +102,7 @@ def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_pat
     assert other.returncode == 0, other.stderr
     assert "csv all:" in other.stdout
     assert f"({results['test']['images']} images)" in other.stdout  # it has seen the others
-    assert "images show what the checkpoint was trained on: left out" in other.stderr + other.stdout
+    assert "images show what the checkpoint was trained on: left out" in other.stderr
 
 
 @pytest.mark.slow
@@ -134,7 +132,6 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
     start = [f"--flagfile={folder}/own.flags", f"--backbone_weights={tmp_path}/out.npz", "--learning_rate=1e-12"]
     done = run("train", *start, f"--workdir={tmp_path}/run", "--max_steps=1")
     assert done.returncode == 0, done.stderr
-    assert f"GlintIQA starts from {tmp_path}/out.npz" in done.stderr + done.stdout
     done = run("convert_weights", f"--input={tmp_path}/run", f"--output={tmp_path}/after.npz")
     with np.load(tmp_path / "out.npz") as before, np.load(tmp_path / "after.npz") as after:
         for name in ("quality_head.layers.0.weight", "clfe.backbone.conv1.weight"):
@@ -166,7 +163,6 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
     done = run(*command)
     assert done.returncode == 0, done.stderr
     assert f"KonIQ-10k has 10,073 images as published, found {len(facts)}" in done.stderr
-    assert done.stderr.index("as published") < done.stderr.index("preparing koniq10k")
     for text in (f"{len(facts)} images of", "of MOS 0 to 100, higher is better", "near-duplicate pairs", "left out: 0"):
         assert text in done.stdout
     (card,) = (tmp_path / "data").rglob("card.md")
@@ -174,7 +170,6 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
     assert "# KonIQ-10k" in card.read_text()
     again = run(*command)
     assert again.returncode == 0
-    assert "preparing" not in again.stderr
     other = run(*command, "--max_side=20")
     assert other.returncode == 2
     assert "--overwrite replaces it" in other.stderr
@@ -213,6 +208,9 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
         ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
         ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),
         ("convert_weights", ["--input=image00.png", "--output=x"], "--score_range: needed"),
+        ("convert_weights", ["--input=image00.png", "--output=x.npz"], "--output=x.npz: expected a new folder, as"),
+        ("convert_weights", ["--input=image00.png", "--output=."], "--output=.: expected a new folder, found one that"),
+        ("convert_weights", ["--input=.", "--output=x.npz/"], "--output=x.npz/: expected a file, found a folder"),
         (
             "convert_weights",
             ["--input=image00.png", "--output=x", "--score_range=0,1"],
@@ -222,7 +220,10 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
         ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
         ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
         ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
+        ("score", ["--checkpoint=x", "--output=", "."], "--output=: expected a file to write, found nothing"),
+        ("score", ["--checkpoint=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
         ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
+        ("evaluate", ["--checkpoint=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
         ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round: is for the rounds to say, found 2"),
         ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
         ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
@@ -231,6 +232,11 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
         ("ablations", ["--workdir=x", "--tables=saqt"], "--saqt_weights: needed with saqt in --tables"),
         ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"], "--predictions: expected NAME=FILE.csv"),
         ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
+        (
+            "compare",
+            ["--workdir=x", "--scores=x.csv", "--predictions="],
+            "--predictions: expected NAME=FILE.csv, found",
+        ),
         ("train", ["--workdir=x", "--peers=oracle"], "--peers: expected names of laplacian_variance"),
     ],
 )
@@ -241,6 +247,155 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path, command, arguments, mes
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_scoring_that_is_ended_leaves_what_it_has_scored(trained, tmp_path):
+    """By a signal, in --output, and says how many; the file before it, where nothing was scored yet."""
+    folder, _, _ = trained
+    command = [sys.executable, ROOT / "experiments" / "score.py", f"--checkpoint={folder}/run", "--output=scores.csv"]
+    with subprocess.Popen(
+        [*command, *[folder / "images"] * 100], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(10):
+            process.stdout.readline()
+        process.terminate()
+        _, said = process.communicate()
+    assert process.returncode == 143
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert 8 <= len(rows) < 2000
+    assert all(float(row["score"]) == float(row["score"]) for row in rows)
+    assert said == (
+        f"interrupted; {len(rows)} of 2000 images were scored and are in scores.csv; the same command scores all of "
+        "them anew\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_scores_go_wherever_output_says(trained, tmp_path):
+    """Whole, where nobody reads the table; alone, to stdout; through a pipe; and a full disk is one line."""
+    folder, _, _ = trained
+    score = f"{sys.executable} {ROOT}/experiments/score.py --checkpoint={folder}/run {folder}/images"
+    for command, code, shown, said in [
+        (
+            f"{score} --output=all.csv | head -1; wc -l < all.csv",
+            0,
+            ["   score  image (MOS 0 to 95, higher is better)", "21"],
+            "",
+        ),
+        (f"{score} --output=/dev/stdout | cut -d, -f1 | head -2", 0, ["image", f"{folder}/images/image00.png"], ""),
+        (
+            f"{score} --output=>(tail -1 | cut -d, -f1 >&2) > table.txt; sleep 1",
+            0,
+            [],
+            f"{folder}/images/image19.png\n",
+        ),
+        (f"{score} --output=/dev/full", 2, [], "error: /dev/full: the disk is full\n"),
+        (f"{score} > /dev/full", 2, [], "error: standard output: the disk is full\n"),
+    ]:
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout.splitlines(), done.stderr) == (code, shown, said), command
+
+
+@pytest.mark.parametrize("command", ["score", "evaluate"])
+def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
+    """As in a container that runs as any number."""
+    folder, _, _ = trained
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pwd\n\ndef nobody(*_):\n    raise KeyError('not found')\n\npwd.getpwuid = pwd.getpwnam = nobody\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "PATH"))}
+    images = [folder / "images"] if command == "score" else []
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / f"{command}.py", f"--checkpoint={folder}/run", *images],
+        env=kept | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC \S+  RMSE \S+  \(\d+ images\)"
+REPORT = ["", "report: +.*/report.html"]
+CARD = [
+    r"\d+ images of \d+ contents",
+    "scores .*",
+    "resolution .*",
+    "near-duplicate pairs across contents: .*",
+    "left out: 0",
+    "",
+    "card: .*card.md",
+    "(open: .*)?",
+    "train: .*",
+]
+SCORED = [r"   score  image \(MOS 0 to 95, higher is better\)", r" *-?\d+\.\d{3}  .*image\d\d\.png"]
+DOCUMENTED = {
+    "prepare_dataset": CARD,
+    "train": [METRICS.format(name="(validation|test)"), *REPORT, "score an image:  python experiments/score.py .*"],
+    "score": SCORED,
+    "evaluate": [METRICS.format(name="csv test")],
+    "convert_weights": ["score an image:  python experiments/score.py .*", "wrote .*"],
+    "compare": [r" *ours:  SROCC .*\(4 images\)", *REPORT],
+    "show_distortions": [],
+    "build_saqt": ["125 images of 1 photographs: .*labels.csv", *CARD],
+    "run_rounds": [METRICS.format(name="round 1"), "the network: median SROCC .*", *REPORT],
+    "cross_dataset": [METRICS.format(name="csv on koniq10k"), *REPORT],
+    "ablations": ["selection, SROCC:", "  .*selected on .*", *REPORT],
+}
+
+
+@pytest.mark.slow
+def test_a_normal_run_prints_its_results_and_nothing_else(trained, tmp_path):
+    """Every command, where stderr is no terminal: no bar, no warning, of ours or of a library."""
+    folder, trained_by, data = trained
+    quick = [f"--flagfile={folder}/own.flags", "--steps=2", "--eval_every=2", "--warmup_steps=1", "--peers="]
+    for number, fact in enumerate(make_small("koniq10k", tmp_path / "downloads")):
+        (image,) = (tmp_path / "downloads").rglob(fact.name)
+        Image.new("RGB", (40 + number, 40)).save(image)
+    (tmp_path / "photographs").mkdir()
+    shutil.copy(folder / "images" / "image19.png", tmp_path / "photographs")
+    own, run_folder = ["--dataset=csv", *data, "--score_range=0,95"], folder / "run"
+    across = [f"--data_dir={tmp_path}/data", "--train_on=csv", "--test_on=koniq10k"]
+    commands = [
+        ("prepare_dataset", [*own, f"--data_dir={tmp_path}/data"]),
+        ("score", [f"--checkpoint={run_folder}", folder / "images", f"--output={tmp_path}/scores.csv"]),
+        ("evaluate", [f"--checkpoint={run_folder}", f"--output={tmp_path}/predictions.csv"]),
+        ("convert_weights", [f"--input={run_folder}", f"--output={tmp_path}/out.npz"]),
+        (
+            "convert_weights",
+            [f"--input={tmp_path}/out.npz", "--variant=glintiqa_tiny", "--score_range=0,1", f"--output={tmp_path}/in"],
+        ),
+        (
+            "compare",
+            [
+                f"--predictions=ours={tmp_path}/predictions.csv",
+                f"--scores={folder}/scores.csv",
+                f"--workdir={tmp_path}/compared",
+            ],
+        ),
+        ("show_distortions", [folder / "images" / "image00.png", "-o", tmp_path / "gallery.png"]),
+        (
+            "build_saqt",
+            [
+                f"--sources={tmp_path}/photographs",
+                "--transfer=mean",
+                "--workers=1",
+                f"--output={tmp_path}/saqt",
+                f"--data_dir={tmp_path}/saqt_data",
+            ],
+        ),
+        ("run_rounds", [*quick, "--rounds=1", f"--workdir={tmp_path}/rounds"]),
+        ("ablations", [*quick, "--tables=selection", "--rounds=0", f"--workdir={tmp_path}/ablations"]),
+    ]
+    ends = [("train", trained_by), *((name, run(name, *arguments)) for name, arguments in commands)]
+    prepared = run("prepare_dataset", "--dataset=koniq10k", f"--source={tmp_path}/downloads", across[0])
+    assert prepared.returncode == 0, prepared.stderr  # it says that these are not all of KonIQ-10k's images
+    ends.append(("cross_dataset", run("cross_dataset", *quick, *across, f"--workdir={tmp_path}/across")))
+    assert {name for name, _ in ends} == {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    for name, done in ends:
+        assert (done.returncode, done.stderr) == (0, ""), name
+        for line in done.stdout.splitlines():
+            assert any(re.fullmatch(pattern, line) for pattern in DOCUMENTED[name]), (name, line)
 
 
 def test_help_lists_every_flag():

@@ -35,7 +35,7 @@ def test_models_are_joined_by_name_and_compared(files):
     np.testing.assert_array_equal(judged["bad"].predicted, BAD)
     np.testing.assert_array_equal(judged["good"].target, SCORES)
     text = (files[2] / "report.md").read_text()
-    assert "12 of the 13 images in `scores.csv`." in text
+    assert "12 of the 13 images in scores.csv." in text
     assert f"| good | 12 | {srocc(GOOD, SCORES):.3f} (" in text
     assert "| RMSE mapped | MAE |" in text
     assert re.search(r"\| bad \| 12 \|.* \| - \| .* \| - \|", text)  # in a unit of its own, for all that is known
@@ -84,7 +84,7 @@ def test_models_of_different_images_are_refused(files):
 def test_a_name_twice_is_refused(files):
     predictions, scores, workdir = files
     write(scores, "image,mos", [*NAMES, NAMES[3]], [*SCORES, 7])
-    with pytest.raises(UserError, match=r"scores.csv, line 14: expected each name once, found 'photo 3.jpg' again"):
+    with pytest.raises(UserError, match=r"scores.csv, line 14: 'photo 3.jpg' is named a second time, first in line 5"):
         compare(predictions, scores, workdir)
 
 
@@ -98,3 +98,46 @@ def test_two_reports_do_not_share_a_folder(files):
     with pytest.raises(UserError, match=r"--workdir=.*found another one's: files"):
         compare(predictions, scores, workdir)
     assert (workdir / "report.md").read_bytes() == before
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300, 1e-310, 1e308 / 900])
+def test_predictions_in_any_unit_have_the_same_figures(files, unit):
+    """As large or small as numbers get; the figures of ordinary ones are the reference."""
+    predictions, scores, workdir = files
+    ordinary = compare(predictions, scores, workdir)
+    write(predictions["bad"], "name,predicted", NAMES, [repr(float(value)) for value in BAD * unit])
+    extreme = compare(predictions, scores, workdir / "extreme")
+    for title, interval in ordinary["bad"].intervals.items():
+        if interval is not None:
+            found = extreme["bad"].intervals[title]
+            expected = [interval.estimate, interval.low, interval.high]
+            np.testing.assert_allclose([found.estimate, found.low, found.high], expected, rtol=1e-4)
+    assert "inf" not in (workdir / "extreme" / "report.md").read_text().split("Provenance")[0]
+
+
+def test_constant_predictions_and_two_images_are_reported_as_undefined(files):
+    predictions, scores, workdir = files
+    write(predictions["bad"], "name,predicted", NAMES, [1] * 12)
+    compare(predictions, scores, workdir)
+    assert re.search(r"\| bad \| 12 \| undefined \|", (workdir / "report.md").read_text())
+    for name in predictions:
+        write(predictions[name], "name,predicted", NAMES[:2], [1, 2])
+    judged = compare(predictions, scores, workdir / "two")
+    assert in_words(judged["good"].intervals["SROCC"]) == "-1.000"  # without an interval
+    text = (workdir / "two" / "report.md").read_text()
+    assert "Of fewer than 10 images there is no interval." in text
+    assert " to " not in text.split("95 % bootstrap")[0]
+
+
+def test_names_join_in_any_spelling(files):
+    predictions, scores, workdir = files
+    write(predictions["good"], "name,predicted", [f"./{name}" for name in NAMES], GOOD)
+    write(predictions["bad"], "name,predicted", [f"x\\..\\{name}" for name in NAMES], BAD)
+    np.testing.assert_array_equal(compare(predictions, scores, workdir)["good"].predicted, GOOD)
+
+
+def test_files_that_moved_are_the_same_files(files, tmp_path):
+    predictions, scores, workdir = files
+    compare(predictions, scores, workdir)
+    moved = {name: path.rename(tmp_path / f"moved_{name}.csv") for name, path in predictions.items()}
+    compare(moved, scores.rename(tmp_path / "moved.csv"), workdir)

@@ -1,6 +1,7 @@
 """Generation: every image a pure function of its photograph, whoever makes it; interrupted work goes on."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.saqt import generation
-from glintiqa_jax.saqt.distortions import distort
+from glintiqa_jax.saqt.distortions import distort, identity
 from glintiqa_jax.saqt.generation import (
     Recipe,
-    claim,
+    claimed,
     collection,
     distorted,
     from_line,
+    is_written,
     rated_images,
     to_line,
     versions,
@@ -86,7 +88,7 @@ def test_what_is_made_is_not_made_again_unless_something_changed(made, monkeypat
 
     def counted(*args, **kwargs):
         calls.append(args)
-        return distorted(*args, **kwargs)
+        return np.zeros((8, 8, 3), np.uint8)
 
     monkeypatch.setattr(generation, "distorted", counted)
     write_distorted(source, tmp_path, Recipe())
@@ -101,10 +103,60 @@ def test_what_is_made_is_not_made_again_unless_something_changed(made, monkeypat
     for number, (other, recipe) in enumerate(changed, start=2):
         write_distorted(other, tmp_path, recipe)
         assert len(calls) == 125 * number
-    monkeypatch.setattr(generation, "_REVISION", generation._REVISION + 1)
-    write_distorted(other, tmp_path, recipe)
-    assert len(calls) == 125 * 6
     assert len(files(tmp_path)) == 126
+
+
+@pytest.fixture
+def flat(monkeypatch):
+    """Distorted images of one colour each, which cost nothing."""
+
+    def distorted(pixels, source, distortion, level, *, seed, denoiser):
+        return np.full((8, 8, 3), 10 * distortion + level, np.uint8)
+
+    monkeypatch.setattr(generation, "distorted", distorted)
+
+
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "emptied", "unmarked", "marked by others", "gone"])
+def test_what_is_damaged_is_made_anew(made, flat, tmp_path, damage):
+    source = made[0][1]
+    place = write_distorted(source, tmp_path, Recipe())
+    whole = files(tmp_path)
+    (place / "notes.txt").write_text("a user's own")
+    image = place / "tree_07_03.png"
+    if damage == "deleted":
+        image.unlink()
+    elif damage == "truncated":
+        image.write_bytes(image.read_bytes()[:-1])
+    elif damage == "emptied":
+        image.write_bytes(b"")
+    elif damage == "unmarked":
+        (place / ".made_of").write_text("{}")
+    elif damage == "marked by others":
+        (place / ".made_of").write_bytes(b"\xff")
+    else:
+        shutil.rmtree(place)
+        place.mkdir()
+        (place / ".made_of").touch()
+        (place / "notes.txt").write_text("a user's own")
+    assert not is_written(source, tmp_path, Recipe())
+    write_distorted(source, tmp_path, Recipe())
+    assert is_written(source, tmp_path, Recipe())
+    assert files(tmp_path) == whole | {"park/tree/notes.txt": b"a user's own"}
+
+
+def test_identity_is_what_the_distortions_do(monkeypatch, tmp_path):
+    before = identity.identity()
+    assert identity.identity() == before
+    first, *rest = identity.DISTORTIONS
+    stronger = dataclasses.replace(first, levels=(0.1, 0.5, 1, 2, 6))
+    for other in ((stronger, *rest), (dataclasses.replace(first, function=rest[0].function), *rest), tuple(rest)):
+        monkeypatch.setattr(identity, "DISTORTIONS", other)
+        assert identity.identity() != before
+    (tmp_path / "one.py").write_text('"""A docstring."""\n\ndef half(x):\n    """Half."""\n    return x / 2  # why\n')
+    (tmp_path / "same.py").write_text("def half(x): return (x / 2)\n")
+    (tmp_path / "other.py").write_text("def half(x): return x / 2.5\n")
+    one, same, other = (identity.code_of(str(tmp_path / f"{name}.py")) for name in ("one", "same", "other"))
+    assert one == same != other
 
 
 def test_interrupted_work_leaves_nothing_half_made_and_goes_on(made, monkeypatch, tmp_path):
@@ -112,12 +164,12 @@ def test_interrupted_work_leaves_nothing_half_made_and_goes_on(made, monkeypatch
 
     def fails(pixels, source, distortion, level, *, seed, denoiser):
         if distortion == 9:
-            raise OSError(28, "No space left on device")
+            raise OSError(28, "No space left on device")  # as in writing, without the file
         return distorted(pixels, source, distortion, level, seed=seed)
 
     write_distorted(sources[0], tmp_path, Recipe(seed=5))
     monkeypatch.setattr(generation, "distorted", fails)
-    with pytest.raises(UserError, match=r"park/tree: cannot be written .*No space left.*goes on from here"):
+    with pytest.raises(UserError, match=r"park/tree: the disk is full; .* goes on"):
         write_distorted(sources[1], tmp_path, Recipe(seed=5))
     assert {name.split("/")[0] for name in files(tmp_path)} == {"street"}
     monkeypatch.undo()
@@ -130,29 +182,48 @@ def test_folders_of_others_are_left_alone(made, tmp_path):
     (tmp_path / "street" / "holiday.jpg").write_bytes(b"precious")
     with pytest.raises(UserError, match=r"street: expected nothing, or images made of .*found something else"):
         write_distorted(made[0][0], tmp_path, Recipe())
-    with pytest.raises(UserError, match=r"expected no such folder, an empty one, or one written here before"):
+    with pytest.raises(UserError, match=r"^--output=x: expected no such folder, an empty one, or one written here"):
         claim(tmp_path)
     assert list(files(tmp_path)) == ["street/holiday.jpg"]
 
 
-def test_a_claimed_folder_can_be_claimed_again_and_loses_what_was_left_half_made(made, tmp_path):
+def claim(folder, recipe=None, **options):
+    with claimed(folder, "--output=x", recipe or Recipe(), **options):
+        pass
+
+
+def test_a_claimed_folder_can_be_claimed_again_and_loses_what_was_left_half_made(made, flat, tmp_path):
     claim(tmp_path / "new")
     place = write_distorted(made[0][1], tmp_path / "new", Recipe())
-    left = place.parent / ".partial-killed"
-    left.mkdir()
+    left = tmp_path / "new" / ".partial-killed" / "made"
+    left.mkdir(parents=True)
     claim(tmp_path / "new")
-    assert not left.exists()
+    assert not left.parent.exists()
     assert len(list(place.iterdir())) == 126
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file: cannot be written"):
+    with pytest.raises(UserError, match=r"^--output=x: cannot be written"):
         claim(tmp_path / "file")
+
+
+def test_a_folder_of_another_recipe_is_refused_unless_it_may_be_overwritten(tmp_path):
+    claim(tmp_path, Recipe(seed=1))
+    for other in (Recipe(), Recipe(seed=1, max_side=64), Recipe(seed=1, denoiser=Median()), Recipe(1, distortions="")):
+        with pytest.raises(UserError, match=r"^--output=x: expected images of this recipe .*found those of .*seed 1"):
+            claim(tmp_path, other)
+    claim(tmp_path, Recipe(), overwrite=True)
+    claim(tmp_path, Recipe())
+
+
+def test_two_do_not_write_into_one_folder(tmp_path):
+    with claimed(tmp_path, "--output=x", Recipe()), pytest.raises(UserError, match=r"--output=x: .* at work there"):
+        claim(tmp_path)
+    claim(tmp_path)
 
 
 def test_large_photographs_are_shrunk_first(tmp_path):
     (source,) = make_sources(tmp_path, ["wide"], side=90)
-    write_distorted(source, tmp_path / "images", Recipe(max_side=64))
-    shapes = {decode_image(image.encoded(), "").shape for image in rated_images(source, tmp_path / "images")}
-    assert shapes == {(64, 64, 3)}
+    assert Recipe(max_side=64).pristine(source.path).shape == (64, 64, 3)
+    assert Recipe(max_side=0).pristine(source.path).shape == (90, 90, 3)
 
 
 def test_labels_are_read_back_as_the_collection_has_them(made):

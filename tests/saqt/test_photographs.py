@@ -13,11 +13,24 @@ from glintiqa_jax.saqt.photographs import find_photographs
 
 def test_photographs_are_found_in_order_and_keep_their_folders(tmp_path):
     write_photographs(tmp_path, ["b/x", "a", "b/w"])
-    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / ".a.png").write_bytes(b"left by a system")
     found, left_out = find_photographs(tmp_path, Recipe())
     assert [photograph.name for photograph in found] == ["a", "b/w", "b/x"]
     assert [photograph.group for photograph in found] == ["a", "b/w", "b/x"]
     assert left_out == []
+    (tmp_path / "notes.txt").write_text("")
+    assert "notes.txt" in find_photographs(tmp_path, Recipe())[1][0]
+
+
+def test_a_photograph_is_its_pixels(tmp_path):
+    """Saved anew without a loss it is the same, shrunk otherwise it is another."""
+    write_photographs(tmp_path / "one", ["a"], side=64)
+    (tmp_path / "other").mkdir()
+    Image.open(tmp_path / "one" / "a.png").save(tmp_path / "other" / "a.bmp")
+    ((one,), _), ((other,), _) = (find_photographs(tmp_path / folder, Recipe()) for folder in ("one", "other"))
+    assert one.digest == other.digest
+    ((shrunk,), _) = find_photographs(tmp_path / "one", Recipe(max_side=48))
+    assert shrunk.digest != one.digest
 
 
 def test_the_same_scene_twice_is_one_content(tmp_path):
@@ -61,10 +74,11 @@ def test_what_cannot_be_used_is_named_or_left_out(tmp_path, kind, message):
         find_photographs(tmp_path, Recipe(), on_bad_image="skip")
 
 
-def test_two_files_of_one_name_are_refused(tmp_path):
-    write_photographs(tmp_path, ["a"])
-    Image.open(tmp_path / "a.png").save(tmp_path / "A.jpg")
-    with pytest.raises(UserError, match=r"expected one file of a name, found .*A\.jpg and .*a\.png"):
+@pytest.mark.parametrize(("first", "second"), [("a", "A"), ("e\u0301", "\u00e9"), ("a", "a")])
+def test_two_files_of_one_name_are_refused(tmp_path, first, second):
+    write_photographs(tmp_path, [first])
+    Image.open(tmp_path / f"{first}.png").save(tmp_path / f"{second}.jpg")
+    with pytest.raises(UserError, match=r"expected one file of a name, .* found .*\.(jpg and .*png|png and .*jpg)"):
         find_photographs(tmp_path, Recipe())
 
 
@@ -73,8 +87,24 @@ def test_a_folder_must_be_there(tmp_path):
         find_photographs(tmp_path / "nowhere", Recipe())
 
 
-@pytest.mark.parametrize(("first", "second"), [("town/square", "town"), ("Town/a/b", "town"), ("labels.csv", "x")])
-def test_names_that_folders_cannot_have_are_refused(tmp_path, first, second):
-    write_photographs(tmp_path, [first, second])
-    with pytest.raises(UserError, match="a folder is named after each photograph, which cannot be for"):
+@pytest.mark.parametrize(
+    "names", [("town/square", "town"), ("Town/a/b", "town"), ("labels.csv",), ("x" * 250,), ("a\nb",)]
+)
+def test_names_that_folders_cannot_have_are_refused(tmp_path, names):
+    write_photographs(tmp_path, names)
+    with pytest.raises(UserError, match=r"a folder is named after each photograph, which cannot be for [^\n]*$"):
         find_photographs(tmp_path, Recipe())
+
+
+@pytest.mark.parametrize("name", ["[x]", "a*b", "100%s", "h#a?b", "at 10\u202fAM", "{0}", "back\\slash", " x "])
+def test_other_names_are_kept(tmp_path, name):
+    write_photographs(tmp_path, [f"{name}/{name}"])
+    ((photograph,), left_out) = find_photographs(tmp_path, Recipe())
+    assert (photograph.name, left_out) == (f"{name}/{name}", [])
+
+
+def test_photographs_are_reached_by_links(tmp_path):
+    write_photographs(tmp_path / "elsewhere", ["b"])
+    write_photographs(tmp_path / "here", ["a"])
+    (tmp_path / "here" / "more").symlink_to(tmp_path / "elsewhere")
+    assert [photograph.name for photograph in find_photographs(tmp_path / "here", Recipe())[0]] == ["a", "more/b"]

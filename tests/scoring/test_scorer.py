@@ -1,13 +1,16 @@
 """A score is a function of the image alone."""
 
+from pathlib import Path
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import write_images
 from PIL import Image
 
 from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.data.images import BadImageError
+from glintiqa_jax.data.pixels import BadImageError
 from glintiqa_jax.models.glintiqa import new_model, variant_config
 from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
@@ -66,5 +69,51 @@ def test_what_cannot_be_scored_is_named(checkpoint, tmp_path):
     ]:
         with pytest.raises(BadImageError, match=message):
             scorer.score_file(tmp_path / name)
-    with pytest.raises(ValueError, match="float64"):
-        scorer.score(np.zeros((64, 64, 3)))
+
+
+def test_whatever_holds_the_pixels_has_their_score(checkpoint, tmp_path):
+    (name,) = write_images(tmp_path, 1, size=(50, 70))
+    path, scorer = tmp_path / name, Scorer(checkpoint)
+    image = Image.open(path)
+    pixels = np.asarray(image)
+    alpha = np.dstack([pixels, np.full((50, 70), 255, np.uint8)])
+    kinds = [
+        path,
+        str(path),
+        path.read_bytes(),
+        image,
+        pixels,
+        pixels.tolist(),
+        jnp.asarray(pixels),
+        pixels / 255,
+        alpha,
+    ]
+    assert {scorer.score(kind) for kind in kinds} == {scorer.score_file(path)}
+    grey = np.asarray(image.convert("L"))
+    assert scorer.score(grey) == scorer.score(grey[:, :, None]) == scorer.score(image.convert("L"))
+    large = jnp.tile(jnp.asarray(pixels), (12, 12, 1))
+    assert scorer.score(large) == scorer.score(np.asarray(large))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (None, "image: expected an image of numbers"),
+        ("nowhere.png", "nowhere.png: cannot be read"),
+        (Path("/"), "/: cannot be read .Is a directory"),
+        (b"", "image: not an image that can be decoded"),
+        ([], "image: expected"),
+        ([[1, 2], [3]], "image: expected an image, found what makes no array"),
+        (["a.png", "b.png"], "image: expected an image of numbers"),
+        ({"a": 1}, "image: expected an image of numbers"),
+        (np.zeros((2, 64, 64, 3), np.uint8), "a batch; give one image at a time"),
+        (np.zeros((3, 64, 64), np.uint8), "channels come last"),
+        (np.full((64, 64, 3), np.nan), "not finite"),
+        (np.full((64, 64, 3), 1e6), "expected floats in 0..1 or in 0..255"),
+        (np.zeros((64, 64, 3), complex), "expected an image of numbers"),
+        (np.zeros((8, 90, 3), np.uint8), "image: an image of 90x8 pixels is smaller than the model's crop of 32"),
+    ],
+)
+def test_a_wrong_kind_is_one_clear_error(checkpoint, image, message):
+    with pytest.raises(ValueError, match=message):
+        Scorer(checkpoint).score(image)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.rated_images import Collection, RatedImage, file_facts, fingerprint
+from glintiqa_jax.data.names import normal_name
+from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
 from glintiqa_jax.data.readers import authentic, synthetic
 from glintiqa_jax.data.source_folder import SourceFolder
 from glintiqa_jax.data.tables import first_five
@@ -52,12 +53,8 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
     if name not in READERS:
         raise UserError(f"--dataset={name}: expected one of {', '.join(READERS)}, or csv")
     database, folder = DATABASES[name], SourceFolder(source)
-    listed = READERS[name](folder)
-    seen: set[str] = set()
+    listed = [_named(image, source) for image in READERS[name](folder)]
     for image in listed:
-        if image.name in seen:
-            raise UserError(f"--source={source}: {image.name!r} is named a second time; an image has one score")
-        seen.add(image.name)
         if not image.group:
             raise UserError(f"--source={source}: expected a {database.content} for {image.name}, found nothing")
         if not database.scale.low <= image.raw_score <= database.scale.high:
@@ -66,8 +63,16 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
                 f"found {image.raw_score:g} for {image.name}"
             )
     found, missing = [], []
+    names: dict[str | Path, str] = {}  # of files, too: a folder may tell names by case and a table not
     for image in listed:
         path = folder.find(Path(image.image).as_posix()) if isinstance(image.image, Path) else None
+        for key in {image.name, path or image.name}:
+            if key in names:
+                raise UserError(
+                    f"--source={source}: {image.name!r} is named a second time (first as {names[key]!r}); an image has "
+                    "one score"
+                )
+            names[key] = image.name
         if path is None:
             missing.append(image.name)
         else:
@@ -85,19 +90,21 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
     ):
         if published and published != count:
             notes.append(f"warning: {database.title} has {published:,} {what} as published, found {count:,}")
-    rows = [dataclasses.astuple(dataclasses.replace(image, image=b""))[2:] for image in found]
+    rows = [[str(value) for value in dataclasses.astuple(dataclasses.replace(image, image=b""))] for image in found]
     return Collection(
         name=name,
         scale=database.scale,
         size=len(found),
-        fingerprint=fingerprint(
-            name,
-            [image.name for image in found],
-            [[str(value) for value in row] for row in rows],
-            file_facts([Path(image.image) for image in found if isinstance(image.image, Path)]),
-            dataclasses.astuple(database.scale),
-        ),
+        fingerprint=fingerprint(name, rows, dataclasses.astuple(database.scale)),
+        sources=tuple(Path(image.image) for image in found),  # type: ignore[arg-type]
         images=lambda: iter(found),
         notes=tuple(notes),
         missing=tuple(f"{name}: scored, but not there" for name in missing),
     )
+
+
+def _named(image: RatedImage, source: str | os.PathLike) -> RatedImage:
+    try:
+        return dataclasses.replace(image, name=normal_name(image.name))
+    except ValueError as error:
+        raise UserError(f"--source={source}: {error}") from error

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from glintiqa_jax.data.rated_images import RatedImage
+from glintiqa_jax.data.rated_images import SPLIT_WORDS, RatedImage
 from glintiqa_jax.data.source_folder import SourceFolder
-from glintiqa_jax.data.tables import number, read_csv_rows, read_excel_rows, read_matlab, whole_number
+from glintiqa_jax.data.tables import Table, number, read_excel_rows, read_matlab, read_table, whole_number
 from glintiqa_jax.errors import UserError
 
 _CLIVE_PRACTICE = 7  # the first entries of its score files are the observers' practice images
-_KONIQ_SETS = {"training": "train", "validation": "validation", "test": "test"}
 _KONIQ_SIZES = ("1024x768", "512x384")
 
 
@@ -42,37 +41,29 @@ def read_koniq10k(folder: SourceFolder) -> list[RatedImage]:
     with_sets = table.name.lower() == "koniq10k_distributions_sets.csv"
     column = "MOS" if with_sets else "MOS_zscore"
     size = next((size for size in _KONIQ_SIZES if folder.has_folder(size)), "")
-    images = []
-    for line, row in read_csv_rows(table, ["image_name", column, "SD", *["set"] * with_sets]):
-        name = row["image_name"].strip()
-        if with_sets and row["set"].strip() not in _KONIQ_SETS:
-            raise UserError(
-                f"{table}, line {line}, column 'set': expected {', '.join(_KONIQ_SETS)}, found {row['set']!r}"
-            )
-        images.append(
-            RatedImage(
-                name=name,
-                image=Path(size, name),
-                raw_score=number(row[column], table, line, column),
-                score_std=25.0 * number(row["SD"], table, line, "SD"),  # (100 - 0) / (5 - 1)
-                group=name,
-                split=_KONIQ_SETS[row["set"].strip()] if with_sets else "",
-            )
+    rows = read_table(table, ["image_name", column, "SD", *["set"] * with_sets])
+    names = rows.texts("image_name")
+    sets = [word.lower() for word in rows.texts("set")] if with_sets else ["none"] * len(names)
+    for (line, _), word in zip(rows.rows, sets, strict=True):
+        if with_sets and word not in SPLIT_WORDS:
+            raise UserError(f"{table}, line {line}, column 'set': expected training, validation, test, found {word!r}")
+    return [
+        RatedImage(
+            name=name,
+            image=Path(size, name),
+            raw_score=score,
+            score_std=25.0 * std,  # (100 - 0) / (5 - 1)
+            group=name,
+            split=SPLIT_WORDS[word] if with_sets else "",
         )
-    return images
+        for name, score, std, word in zip(names, rows.numbers(column), rows.numbers("SD"), sets, strict=True)
+    ]
 
 
 def read_spaq(folder: SourceFolder) -> list[RatedImage]:
     """SPAQ: ``MOS and Image attribute scores.xlsx`` ("Image name", "MOS"), images in ``TestImage``."""
     table = folder.file("MOS and Image attribute scores.xlsx", "MOS_and_Image_attribute_scores.xlsx")
-    (_, header), *rows = read_excel_rows(table)
-    for column in ("Image name", "MOS"):
-        if column not in header:
-            raise UserError(f"{table}: expected a column {column!r}, found {', '.join(map(str, header))}")
-    name, score = header.index("Image name"), header.index("MOS")
-    return [
-        _own_content(str(row[name]).strip(), number(row[score], table, line, "MOS"), "TestImage") for line, row in rows
-    ]
+    return _own_contents(read_table(table, ["Image name", "MOS"]), "Image name", "MOS", folder="TestImage")
 
 
 def read_bid(folder: SourceFolder) -> list[RatedImage]:
@@ -83,15 +74,15 @@ def read_bid(folder: SourceFolder) -> list[RatedImage]:
         if len(row) < 2:
             raise UserError(f"{table}, line {line}: expected a number and a score, found {len(row)} cells")
         name = f"DatabaseImage{whole_number(row[0], table, line, 'image number'):04d}.JPG"
-        images.append(_own_content(name, number(row[1], table, line, "score")))
+        score = number(row[1], table, line, "score")
+        images.append(RatedImage(name, Path(name), score, group=name))
     return images
 
 
 def read_flive(folder: SourceFolder) -> list[RatedImage]:
     """LIVE-FB (FLIVE, PaQ-2-PiQ): ``labels_image.csv`` (name, mos); names are paths from the root."""
     table = folder.file("labels_image.csv")
-    rows = read_csv_rows(table, ["name", "mos"])
-    return [_own_content(row["name"].strip(), number(row["mos"], table, line, "mos")) for line, row in rows]
+    return _own_contents(read_table(table, ["name", "mos"]), "name", "mos")
 
 
 def read_biq2021(folder: SourceFolder) -> list[RatedImage]:
@@ -99,32 +90,30 @@ def read_biq2021(folder: SourceFolder) -> list[RatedImage]:
     images = []
     for file, split in (("Train (Images and MOS).csv", "train"), ("Test (Images and MOS).csv", "test")):
         table = folder.file(file)
-        name_column, score_column = _image_and_score_columns(table, list(read_csv_rows(table, [])[0][1]))
-        for line, row in read_csv_rows(table, [name_column, score_column]):
-            name = row[name_column].strip()
-            score = number(row[score_column], table, line, score_column)
-            images.append(RatedImage(name, Path("Images", name), score, group=name, split=split))
+        rows = read_table(table)
+        images += _own_contents(rows, *_image_and_score_columns(table, rows.columns), folder="Images", split=split)
     return images
 
 
 def read_agiqa3k(folder: SourceFolder) -> list[RatedImage]:
     """AGIQA-3K: ``data.csv`` (name, prompt, mos_quality, std_quality); the images of a prompt are one content."""
     table = folder.file("data.csv")
-    columns = ["name", "prompt", "mos_quality", "std_quality"]
+    rows = read_table(table, ["name", "prompt", "mos_quality", "std_quality"])
+    scores, stds = rows.numbers("mos_quality"), rows.numbers("std_quality")
     return [
-        RatedImage(
-            name=row["name"].strip(),
-            image=Path(row["name"].strip()),
-            raw_score=number(row["mos_quality"], table, line, "mos_quality"),
-            score_std=number(row["std_quality"], table, line, "std_quality"),
-            group=row["prompt"].strip(),
-        )
-        for line, row in read_csv_rows(table, columns)
+        RatedImage(name, Path(name), score, group=prompt, score_std=std)
+        for name, prompt, score, std in zip(rows.texts("name"), rows.texts("prompt"), scores, stds, strict=True)
     ]
 
 
-def _own_content(name: str, score: float, folder: str = "") -> RatedImage:
-    return RatedImage(name, Path(folder, name), score, group=name)
+def _own_contents(
+    rows: Table, name_column: str, score_column: str, *, folder: str = "", split: str = ""
+) -> list[RatedImage]:
+    """The images of a table, each its own content."""
+    return [
+        RatedImage(name, Path(folder, name), score, group=name, split=split)
+        for name, score in zip(rows.texts(name_column), rows.numbers(score_column), strict=True)
+    ]
 
 
 def _image_and_score_columns(table: Path, columns: Sequence[str]) -> tuple[str, str]:

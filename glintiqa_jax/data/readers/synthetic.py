@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from glintiqa_jax.data.rated_images import RatedImage
 from glintiqa_jax.data.source_folder import SourceFolder
-from glintiqa_jax.data.tables import number, read_csv_rows, read_excel_rows, read_matlab, read_text_rows, whole_number
+from glintiqa_jax.data.tables import number, read_excel_rows, read_matlab, read_table, read_text_rows, whole_number
 from glintiqa_jax.errors import UserError
 
 # LIVE's folders in the order in which its score files list them, and how many images each holds, originals included.
@@ -123,17 +123,20 @@ def read_kadid10k(folder: SourceFolder) -> list[RatedImage]:
 
 def read_kadid_table(table: Path) -> list[RatedImage]:
     """The rows of KADID-10k's ``dmos.csv`` by itself; ``UserError`` for what does not read as one."""
+    rows = read_table(table, ["dist_img", "ref_img", "dmos"])
+    scores = rows.numbers("dmos")
+    stds = rows.numbers("var", missing=math.nan) if "var" in rows.columns else [math.nan] * len(scores)
     images = []
-    for line, row in read_csv_rows(table, ["dist_img", "ref_img", "dmos"]):
-        _, kind, level = _reference_type_level(row["dist_img"], table)
+    for name, reference, score, std in zip(rows.texts("dist_img"), rows.texts("ref_img"), scores, stds, strict=True):
+        _, kind, level = _reference_type_level(name, table)
         images.append(
             RatedImage(
-                name=row["dist_img"],
-                image=Path(row["dist_img"]),
-                raw_score=number(row["dmos"], table, line, "dmos"),
-                score_std=number(row["var"], table, line, "var") if row.get("var") else math.nan,
-                group=row["ref_img"],
-                reference=row["ref_img"],
+                name=name,
+                image=Path(name),
+                raw_score=score,
+                score_std=std,
+                group=reference,
+                reference=reference,
                 distortion_type=kind,
                 distortion_level=level,
             )
@@ -197,31 +200,35 @@ def read_saqt(folder: SourceFolder) -> list[RatedImage]:
     dist_img and label alone, where the name is SOURCE_TYPE_LEVEL.
     """
     table = folder.find("labels.csv") or folder.only_file(".csv")
-    short = "dist_img" in read_csv_rows(table, [])[0][1]
+    short = "dist_img" in read_table(table).columns
     columns = ["dist_img", "label"] if short else ["distorted_image", "quality_score", "source_image"]
-    images = []
-    for line, row in read_csv_rows(table, columns):
-        name, score = (row[column].strip() for column in columns[:2])
-        if short:
-            source, kind, level = _reference_type_level(name, table)
-        else:
-            source = row["source_image"].strip()
-            kind, level = (
-                whole_number(row[column], table, line, column) if row.get(column) else 0
-                for column in ("distortion_type", "distortion_level")
-            )
-        images.append(
-            RatedImage(
-                name=name,
-                image=Path(name),
-                raw_score=number(score, table, line, columns[1]),
-                group=source,
-                reference=(row.get("matched_reference") or "").strip(),
-                distortion_type=kind,
-                distortion_level=level,
-            )
+    rows = read_table(table, columns)
+    names, scores = rows.texts(columns[0]), rows.numbers(columns[1])
+    if short:
+        sources, kinds, levels = map(list, zip(*(_reference_type_level(name, table) for name in names), strict=True))
+        references = [""] * len(names)
+    else:
+        sources = rows.texts("source_image")
+        kinds, levels = (
+            rows.whole_numbers(column, missing=0) if column in rows.columns else [0] * len(names)
+            for column in ("distortion_type", "distortion_level")
         )
-    return images
+        known = "matched_reference" in rows.columns
+        references = rows.texts("matched_reference") if known else [""] * len(names)
+    return [
+        RatedImage(
+            name=name,
+            image=Path(name),
+            raw_score=score,
+            group=source,
+            reference=reference,
+            distortion_type=kind,
+            distortion_level=level,
+        )
+        for name, score, source, reference, kind, level in zip(
+            names, scores, sources, references, kinds, levels, strict=True
+        )
+    ]
 
 
 def _reference_type_level(name: str, table: Path) -> tuple[str, int, int]:

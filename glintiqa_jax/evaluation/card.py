@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.files import save_figure, write_text
 from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.errors import visible
+from glintiqa_jax.evaluation.document import Items, Plot, Section, write_markdown
 
 _COLUMNS = 6  # images in a row of the contact sheet, and pairs of near-duplicates shown
 
@@ -21,14 +22,9 @@ def write_card(source: RatedSource) -> Path:
     The pictures are ``scores.png``, ``images.png`` (the worst, the middle and the best by opinion score) and, where
     there are any, ``near_duplicates.png``.
     """
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        save_figure(_histogram(source), source.folder / "scores.png")
-        order = np.argsort(source.scale.to_quality(source.index.raw_scores), kind="stable")
-        save_figure(_contact_sheet(source, order), source.folder / "images.png")
-        if source.card["near_duplicates"]:
-            save_figure(_pairs(source), source.folder / "near_duplicates.png")
     path = source.folder / "card.md"
-    write_text(path, _markdown(source))
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        write_markdown(path, _sections(source))
     return path
 
 
@@ -87,27 +83,34 @@ def _pairs(source: RatedSource) -> Figure:
 def _show(axes, source: RatedSource, position: int, title: str) -> None:
     name = source.index.names[position]
     axes.imshow(source[position]["image"])
-    label = name if len(name) <= 22 else "..." + name[-19:]
+    label = visible(name)
+    label = label if len(label) <= 22 else "..." + label[-19:]
     axes.set_title(
         f"{title} {source.index.raw_scores[position]:.4g}".strip() + f"\n{label}", fontsize=7, parse_math=False
     )
     axes.axis("off")
 
 
-def _markdown(source: RatedSource) -> str:
+def _sections(source: RatedSource) -> list[Section]:
     card = source.card
-    lines = [f"# {card['name']}", "", *(f"- {line}" for line in [*describe(source), *card["notes"]]), ""]
+    title, facts = card["name"], Items([*describe(source), *card["notes"]])
+    order = np.argsort(source.scale.to_quality(source.index.raw_scores), kind="stable")
+    pictures = [
+        Plot("scores", _histogram(source), "histogram of scores"),
+        Plot("images", _contact_sheet(source, order), "worst, middle and best"),
+    ]
+    origin: list[str] = []
     if database := DATABASES.get(card["name"]):
-        lines[0] = f"# {database.title}"
-        lines += [
+        title = database.title
+        origin = [
             f"Source: {database.citation}. {database.home}".rstrip(),
             f"Licence: {database.licence}. Content: {database.content}.",
-            "",
         ]
-    lines += ["![histogram of scores](scores.png)", "", "![worst, middle and best](images.png)", ""]
+    sections = [Section(title, [facts, *origin, *pictures])]
     if card["near_duplicates"]:
-        lines += ["## Near-duplicates", "", "![near-duplicate pairs](near_duplicates.png)", ""]
-        lines += [f"- {one}, {other}" for one, other in card["near_duplicates"]] + [""]
+        pairs = Items([f"{one}, {other}" for one, other in card["near_duplicates"]])
+        plot = Plot("near_duplicates", _pairs(source), "near-duplicate pairs")
+        sections.append(Section("Near-duplicates", [plot, pairs]))
     if card["skipped"]:
-        lines += ["## Left out", "", *(f"- {line}" for line in card["skipped"]), ""]
-    return "\n".join(lines)
+        sections.append(Section("Left out", [Items(card["skipped"])]))
+    return sections

@@ -1,0 +1,34 @@
+"""A temporary folder to work in, beside where the result goes, so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_PREFIX, _LOCK = ".partial-", ".at-work"
+
+
+@contextlib.contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """A new folder in ``folder``, removed at the end of the block; what killed processes left there goes, too.
+
+    Raises:
+      OSError: when ``folder`` cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError), left.open("rb") as lock:  # held by who is at work
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+    try:
+        with (work / _LOCK).open("wb") as lock:
+            with contextlib.suppress(OSError):  # of file systems without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
