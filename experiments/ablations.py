@@ -11,6 +11,7 @@ from absl import flags
 
 from glintiqa_jax import command_line
 from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.progress import result
 from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the rows and the report", required=True)
@@ -51,12 +52,13 @@ def main() -> None:
     if found is None:
         return
     for table, rows in found.items():
-        print(f"{table}, SROCC:")
+        result(f"{table}, SROCC:")
         for label, runs in rows.items():
             for name in rows_of(runs[0]):
                 values = [figures(rows_of(run)[name])["srocc"] for run in runs]
-                print(f"  {summary(values)}  {label}{name.removeprefix('the network')}")
-    print(f"\nreport:  {workdir}/report.html")
+                result(f"  {summary(values)}  {label}{name.removeprefix('the network')}")
+    result("")
+    result(f"report:  {workdir}/report.html")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError, visible
 from glintiqa_jax.progress import result
@@ -60,14 +61,9 @@ def main() -> None:
     if not _WORKDIR.value:
         raise UserError("--workdir: expected a folder for the report, found nothing")
     workdir = local_path("workdir", _WORKDIR.value)
-    judged = compare(
-        predictions,
-        local_path("scores", _SCORES.value),
-        workdir,
-        columns=columns,
-        same_unit=_SAME_UNIT.value,
-        latex=_LATEX.value,
-    )
+    scores = local_path("scores", _SCORES.value)
+    with sole_user(workdir, f"--workdir={workdir}"):
+        judged = compare(predictions, scores, workdir, columns=columns, same_unit=_SAME_UNIT.value, latex=_LATEX.value)
     for name, one in judged.items():
         result(f"{visible(name):>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")
     result("")

@@ -13,6 +13,7 @@ from absl import flags
 from glintiqa_jax import command_line
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.progress import result
 from glintiqa_jax.training import flags as config_flags
 from glintiqa_jax.training.config import DATASETS
 
@@ -47,8 +48,9 @@ def main() -> None:
         return
     command_line.print_metrics({cell.title: cell.evaluated.predictions.metrics() for cell in cells})
     if configs[trained[0]].selection == "test_best":
-        print(FLATTERED)
-    print(f"\nreport:  {workdir}/report.html")
+        result(FLATTERED)
+    result("")
+    result(f"report:  {workdir}/report.html")
 
 
 if __name__ == "__main__":

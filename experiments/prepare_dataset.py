@@ -7,12 +7,14 @@
 nested. Then train with ``--dataset=koniq10k --data_dir=/data/prepared``.
 """
 
+import shlex
+
 from absl import flags
 
 from glintiqa_jax import command_line
 from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.progress import say, warn
+from glintiqa_jax.progress import result, say, warn
 from glintiqa_jax.training import flags as config_flags
 
 _SOURCE = flags.DEFINE_string("source", "", "folder of the downloaded database (not for csv)")
@@ -47,13 +49,16 @@ def main() -> None:
     folder = prepare_as_configured(config, collection, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value)
     source = RatedSource(folder)
     path = write_card(source)
-    print("\n".join(describe(source)))
-    print(f"\ncard:   {path}")
-    print(f"open:   glintiqa_jax.data.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
+    for line in describe(source):
+        result(line)
+    result("")
+    result(f"card:   {path}")
+    result(f"open:   glintiqa_jax.data.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
     if name in READERS:
-        print(f"train:  python experiments/train.py --dataset={name} --data_dir={config.data_dir} --workdir=...")
+        data_dir = shlex.quote(config.data_dir)
+        result(f"train:  python experiments/train.py --dataset={name} --data_dir={data_dir} --workdir=...")
     else:
-        print("train:  python experiments/train.py with the same flags and --workdir=...")
+        result("train:  python experiments/train.py with the same flags and --workdir=...")
 
 
 if __name__ == "__main__":

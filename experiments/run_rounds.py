@@ -10,6 +10,7 @@ from absl import flags
 
 from glintiqa_jax import command_line
 from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.progress import result
 from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the rounds and the report", required=True)
@@ -32,10 +33,11 @@ def main() -> None:
     command_line.print_metrics({run.name: run.results["test"] for run in runs})
     for name in rows_of(runs[0]):
         srocc = summary([figures(rows_of(run)[name])["srocc"] for run in runs])
-        print(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
+        result(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
     if config.selection == "test_best":
-        print(FLATTERED)
-    print(f"\nreport:  {workdir}/report.html")
+        result(FLATTERED)
+    result("")
+    result(f"report:  {workdir}/report.html")
 
 
 if __name__ == "__main__":

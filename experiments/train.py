@@ -6,9 +6,12 @@ Every field of the configuration is a flag (``--help`` lists them); files in ``e
 experiments. Run again with the same flags, it goes on where it stopped.
 """
 
+import shlex
+
 from absl import flags
 
 from glintiqa_jax import command_line
+from glintiqa_jax.progress import result
 from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string(
@@ -44,7 +47,8 @@ def main() -> None:
     processes.connect(_DISTRIBUTED.value, _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _PRINT_SHARDING.value:
         if processes.is_first():
-            print(loop.sharding_table(config))
+            for line in loop.sharding_table(config).splitlines():
+                result(line)
         return
     results = loop.train_and_evaluate(
         config,
@@ -58,9 +62,11 @@ def main() -> None:
         return
     command_line.print_metrics(results)
     if config.selection == "test_best":
-        print(f"      test:  {FLATTERED}")
-    print(f"\nreport:          {_WORKDIR.value}/report.html")
-    print(f"score an image:  python experiments/score.py --checkpoint={_CHECKPOINT_DIR.value or _WORKDIR.value} PATH")
+        result(f"      test:  {FLATTERED}")
+    result("")
+    result(f"report:          {_WORKDIR.value}/report.html")
+    checkpoint = shlex.quote(_CHECKPOINT_DIR.value or _WORKDIR.value)
+    result(f"score an image:  python experiments/score.py --checkpoint={checkpoint} PATH")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from glintiqa_jax.data.digests import digests
 from glintiqa_jax.data.files import write_csv, write_json
 from glintiqa_jax.data.images import MAX_PIXELS, BadImageError, decode_image, encode_png, limit_long_side
 from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates, save_fingerprints
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.data.workplace import workplace
@@ -131,7 +132,7 @@ def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
         os.fspath(data_dir).encode()
     except UnicodeEncodeError as error:
         raise UserError(f"--data_dir={visible(data_dir)}: expected a name in UTF-8, found other bytes") from error
-    return Path(data_dir).expanduser() / records_path(name)
+    return local_path("data_dir", data_dir) / records_path(name)
 
 
 def records_path(name: str) -> str:
@@ -387,7 +388,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The content of a prepared collection's ``card.json``; ``UserError`` where there is none, or a broken one."""
     path = folder / "card.json"
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{folder}: expected a prepared dataset (with card.json), found none") from error
     except ValueError as error:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from glintiqa_jax.data.lock import sole_user
+from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.data.splits import split_digest
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
@@ -23,6 +23,7 @@ from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
 from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, comparison_table, metrics_table
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.models.pretrained import has_weights
+from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.rounds import (
     check_rounds,
     databases,
@@ -146,6 +147,9 @@ def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: s
       UserError: an unknown table, one that the experiment has no rows for, or weights without their table or the other
         way round.
     """
+    if not tables:
+        raise UserError(f"--tables: expected some of {', '.join((*TABLES, SAQT))}, found none")
+    check_path("saqt_weights", saqt_weights)
     for name in tables:
         if name not in (*TABLES, SAQT) or tables.count(name) > 1:
             raise UserError(f"--tables: expected each of {', '.join((*TABLES, SAQT))} at most once, found {name!r}")
@@ -193,12 +197,14 @@ def run_ablations(
 
     Raises:
       UserError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
-        else, and what a run refuses.
+        else or in use, and what a run refuses.
+      KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
+    workdir = local_path("workdir", workdir)
     report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
     rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
     if rounds:
-        check_rounds(config)
+        check_rounds(config, rounds)
     elif config.data.split_by == "all":
         raise UserError("--split_by=all: there is nothing to test, and so nothing to compare")
     experiments: dict[str, TrainConfig] = {}
@@ -208,16 +214,17 @@ def run_ablations(
             same = next((name for name, other in experiments.items() if other == row), None)
             name = same or ("full" if row == config else f"{table}_{re.sub('[^a-z0-9]+', '_', label.lower())}")
             experiments[name], folders[table, label] = row, name
-    _check_same_images({name: round_config(row, 1) if rounds else row for name, row in experiments.items()})
-    claim(workdir, "ablations", {"full": config}, rounds=rounds > 0)
-    runs: dict[str, list[Run]] = {}
-    for place, (name, row) in enumerate(experiments.items(), start=1):
-        tqdm.write(f"row {place} of {len(experiments)}: {workdir / name}")
-        if (found := _train(row, workdir / name, rounds, report)) is None:
-            return None
-        runs[name] = found
-    by_table = {table: {label: runs[folders[table, label]] for label in configs} for table, configs in rows.items()}
-    _report(config, rows, by_table, workdir, report)
+    with sole_user(workdir, f"--workdir={workdir}"):
+        _check_same_images({name: round_config(row, 1) if rounds else row for name, row in experiments.items()})
+        claim(workdir, "ablations", {"full": config}, rounds=rounds > 0)
+        runs: dict[str, list[Run]] = {}
+        for place, (name, row) in enumerate(experiments.items(), start=1):
+            say(f"row {place} of {len(experiments)}: {workdir / name}")
+            if (found := _train(row, workdir / name, rounds, report)) is None:
+                return None
+            runs[name] = found
+        by_table = {table: {label: runs[folders[table, label]] for label in configs} for table, configs in rows.items()}
+        _report(config, rows, by_table, workdir, report)
     return by_table
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.mixture import MixedSource
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
@@ -27,6 +28,7 @@ from glintiqa_jax.evaluation.report import (
     residuals_section,
 )
 from glintiqa_jax.evaluation.tables import Judged, in_words, metrics_table
+from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.runs import (
     Run,
     check_experiment,
@@ -89,18 +91,37 @@ def cross_dataset(
       The matrix's cells, row by row; None when a signal ended a run after saving.
 
     Raises:
-      UserError: nothing to test, a test set whose contents were all trained on, a folder of something else, and what a
-        run refuses.
+      UserError: nothing to test, a test set whose contents were all trained on, a folder of something else or in use,
+        and what a run refuses.
+      KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
+    workdir = local_path("workdir", workdir)
     report = report or ReportOptions()
     pairs = [(trained, tested) for trained in configs for tested in tests if trained != tested]
     if not pairs:
         raise UserError(f"--test_on: expected another database than --train_on's, found only {', '.join(tests)}")
-    sources = _checked(configs, tests)
-    claim(workdir, "cross_dataset", configs)
+    with sole_user(workdir, f"--workdir={workdir}"):
+        sources = _checked(configs, tests)
+        claim(workdir, "cross_dataset", configs)
+        found = _runs_and_cells(configs, tests, sources, workdir, report)
+        if found is None:
+            return None
+        runs, cells = found
+        _report(next(iter(configs.values())), workdir, runs, cells, report)
+    return cells
+
+
+def _runs_and_cells(
+    configs: Mapping[str, TrainConfig],
+    tests: Mapping[str, DataConfig],
+    sources: Mapping[str, RatedSource | MixedSource],
+    workdir: Path,
+    report: ReportOptions,
+) -> tuple[list[Run], list[Cell]] | None:
+    """Each network, trained, and its tests; None when a signal ended a training after saving."""
     runs, cells = [], []
     for name, config in configs.items():
-        tqdm.write(f"training on {name}: {workdir / name}")
+        say(f"training on {name}: {workdir / name}")
         if train_and_evaluate(config, workdir / name, report=report) is None:
             return None
         home = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
@@ -112,8 +133,7 @@ def cross_dataset(
                 cells.append(Cell(run, tested_on, _tested(run, tests[tested_on], tested_on, source), quality))
             elif run.tested:
                 cells.append(Cell(run, tested_on, run.tested, quality))
-    _report(config, workdir, runs, cells, report)
-    return cells
+    return runs, cells
 
 
 def _checked(
@@ -137,10 +157,10 @@ def _tested(run: Run, data: DataConfig, tested_on: str, source: RatedSource | Mi
     of = {"run": run.results["params_sha256"], "step": run.results["best_step"], "images": source.card["fingerprint"]}
     said = path.with_suffix(".json")  # written last
     if said.is_file():
-        content = json.loads(said.read_text())
+        content = json.loads(said.read_text(encoding="utf-8"))
         if content["of"] == of:
             return Evaluated(source, read_predictions(path, source), distortion_names(source), content["left_out"])
-    tqdm.write(f"testing {run.name} on {tested_on}: {path}")
+    say(f"testing {run.name} on {tested_on}: {path}")
     said.unlink(missing_ok=True)
     _, evaluated = evaluate_checkpoint(run.workdir, data)
     evaluated.predictions.write_csv(path)

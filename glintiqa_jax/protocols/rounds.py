@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from glintiqa_jax.data.lock import sole_user
+from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
@@ -31,6 +32,7 @@ from glintiqa_jax.evaluation.report import (
     training_mean,
 )
 from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, metrics_table
+from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.runs import (
     Run,
     check_experiment,
@@ -68,25 +70,31 @@ def run_rounds(
       The runs, in the order of the rounds; None when a signal ended one after saving.
 
     Raises:
-      UserError: a split that is not left to the rounds, a folder of something else, and what a run refuses.
+      UserError: a split that is not left to the rounds, a folder of something else or in use, and what a run refuses.
+      KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
-    report = report or ReportOptions()
-    check_rounds(config)
-    check_experiment(round_config(config, 1))
-    claim(workdir, "rounds", {"rounds": config})
-    report = dataclasses.replace(report, peers_folder=workdir)
-    runs = train_rounds(config, workdir, rounds=rounds, report=report)
-    if runs is not None:
-        _report(config, workdir, runs, report)
+    workdir = local_path("workdir", workdir)
+    report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
+    check_rounds(config, rounds)
+    with sole_user(workdir, f"--workdir={workdir}"):
+        check_experiment(round_config(config, 1))
+        claim(workdir, "rounds", {"rounds": config})
+        runs = train_rounds(config, workdir, rounds=rounds, report=report)
+        if runs is not None:
+            _report(config, workdir, runs, report)
     return runs
 
 
-def check_rounds(config: TrainConfig) -> None:
-    """``UserError`` where the flags say which split, which is for the rounds to say."""
+def check_rounds(config: TrainConfig, rounds: int) -> None:
+    """``UserError`` where the flags say which split, which is for the rounds to say, or rounds have no seeds left."""
     if config.data.split_round:
         raise UserError(f"--split_round: is for the rounds to say, found {config.data.split_round}")
     if config.data.split_by != "auto":
         raise UserError(f"--split_by: is for the rounds to say, found {config.data.split_by}")
+    try:
+        round_config(config, rounds)
+    except UserError as error:
+        raise UserError(f"--rounds={rounds}: round {rounds} cannot be run ({error})") from error
 
 
 def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: ReportOptions) -> list[Run] | None:
@@ -94,7 +102,7 @@ def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: Rep
     folders = []
     for round_number in range(1, rounds + 1):
         folders.append(workdir / f"round_{round_number:02d}")
-        tqdm.write(f"round {round_number} of {rounds}: {folders[-1]}")
+        say(f"round {round_number} of {rounds}: {folders[-1]}")
         if train_and_evaluate(round_config(config, round_number), folders[-1], report=report) is None:
             return None
     source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)

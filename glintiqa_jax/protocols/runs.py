@@ -53,12 +53,12 @@ def load_run(name: str, workdir: Path, source: RatedSource | MixedSource) -> Run
     """A run that is complete, with its predictions joined to the source that it was tested on."""
     path = workdir / "predictions_test.csv"
     tested = Evaluated(source, read_predictions(path, source), distortion_names(source)) if path.is_file() else None
-    return Run(name, workdir, json.loads((workdir / "results.json").read_text()), tested)
+    return Run(name, workdir, json.loads((workdir / "results.json").read_text(encoding="utf-8")), tested)
 
 
 def training_positions(workdir: Path, source: RatedSource | MixedSource) -> np.ndarray:
     """Positions of the images that a run was trained on, by its ``split.json``."""
-    trained = set(json.loads((workdir / "split.json").read_text())["train"])
+    trained = set(json.loads((workdir / "split.json").read_text(encoding="utf-8"))["train"])
     return np.flatnonzero([name in trained for name in source.index.names])
 
 
@@ -109,7 +109,7 @@ def claim(folder: Path, protocol: str, configs: Mapping[str, TrainConfig], **fac
     mine = {"protocol": protocol, "configs": {name: to_json(config) for name, config in configs.items()}} | facts
     mine = json.loads(json.dumps(mine))
     if path.is_file():
-        if changed := _differences(_identity(mine), _identity(json.loads(path.read_text()))):
+        if changed := _differences(_identity(mine), _identity(json.loads(path.read_text(encoding="utf-8")))):
             raise UserError(
                 f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: "
                 f"{'; '.join(changed)}"

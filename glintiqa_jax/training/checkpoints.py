@@ -9,7 +9,6 @@ another number of workers, processes or devices.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 import hashlib
 import importlib.metadata
@@ -17,24 +16,22 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from etils import epath
 from flax import nnx
-from orbax.checkpoint import checkpoint_managers
 
-from glintiqa_jax.data.cache import is_remote
 from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data.paths import is_remote
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
 from glintiqa_jax.sharding import everywhere, replicated
 from glintiqa_jax.training import config as config_module
-from glintiqa_jax.training import integrity, processes
+from glintiqa_jax.training import integrity, processes, storage
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import TrainState
 
@@ -42,16 +39,7 @@ FOLDER = "checkpoints"
 _SET_ASIDE = "_damaged"  # a folder of this ending, beside, takes checkpoints that are not as they were written
 _LIBRARIES = ("glintiqa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 IMPORTED = "imported"  # the data fingerprint of weights that were trained elsewhere
-# Orbax spreads the writing of replicated arrays over the replicas, and compiles a slice per array and replica for it:
-# a minute for a network of small arrays on eight devices. One replica writes them faster.
-_verbosity = logging.get_verbosity()
-logging.set_verbosity(logging.ERROR)  # it warns of being overridden
-ocp.type_handlers.register_type_handler(
-    jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False), override=True
-)
-logging.set_verbosity(_verbosity)
 _OVERHEAD = 2**20  # bytes: a checkpoint's metadata, and the blocks of a disk that small files fill in part
-_UNDEFINED = -2.0  # ranks an undefined SROCC (constant predictions) below every defined one
 
 
 @functools.cache
@@ -114,59 +102,90 @@ class CheckpointStore:
     Args:
       folder: where they are, a path or an object store's ``gs://...``.
       description: what each of them says of itself.
-      say: is told, a line each, of checkpoints that have been damaged; they are moved to a folder beside.
+      warn: is told, a line each, of checkpoints that have been damaged; they are moved to a folder beside.
+
+    Raises:
+      UserError: a folder whose checkpoints could not be read back, before the first is written.
     """
 
-    def __init__(self, folder: str | os.PathLike, description: Description, say: Callable[[str], None]):
+    def __init__(self, folder: str | os.PathLike, description: Description, warn: Callable[[str], None]):
         self._description = description
-        self._folder = _absolute(folder)
+        self._folder = storage.place(folder, "checkpoint_dir")
         for line in processes.by_the_first(lambda: _set_damaged_aside(self._folder)):
-            say(line)
+            warn(line)
+        self._trusted = bool(processes.by_the_first(lambda: storage.steps(self._folder)))
+        if not self._trusted:
+            storage.check_storage(self._folder, f"--checkpoint_dir={folder}")
         self._unsealed: int | None = None
-        self._manager = ocp.CheckpointManager(self._folder, options=_manager_options())
+        self._manager = storage.manager(self._folder)
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
         """The step with the best validation SROCC."""
-        return self._manager.best_step()
+        return storage.best_step(self._folder)
 
-    def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
-        """Save in the background; ``validation`` holds the metrics when this step was evaluated."""
+    def unseen_losses(self, step: int) -> list[float]:
+        """Those of the steps before a checkpoint that no row of the log has yet."""
+        return (storage.read_json(self._folder / str(step), "description") or {}).get("unseen_losses", [])
+
+    def save(
+        self, state: TrainState, validation: dict[str, float] | None, *, unseen_losses: Sequence[float] = ()
+    ) -> None:
+        """Save in the background; the first checkpoint of a folder is read back at once.
+
+        Args:
+          state: all that training goes on from.
+          validation: the metrics, when this step was evaluated.
+          unseen_losses: of the last steps, as far as no row of the log has them yet.
+
+        Raises:
+          UserError: a first checkpoint that does not come back as it was.
+        """
         self.wait()
-        metrics = None
-        if validation is not None:
-            srocc = validation["srocc"]
-            metrics = {"srocc": _UNDEFINED if math.isnan(srocc) else srocc}
+        srocc = storage.NOT_EVALUATED if validation is None else validation["srocc"]
         step = int(state.step)
-        model, optimiser = _model_arrays(state.evaluated, state.rest), _optimiser_arrays(state)
-        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves((model, optimiser))) + _OVERHEAD)
+        arrays = {"model": _model_arrays(state.evaluated, state.rest), "optimiser": _optimiser_arrays(state)}
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + _OVERHEAD)
+        said = self._description.to_json() | {"unseen_losses": [float(loss) for loss in unseen_losses]}
+        items = {name: storage.saving(part) for name, part in arrays.items()}
         self._manager.save(
             step,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave(model),
-                optimiser=ocp.args.StandardSave(optimiser),
-                description=ocp.args.JsonSave(self._description.to_json()),
-            ),
-            metrics=metrics,
+            args=ocp.args.Composite(description=ocp.args.JsonSave(said), **items),
+            metrics={"srocc": storage.UNDEFINED if math.isnan(srocc) else srocc},
             force=True,
         )
         self._unsealed = step
+        if not self._trusted:
+            self._read_back(step, arrays)
+
+    def _read_back(self, step: int, arrays: dict[str, Any]) -> None:
+        self.wait()
+        written = self._folder / str(step)
+        try:
+            wrong = None if storage.same_arrays(written, **arrays) else "other numbers came back"
+        except (ValueError, KeyError, OSError) as error:
+            wrong = " ".join(str(error).split())[:300]
+        if wrong:
+            raise UserError(f"{written}: the first checkpoint cannot be read back ({wrong}); training ends here")
+        self._trusted = True
 
     def _check_room(self, needed: int) -> None:
         """End before Orbax' threads do, each with a traceback, where the disk is too small for what is to be saved."""
         if not is_remote(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
-            room = f"a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
-            raise OSError(errno.ENOSPC, room, str(self._folder))
+            raise UserError(
+                f"{self._folder}: the disk is full (a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are "
+                "free); what was saved before is whole, and with some room the same command goes on from there"
+            )
 
     def restore(self, abstract: TrainState, sharding: TrainState, *, step: int) -> TrainState:
         """A saved state in the given shardings."""
         items = {
-            "model": _target(
+            "model": storage.restoring(
                 _model_arrays(abstract.evaluated, abstract.rest), _model_arrays(sharding.evaluated, sharding.rest)
             ),
-            "optimiser": _target(_optimiser_arrays(abstract), _optimiser_arrays(sharding)),
+            "optimiser": storage.restoring(_optimiser_arrays(abstract), _optimiser_arrays(sharding)),
         }
         restored = self._restored(step, **items)
         model, optimiser = restored["model"], restored["optimiser"]
@@ -207,7 +226,7 @@ class CheckpointStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1:
+        if processes.says_lost(error):
             return  # a process is lost: closing would wait for it
         self.close()
 
@@ -215,7 +234,7 @@ class CheckpointStore:
 def _set_damaged_aside(folder: epath.Path) -> list[str]:
     """Move checkpoints that are not as they were written to a folder beside; a line about each."""
     lines = []
-    steps = _steps(folder)
+    steps = storage.steps(folder)
     for step in steps:
         wrong = integrity.damage(folder / str(step))
         if wrong is None and not integrity.is_sealed(folder / str(step)):  # its run was killed just then
@@ -231,7 +250,7 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
             (folder / str(step)).rename(aside / name)
             lines.append(f"warning: the checkpoint of step {step} is damaged: {wrong}; it is now {aside / name}")
     if lines:
-        whole = [step for step in steps if step in _steps(folder)]
+        whole = [step for step in steps if step in storage.steps(folder)]
         rest = "no other is there: starting over"
         if whole:
             rest = f"the checkpoint of step {whole[-1]} is whole; the best on validation is now the best of those left"
@@ -241,8 +260,8 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
 
 def latest_description(folder: str | os.PathLike) -> Description | None:
     """What the latest checkpoint of a run's folder says of itself; None where there is none that can be read."""
-    path = _absolute(folder)
-    for step in reversed(_steps(path)):
+    path = storage.place(folder, "checkpoint_dir")
+    for step in reversed(storage.steps(path)):
         if (description := _description(path / str(step))) is not None:
             return description
     return None
@@ -250,41 +269,24 @@ def latest_description(folder: str | os.PathLike) -> Description | None:
 
 def _description(checkpoint: epath.Path) -> Description | None:
     """Read by this process alone, without waiting for others."""
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=jax.process_index(),
-        active_processes={jax.process_index()},
-        barrier_sync_key_prefix=f"description_{jax.process_index()}",
-    )
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(), multiprocessing_options=alone) as checkpointer:
-            items = ocp.args.Composite(description=ocp.args.JsonRestore())
-            return Description.from_json(checkpointer.restore(checkpoint, args=items)["description"])
-    except (ValueError, KeyError, TypeError, OSError):
+        content = storage.read_json(checkpoint, "description")
+        return None if content is None else Description.from_json(content)
+    except (ValueError, KeyError, TypeError):
         return None
-
-
-def _absolute(path: str | os.PathLike) -> epath.Path:
-    found = epath.Path(path).expanduser()
-    return found if is_remote(path) else found.absolute()
-
-
-def _steps(folder: epath.Path) -> list[int]:
-    """The steps of all complete checkpoints in a folder, in order."""
-    if not folder.exists():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
 def save_model(folder: str | os.PathLike, model: GlintIQA, description: Description) -> None:
     """Write a network as a checkpoint by itself, which ``load_model`` reads but no training run goes on from."""
     _, params, rest = split_model(model)
     items = {
-        "model": ocp.args.StandardSave(_model_arrays(params, rest)),
+        "model": storage.saving(_model_arrays(params, rest)),
         "description": ocp.args.JsonSave(description.to_json()),
     }
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        checkpointer.save(_absolute(folder), args=ocp.args.Composite(**items))
-    integrity.seal(_absolute(folder))
+    written = storage.place(folder, "output")
+    with storage.checkpointer() as checkpointer:
+        checkpointer.save(written, args=ocp.args.Composite(**items))
+    integrity.seal(written)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,14 +313,14 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
     if wrong := integrity.damage(folder):
         raise UserError(f"--checkpoint={path}: {folder} is damaged: {wrong}")
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with storage.checkpointer() as checkpointer:
             items = ocp.args.Composite(description=ocp.args.JsonRestore())
             content = checkpointer.restore(folder, args=items)["description"]
             description = Description.from_json(content)
             graphdef, params, rest = split_model(abstract_model(description.config.model))
             arrays = _model_arrays(params, rest)
             on_all = jax.tree.map(lambda _: replicated(mesh), arrays)
-            items = ocp.args.Composite(model=_target(arrays, on_all))
+            items = ocp.args.Composite(model=storage.restoring(arrays, on_all))
             restored = checkpointer.restore(folder, args=items)["model"]
     except (ValueError, KeyError, OSError) as error:
         raise UserError(f"--checkpoint={path}: {_unreadable(folder, error)}") from error
@@ -331,14 +333,13 @@ def _unreadable(folder: epath.Path, error: Exception) -> str:
 
 
 def _checkpoint_folder(given: str | os.PathLike) -> epath.Path:
-    path = _absolute(given)
+    path = storage.place(given, "checkpoint")
     if _is_checkpoint(path):
         return path
     for folder in (path / FOLDER, path):
-        if folder.is_dir() and any(_is_checkpoint(child) for child in folder.iterdir()):
-            with ocp.CheckpointManager(folder, options=_manager_options(create=False, read_only=True)) as manager:
-                step = manager.best_step() or manager.latest_step()
-            return folder / str(step)
+        if folder.is_dir() and any(_is_checkpoint(folder / str(step)) for step in storage.steps(folder)):
+            best = storage.best_step(folder)
+            return folder / str(storage.steps(folder)[-1] if best is None else best)
     found = "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
     raise UserError(
         f"--checkpoint={given}: expected a training run's --workdir or one checkpoint's folder, found {found}"
@@ -347,22 +348,6 @@ def _checkpoint_folder(given: str | os.PathLike) -> epath.Path:
 
 def _is_checkpoint(folder: epath.Path) -> bool:
     return (folder / "model").is_dir() and (folder / "description").is_dir()
-
-
-def _manager_options(*, read_only: bool = False, **options: Any) -> ocp.CheckpointManagerOptions:
-    if read_only:
-        options |= {"read_only": True}
-    else:
-        options |= {"cleanup_tmp_directories": True}  # what a killed run left unfinished
-    best = checkpoint_managers.BestN(
-        get_metric_fn=lambda metrics: metrics["srocc"], n=1, keep_checkpoints_without_metrics=False
-    )
-    return ocp.CheckpointManagerOptions(
-        preservation_policy=checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(2), best]),
-        best_fn=lambda metrics: metrics["srocc"],
-        best_mode="max",
-        **options,
-    )
 
 
 def _model_arrays(params: nnx.State, rest: nnx.State) -> dict[str, Any]:
@@ -375,16 +360,6 @@ def _optimiser_arrays(state: TrainState) -> dict[str, Any]:
     if state.average is not None:  # which is the model that is used, beside the one that is trained
         arrays["params"] = nnx.to_pure_dict(state.params)
     return arrays
-
-
-def _target(abstract: Any, sharding: Any) -> ocp.args.StandardRestore:
-    return ocp.args.StandardRestore(
-        jax.tree.map(
-            lambda leaf, shard: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=shard),
-            abstract,
-            sharding,
-        )
-    )
 
 
 def _filled(like: nnx.State, pure: dict[str, Any]) -> nnx.State:

@@ -8,9 +8,11 @@ import math
 import re
 from typing import Any
 
-from glintiqa_jax.data.cache import is_remote
+import numpy as np
+
 from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
+from glintiqa_jax.data.paths import check_path, is_remote
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
 from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
@@ -34,6 +36,9 @@ SELECTIONS = ("validation", "test_best")
 OPTIMISERS = ("adamw", "adam_l2")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("warmup_cosine", "released_cosine")
+_WEIGHTS = 1e4  # a mixture's database that has one crop in so many is as good as left out
+_LARGEST = 2**31 - 1  # of whole numbers: steps are counted, and random numbers seeded, in 32 bits
+_TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _field(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -90,6 +95,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        check_numbers(self)
+        for name in ("images", "scores", "data_cache_dir", "split_by"):
+            check_path(name, getattr(self, name))
+        check_path("data_dir", self.data_dir, stores=True)
         names = [name for name, _ in self.datasets]
         for name in ("images", "scores"):
             if "csv" in names:
@@ -120,10 +129,6 @@ class DataConfig:
         _require(
             bool(self.data_cache_dir) or not is_remote(self.data_dir),
             f"--data_cache_dir: needed with --data_dir={self.data_dir}, as records of object stores are copied first",
-        )
-        _require(
-            not is_remote(self.data_cache_dir),
-            f"--data_cache_dir: expected a folder of this machine, found {self.data_cache_dir}",
         )
         for name in ("max_short_side", "max_side", "split_round"):
             _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
@@ -158,8 +163,9 @@ class DataConfig:
             except ValueError:
                 weight = math.nan
             _require(
-                weight > 0 and math.isfinite(weight),
-                f"--dataset: expected a positive weight after {name}:, found {weight_text!r}",
+                not colon or 1 / _WEIGHTS <= weight <= _WEIGHTS,
+                f"--dataset: expected a weight from {1 / _WEIGHTS:g} to {_WEIGHTS:g} after {name}:, "
+                f"found {weight_text!r}",
             )
             parsed.append((name, weight))
         return parsed
@@ -220,7 +226,9 @@ class TrainConfig:
     cosine_period: int = _field(30, "released_cosine: steps from the peak to 0, and from 0 to the peak")
     seed: int = _field(0, "seed of the parameters, the crops and the dropout")
 
-    eval_every: int = _field(500, "steps between two evaluations on the validation split, and two checkpoints")
+    eval_every: int = _field(500, "steps between two evaluations on the validation split, each with a checkpoint")
+    save_minutes: float = _field(5.0, "minutes after which a checkpoint is saved between evaluations; 0: none by time")
+    save_every: int = _field(0, "steps after which a checkpoint is saved between evaluations; 0: none by steps")
     selection: str = _field(
         "validation",
         "which step is kept: the best on 'validation', or as released the best on the test split itself, 'test_best', "
@@ -241,6 +249,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
+        check_numbers(self)
         for name in (
             "steps",
             "batch_size",
@@ -261,6 +270,8 @@ class TrainConfig:
             "weight_decay",
             "clip_norm",
             "eval_random_crops",
+            "save_minutes",
+            "save_every",
         ):
             _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
         _require(
@@ -351,6 +362,20 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in content.items():
         flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
+
+
+def check_numbers(config: Any, prefix: str = "") -> None:
+    """``UserError`` for a field's number that the computation, in 32 bits, cannot hold."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float):
+                fits = number == 0 or _TINY <= abs(number) <= _HUGE  # not so for NaN
+                expected = f"a number from {_TINY:.2g} to {_HUGE:.2g} in size, or 0"
+            else:
+                fits = not isinstance(number, int) or abs(number) <= _LARGEST
+                expected = f"a whole number up to {_LARGEST}"
+            _require(fits, f"--{prefix}{field.name}: expected {expected}, found {number}")
 
 
 def _check_choices(config: Any) -> None:

@@ -15,7 +15,7 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.peers import check_peers
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
-from glintiqa_jax.training.config import CSV_FIELDS, DataConfig, TrainConfig
+from glintiqa_jax.training.config import CSV_FIELDS, DataConfig, TrainConfig, check_numbers
 
 
 def define_data_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -80,6 +80,7 @@ def train_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | 
         model = variant_config(values["variant"], **_given(GlintIQAConfig, "model_", flag_values))
     except ValueError as error:
         raise UserError(f"--model_{error}") from error
+    check_numbers(model, "model_")
     return TrainConfig(data=data_config(flag_values, dataset=dataset), model=model, **values)
 
 

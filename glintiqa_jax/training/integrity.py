@@ -14,11 +14,11 @@ _BLOCK = 2**22  # bytes
 def seal(checkpoint: epath.Path) -> None:
     """Write the size and SHA-256 of every file of a complete checkpoint into it, last and in one rename."""
     content = {
-        str(path.relative_to(checkpoint)): {"bytes": path.stat().length, "sha256": _sha256(path)}
+        str(path.relative_to(checkpoint)): dict(zip(("bytes", "sha256"), _content(path), strict=True))
         for path in _files(checkpoint)
     }
     temporary = checkpoint / f"{_FILE}.partial"
-    temporary.write_text(json.dumps(content, indent=1))
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     temporary.replace(checkpoint / _FILE)
 
 
@@ -35,7 +35,7 @@ def damage(checkpoint: epath.Path) -> str | None:
     if not is_sealed(checkpoint):
         return None
     try:
-        content = json.loads((checkpoint / _FILE).read_text())
+        content = json.loads((checkpoint / _FILE).read_text(encoding="utf-8"))
         expected = {name: (row["bytes"], row["sha256"]) for name, row in content.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return f"{_FILE} is no list of checksums"
@@ -43,9 +43,10 @@ def damage(checkpoint: epath.Path) -> str | None:
         path = checkpoint / name
         if not path.exists():
             return f"{name} is missing"
-        if (found := path.stat().length) != length:
+        found, found_sha256 = _content(path)
+        if found != length:
             return f"{name} has {found} bytes, expected {length}"
-        if _sha256(path) != sha256:
+        if found_sha256 != sha256:
             return f"{name} has other content than was written"
     return None
 
@@ -61,9 +62,11 @@ def _files(checkpoint: epath.Path) -> list[epath.Path]:
     return sorted(found)
 
 
-def _sha256(path: epath.Path) -> str:
-    sha = hashlib.sha256()
+def _content(path: epath.Path) -> tuple[int, str]:
+    """How many bytes a file has, and their SHA-256; epath's own ``stat`` fails for owners without a name."""
+    length, sha = 0, hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
+            length += len(block)
             sha.update(block)
-    return sha.hexdigest()
+    return length, sha.hexdigest()

@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from etils import epath
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.pipeline import training_batches
+from glintiqa_jax.data.paths import is_remote, local_path
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.evaluation.peers import check_peers
-from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
+from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
+from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
-from glintiqa_jax.sharding import check_divides, describe, global_batch, make_mesh
+from glintiqa_jax.sharding import check_divides, describe, make_mesh
 from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest, latest_description
 from glintiqa_jax.training.config import TrainConfig, to_json
 from glintiqa_jax.training.dataset import distortion_names, find_parts, open_source, split_source
-from glintiqa_jax.interruptions import noticing_a_full_disk, stop_on_signals
-from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
-from glintiqa_jax.training.optimiser import learning_rate_schedule
+from glintiqa_jax.training.metrics_log import plain, read_metrics
 from glintiqa_jax.training.provenance import commit, provenance
-from glintiqa_jax.training.step import Trainer, TrainState
+from glintiqa_jax.training.run import Run
+from glintiqa_jax.training.step import Trainer
+from glintiqa_jax.training.storage import place
 from glintiqa_jax.training.workdir import (
     begun_with,
     changed_surroundings,
@@ -47,8 +46,6 @@ from glintiqa_jax.training.workdir import (
     finished,
     save_trained_on,
 )
-
-_LOOK_EVERY = 25  # steps between two looks at the losses, each of which waits for the device
 
 
 def train_and_evaluate(
@@ -75,17 +72,23 @@ def train_and_evaluate(
       report: what goes into the report beside the run.
 
     Returns:
-      What ``results.json`` holds; None when a signal (SIGINT, SIGTERM) ended the run after saving.
+      What ``results.json`` holds; None when a signal (SIGINT, SIGTERM) ended the run between two steps, after saving.
 
     Raises:
       UserError: input that cannot be used, before any long work; a ``workdir`` of another experiment; later, a loss
         that is no number, or a full disk.
       LostProcessError: another process of the run has died.
+      KeyboardInterrupt: a signal in anything else than training; the same call goes on from the last checkpoint.
     """
-    workdir = Path(workdir).expanduser()
+    workdir = local_path("workdir", workdir)
     report = report or ReportOptions()
     check_peers(report.peers)
-    with processes.noticing_lost_processes(), noticing_a_full_disk(workdir):
+    checkpoints = place(checkpoint_dir, "checkpoint_dir") if checkpoint_dir else place(workdir, "workdir") / CHECKPOINTS
+    with (
+        processes.noticing_lost_processes(),
+        noticing_a_full_disk(workdir, checkpoints),
+        _sole_user(workdir, checkpoints),
+    ):
         mesh = make_mesh(config.mesh_data, config.mesh_fsdp)
         check_divides("batch_size", config.batch_size, mesh, parts=config.accumulate)
         check_divides("eval_batch_size", config.eval_batch_size, mesh)
@@ -94,9 +97,39 @@ def train_and_evaluate(
                 f"--batch_size: expected a multiple of --crops_per_image={config.crops_per_image} times the "
                 f"{jax.process_count()} processes, found {config.batch_size}"
             )
-        checkpoints = checkpoint_dir or str(workdir / CHECKPOINTS)
-        job = _Job(config, workdir, mesh, checkpoints, allow_config_change, report)
+        _check_memory(config)
+        job = _Job(config, workdir, mesh, str(checkpoints), allow_config_change, report)
         return job.run(min(config.steps, max_steps or config.steps))
+
+
+@contextlib.contextmanager
+def _sole_user(workdir: Path, checkpoints: epath.Path) -> Iterator[None]:
+    """Hold a run's folders against other runs; its processes are one owner, for which the first one answers."""
+    with contextlib.ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(sole_user(workdir, f"--workdir={workdir}"))
+            if not is_remote(checkpoints):
+                held.enter_context(sole_user(Path(checkpoints), f"--checkpoint_dir={checkpoints}"))
+
+        processes.by_the_first(hold)
+        yield
+
+
+def _check_memory(config: TrainConfig) -> None:
+    """``UserError`` for batches whose images alone are more than this machine's memory."""
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    crop = 3 * config.model.crop_size**2  # bytes
+    crops = config.eval_random_crops or config.eval_grid**2
+    for flags, count in (
+        (f"--batch_size={config.batch_size}", config.batch_size),
+        (f"--eval_batch_size={config.eval_batch_size} of {crops} crops each", config.eval_batch_size * crops),
+    ):
+        if (needed := count * crop // jax.process_count()) > room:
+            raise UserError(
+                f"{flags}: expected a batch that fits into memory, found images of {needed / 1e9:.1f} GB on a machine "
+                f"of {room / 1e9:.1f} GB"
+            )
 
 
 def sharding_table(config: TrainConfig) -> str:
@@ -125,13 +158,13 @@ class _Job:
         config, workdir = self.config, self.workdir
         changes, other, is_new = processes.by_the_first(self._check_begun)
         for line in changes:
-            _say(line)
-        parts = find_parts(config.data, say=_say)
+            processes.tell(line)
+        parts = find_parts(config.data, say=processes.tell)
         first = first_model(config) if is_new else None
         source = processes.first_before_the_others(
-            lambda: open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=_say)
+            lambda: open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=processes.tell)
         )
-        split = split_source(config.data, source, crop_size=config.model.crop_size, say=_say)
+        split = split_source(config.data, source, crop_size=config.model.crop_size, say=processes.tell)
         names = source.index.names
         description = Description(
             config, source.scale, source.card["fingerprint"], split_digest(split, names), source.card["max_side"]
@@ -150,18 +183,18 @@ class _Job:
             return None
 
         if results := processes.by_the_first(take_workdir):
-            _say(f"{workdir / 'results.json'}: this run is complete; these are its results")
+            processes.tell(f"{workdir / 'results.json'}: this run is complete; these are its results")
             return results
-        with CheckpointStore(self.checkpoints, description, _say) as store, stop_on_signals() as stop:
+        with CheckpointStore(self.checkpoints, description, processes.tell) as store:
             reached = store.latest_step() or 0
             if reached > last_step or (other and reached == last_step):
                 raise UserError(
                     f"--steps, --max_steps: expected more than the {reached} steps that the run in {self.checkpoints} "
                     f"has taken already, found {last_step}"
                 )
-            run = _Run(config, workdir, self.mesh, source, split, store)
+            run = Run(config, workdir, self.mesh, source, split, store)
             with contextlib.closing(run):
-                state = run.train(run.start(first), last_step, stop)
+                state = run.train(run.start(lambda: first or first_model(config)), last_step)
             if state is None:
                 return None
             params_sha256 = digest(state)
@@ -178,7 +211,7 @@ class _Job:
             "step": last_step,
             "best_step": best_step,
             "selection": config.selection,
-            **{name: _plain(part.metrics()) for name, part in predictions.items()},
+            **{name: plain(part.metrics()) for name, part in predictions.items()},
             "split_sha256": description.split_sha256,
             "params_sha256": params_sha256,
             "commit": commit(),
@@ -186,7 +219,7 @@ class _Job:
         if len(source.parts) > 1:
             for name, part in predictions.items():
                 by_database = part.metrics_by_database()
-                results |= {f"{name} on {database}": _plain(metrics) for database, metrics in by_database.items()}
+                results |= {f"{name} on {database}": plain(metrics) for database, metrics in by_database.items()}
         processes.by_the_first(lambda: self._report(source, split, predictions, results))
         return results
 
@@ -227,145 +260,6 @@ class _Job:
         write_json(self.workdir / "results.json", results)
 
 
-class _Run:
-    """Training and prediction, from a prepared source on."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        workdir: Path,
-        mesh: Mesh,
-        source: RatedSource | MixedSource,
-        split: Split,
-        store: CheckpointStore,
-    ):
-        self.config, self.workdir, self.mesh = config, workdir, mesh
-        self.source, self.split, self.store = source, split, store
-        self.trainer = Trainer(config, mesh)
-        self._predict = make_predict(self.trainer.graphdef, mesh)
-        self._schedule = learning_rate_schedule(config)
-        self._log: MetricsLog | None = None
-        # the split that says which step is kept, and its images
-        by_test = config.selection == "test_best"
-        self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
-
-    def start(self, first: GlintIQA | None) -> TrainState:
-        """The state to go on from: the latest checkpoint's, or the first model's."""
-        step = self.store.latest_step()
-        if step is None:
-            state = self.trainer.start_from(first or first_model(self.config))
-        else:
-            _say(f"going on from step {step}")
-            state = self.store.restore(self.trainer.abstract_state, self.trainer.sharding, step=step)
-        if processes.is_first():
-            self._log = MetricsLog(self.workdir, step or 0)
-        return state
-
-    def close(self) -> None:
-        if self._log is not None:
-            self._log.close()
-
-    def train(self, state: TrainState, last_step: int, stop: threading.Event) -> TrainState | None:
-        """Steps up to ``last_step``, evaluating and saving on the way; None where ``stop`` was set, and saved."""
-        config, step = self.config, int(state.step)
-        dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        batches = self._batches(step)
-        unseen: list[tuple[jax.Array, np.ndarray]] = []  # of the steps since the last look: loss, positions
-        mean_loss, stopped = math.nan, False
-        total, done = last_step * config.batch_size, step * config.batch_size
-        quiet = not processes.is_first()
-        with tqdm(total=total, initial=done, desc="training", unit="image", disable=quiet) as bar:
-            while step < last_step and not stopped:
-                batch = next(batches)
-                positions = batch.pop("position")
-                state, loss = self.trainer.step(state, global_batch(batch, self.mesh), dropout_key)
-                unseen.append((loss, positions))
-                step += 1
-                evaluate = step % config.eval_every == 0 or step == last_step
-                look = evaluate or step % _LOOK_EVERY == 0
-                if look:
-                    bar.update(len(unseen) * config.batch_size)
-                    mean_loss, unseen = self._mean_loss(step, unseen), []
-                    self._write({"step": step, "loss": mean_loss, "learning_rate": float(self._schedule(step))})
-                    self.store.tend()
-                if evaluate:
-                    metrics = None
-                    if len(self._watched):
-                        metrics = self.predict(state, self._watched, "validating").metrics()
-                        self._write({"step": step, self.watched: _plain(metrics)})
-                    self.store.save(state, metrics)
-                if look:
-                    best = self._log and self._log.best_srocc(self.watched)
-                    said = {f"best_{self.watched}_srocc": "none" if best is None else f"{best:.3f}"}
-                    bar.set_postfix(loss=f"{mean_loss:.4f}", **said)
-                # alone at any step; several processes agree where they look, as asking each other takes time
-                if jax.process_count() == 1 or look:
-                    stopped = processes.any_process(stop.is_set()) and step < last_step
-        if stopped and step != self.store.latest_step():
-            if unseen:
-                self._mean_loss(step, unseen)  # nothing is saved that is no number
-            self.store.save(state, None)
-        self.store.wait()
-        if stopped:
-            _say(f"stopped at step {step} and saved; the same command goes on from there")
-        return None if stopped else state
-
-    def _batches(self, first: int) -> Iterator[dict[str, np.ndarray]]:
-        config = self.config
-        batches = training_batches(
-            self.source,
-            self.split.train,
-            crop_size=config.model.crop_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            crops_per_image=config.crops_per_image,
-            vertical_flips=config.vertical_flips,
-            first_batch=first,
-            process=(jax.process_index(), jax.process_count()),
-            on_bad_image=config.data.on_bad_image,
-            cache_bytes=config.data.cache_megabytes * 2**20,
-            num_workers=config.num_workers,
-        )
-        return iter(batches)
-
-    def _mean_loss(self, step: int, unseen: list[tuple[jax.Array, np.ndarray]]) -> float:
-        """Of the steps up to ``step``; ``UserError`` names the first whose loss is no number, and its images."""
-        losses = np.asarray(jax.device_get([loss for loss, _ in unseen]), np.float64)
-        for number in np.flatnonzero(~np.isfinite(losses))[:1]:
-            names = ", ".join(dict.fromkeys(self.source.index.names[position] for position in unseen[number][1]))
-            if jax.process_count() > 1:
-                names += " and other processes' images"
-            at = step - len(unseen) + number + 1
-            last = self.store.latest_step()
-            good = "none was saved before" if last is None else f"the last good checkpoint is step {last}'s"
-            raise UserError(
-                f"the loss or its gradient is no number at step {at}, on {names}; {good}. "
-                f"--learning_rate={self.config.learning_rate:g} may be too high, or a score wrong"
-            )
-        return float(losses.mean())
-
-    def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
-        return predict_source(
-            lambda crops: self._predict(state.evaluated, state.rest, crops),
-            self.source,
-            positions,
-            scale=self.source.scale,
-            crop_size=self.config.model.crop_size,
-            grid=self.config.eval_grid,
-            crops_at_random=self.config.eval_random_crops,
-            seed=self.config.seed,
-            batch_size=self.config.eval_batch_size,
-            mesh=self.mesh,
-            on_bad_image=self.config.data.on_bad_image,
-            num_workers=self.config.num_workers,
-            progress=progress if processes.is_first() else "",
-        )
-
-    def _write(self, row: dict[str, Any]) -> None:
-        if self._log is not None:
-            self._log.write(row)
-
-
 def first_model(config: TrainConfig) -> GlintIQA:
     """What training starts from: new values, and those of ``--backbone_weights`` where there are any.
 
@@ -375,19 +269,8 @@ def first_model(config: TrainConfig) -> GlintIQA:
     model = new_model(config.model, seed=config.seed)
     for name in config.backbone_weights:
         try:
-            for path in find_weights(name, config.model, say=_say):
-                _say(f"{load_backbone(model, path)} starts from {path}")
+            for path in find_weights(name, config.model, say=processes.tell):
+                processes.tell(f"{load_backbone(model, path)} starts from {path}")
         except WeightsError as error:
             raise UserError(about("backbone_weights", name, error)) from error
     return model
-
-
-def _say(line: str) -> None:
-    """One line to the person at the keyboard, by the first process."""
-    if processes.is_first():
-        tqdm.write(line)
-
-
-def _plain(metrics: dict[str, float | int]) -> dict[str, float | int | None]:
-    """JSON has no NaN: an undefined correlation is null."""
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}

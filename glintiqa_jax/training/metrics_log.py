@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import socket
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ class MetricsLog:
     def write(self, row: dict[str, Any]) -> None:
         """Add a row: ``step``, and numbers or dicts of numbers."""
         self._rows.append(row)
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self._show(row)
         if self._board is not None:
@@ -64,8 +65,13 @@ class MetricsLog:
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """The rows of a run's ``metrics.jsonl``; a last line that a killed run left unfinished is none."""
     path = workdir / FILE
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def plain(metrics: dict[str, float | int]) -> dict[str, float | int | None]:
+    """JSON has no NaN: an undefined correlation is null."""
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def _tensorboard(workdir: Path) -> _Board | None:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from glintiqa_jax.errors import LostProcessError, UserError
+from glintiqa_jax.progress import say, warn
 
 T = TypeVar("T")
 # In what collectives (of Gloo and NCCL) and the coordination service say where a process is gone; other failures of
@@ -60,6 +61,12 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def tell(line: str) -> None:
+    """One line to the person at the terminal, by the first process; a ``warning:`` is heard wherever stderr goes."""
+    if is_first():
+        (warn if line.startswith("warning:") else say)(line)
+
+
 def by_the_first(function: Callable[[], T]) -> T:
     """What a function gives in the first process, in all of them; what it raises ends all.
 
@@ -106,13 +113,20 @@ def first_before_the_others(function: Callable[[], T]) -> T:
     return given[0] if given else function()
 
 
+def says_lost(error: BaseException | None) -> bool:
+    """Whether an exchange has failed because another process is gone; JAX raises one or the other built-in error."""
+    if jax.process_count() == 1 or isinstance(error, UserError) or not isinstance(error, RuntimeError | ValueError):
+        return False
+    return any(sign in str(error).lower() for sign in _SIGNS_OF_LOSS)
+
+
 @contextlib.contextmanager
 def noticing_lost_processes() -> Iterator[None]:
     """Turn the failure of an exchange, when a process has died, into one clear error."""
     try:
         yield
-    except RuntimeError as error:  # JAX's own is one
-        if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in _SIGNS_OF_LOSS):
+    except Exception as error:
+        if not says_lost(error):
             raise
         reason = " ".join(str(error).split())[:200]
         raise LostProcessError(

@@ -19,12 +19,23 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.training.checkpoints import Description, library_versions
 from glintiqa_jax.training.config import TrainConfig, differences, to_json
+from glintiqa_jax.training.storage import place
 
 TRAINED_ON = "trained_on.npz"
 _MOST_COMPARED = 200_000  # images whose looks are kept, 1 KB each
-# Where records are, what is kept in memory and who loads images changes no figure, how sums are laid out only the last
-# digits; the others would be another experiment.
-_NO_INFLUENCE = ("data.data_dir", "data.data_cache_dir", "data.cache_megabytes", "num_workers")
+# Where data are, what is kept in memory, who loads images and when a run is saved changes no figure, how sums are laid
+# out only the last digits; the others would be another experiment. Images and scores are known by their content, which
+# ``check_same_data`` compares.
+_NO_INFLUENCE = (
+    "data.images",
+    "data.scores",
+    "data.data_dir",
+    "data.data_cache_dir",
+    "data.cache_megabytes",
+    "num_workers",
+    "save_minutes",
+    "save_every",
+)
 _ROUNDING = ("mesh_data", "mesh_fsdp", "eval_batch_size", "remat")
 # What a checkpoint of other values cannot be restored into, and what decides who trains and who is tested.
 _ALWAYS_REFUSED = ("variant", "model.", "optimizer", "ema_decay", "data.")
@@ -54,8 +65,10 @@ def begun_with(workdir: Path) -> Description | None:
             raise UserError(f"--workdir={workdir}: expected a folder, found a file")
         return None
     try:
-        return Description.from_json(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError) as error:
+        return Description.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: expected what a run of ours began with, found something else ({error})") from error
 
 
@@ -133,7 +146,7 @@ def claim(workdir: Path, description: Description) -> None:
     """Write what a run goes on with into ``config.json``, where it does not say so already."""
     path = workdir / "config.json"
     content = description.to_json()
-    if path.is_file() and json.loads(path.read_text()) == json.loads(json.dumps(content)):
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(content)):
         return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -161,7 +174,7 @@ def save_trained_on(
     if len(different) > _MOST_COMPARED:
         return
     save_fingerprints(workdir / TRAINED_ON, different)
-    elsewhere = epath.Path(checkpoints)
+    elsewhere = place(checkpoints, "checkpoint_dir")
     if elsewhere.parent != epath.Path(workdir):
         elsewhere.mkdir(parents=True, exist_ok=True)
         (elsewhere / TRAINED_ON).write_bytes((workdir / TRAINED_ON).read_bytes())
@@ -172,7 +185,7 @@ def trained_on(checkpoint: str | os.PathLike) -> list[Fingerprint] | None:
 
     None where it is not there, as with imported weights or a checkpoint that was copied alone.
     """
-    path = epath.Path(checkpoint).expanduser()
+    path = place(checkpoint, "checkpoint")
     for folder in (path, path.parent, path.parent.parent):
         if (folder / TRAINED_ON).exists():
             return load_fingerprints(folder / TRAINED_ON)
@@ -183,7 +196,7 @@ def finished(workdir: Path, last_step: int) -> dict[str, Any] | None:
     """The results of a run that is complete."""
     path = workdir / "results.json"
     if path.is_file():
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         if results["step"] == last_step:
             return results
     return None

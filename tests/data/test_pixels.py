@@ -97,7 +97,6 @@ PALETTE = Image.fromarray(RGB).quantize(16)
         (Image.fromarray(GREY / np.float32(255) * 1.04), "TIFF", np.rint(GREY3 * 1.04), 1),
         (Image.fromarray(RGB).convert("CMYK"), "TIFF", RGB, 1),
         (Image.fromarray(RGB).convert("CMYK"), "JPEG", RGB, 25),
-        (Image.fromarray(RGB).convert("YCbCr"), "TIFF", RGB, 4),
         (LAB, "TIFF", RGB, 18),
     ],
 )  # fmt: skip

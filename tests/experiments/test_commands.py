@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_images, write_scores
+from forked_commands import run_forked
 from PIL import Image
 from small_databases import make_small
 
@@ -175,77 +176,80 @@ def test_a_database_is_prepared_with_a_card(tmp_path):
     assert "--overwrite replaces it" in other.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "arguments", "message"),
-    [
-        ("train", ["--stepps=3", "--workdir=x"], "stepps"),
-        ("train", [], "workdir"),
-        ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
-        ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size must be a positive multiple"),
-        ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
-        ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
-        ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
-        ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
-        ("evaluate", ["--checkpoint=x", "--split_seed=3"], "--split_seed: needs --dataset"),
-        ("evaluate", ["--checkpoint=x", "--max_short_side=3"], "--max_short_side: images are resized as the"),
-        ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),
-        ("prepare_dataset", ["--dataset=clive", "--source=nowhere"], "--source=nowhere: expected the folder of a"),
-        ("prepare_dataset", ["--dataset=clive", "--source=."], "expected AllImages_release.mat, in any case"),
-        (
-            "prepare_dataset",
-            ["--dataset=clive", "--source=.", "--score_range=0,1"],
-            "--score_range: needs --dataset=csv",
-        ),
-        ("prepare_dataset", ["--dataset=clive,bid"], "--dataset: expected one database to prepare"),
-        ("prepare_dataset", ["--dataset=demo", "--source=."], "--source: needs a database's name"),
-        (
-            "train",
-            ["--dataset=clive", "--data_dir=x", "--workdir=x"],
-            "--dataset=clive: expected a database prepared in",
-        ),
-        ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn, all or a file"),
-        ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
-        ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
-        ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),
-        ("convert_weights", ["--input=image00.png", "--output=x"], "--score_range: needed"),
-        ("convert_weights", ["--input=image00.png", "--output=x.npz"], "--output=x.npz: expected a new folder, as"),
-        ("convert_weights", ["--input=image00.png", "--output=."], "--output=.: expected a new folder, found one that"),
-        ("convert_weights", ["--input=.", "--output=x.npz/"], "--output=x.npz/: expected a file, found a folder"),
-        (
-            "convert_weights",
-            ["--input=image00.png", "--output=x", "--score_range=0,1"],
-            "--input=image00.png: expected",
-        ),
-        ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
-        ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
-        ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
-        ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
-        ("score", ["--checkpoint=x", "--output=", "."], "--output=: expected a file to write, found nothing"),
-        ("score", ["--checkpoint=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
-        ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
-        ("evaluate", ["--checkpoint=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
-        ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round: is for the rounds to say, found 2"),
-        ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
-        ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
-        ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),
-        ("ablations", ["--workdir=x", "--tables=heads"], "--tables: expected each of branches"),
-        ("ablations", ["--workdir=x", "--tables=saqt"], "--saqt_weights: needed with saqt in --tables"),
-        ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"], "--predictions: expected NAME=FILE.csv"),
-        ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
-        (
-            "compare",
-            ["--workdir=x", "--scores=x.csv", "--predictions="],
-            "--predictions: expected NAME=FILE.csv, found",
-        ),
-        ("train", ["--workdir=x", "--peers=oracle"], "--peers: expected names of laplacian_variance"),
-    ],
-)
-def test_mistakes_are_one_line_and_exit_code_2(tmp_path, command, arguments, message):
+MISTAKES = [
+    ("train", ["--stepps=3", "--workdir=x"], "stepps"),
+    ("train", [], "workdir"),
+    ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
+    ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size must be a positive multiple"),
+    ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
+    ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
+    ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
+    ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
+    ("evaluate", ["--checkpoint=x", "--split_seed=3"], "--split_seed: needs --dataset"),
+    ("evaluate", ["--checkpoint=x", "--max_short_side=3"], "--max_short_side: images are resized as the"),
+    ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),
+    ("prepare_dataset", ["--dataset=clive", "--source=nowhere"], "--source=nowhere: expected the folder of a"),
+    ("prepare_dataset", ["--dataset=clive", "--source=."], "expected AllImages_release.mat, in any case"),
+    (
+        "prepare_dataset",
+        ["--dataset=clive", "--source=.", "--score_range=0,1"],
+        "--score_range: needs --dataset=csv",
+    ),
+    ("prepare_dataset", ["--dataset=clive,bid"], "--dataset: expected one database to prepare"),
+    ("prepare_dataset", ["--dataset=demo", "--source=."], "--source: needs a database's name"),
+    (
+        "train",
+        ["--dataset=clive", "--data_dir=x", "--workdir=x"],
+        "--dataset=clive: expected a database prepared in",
+    ),
+    ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn, all or a file"),
+    ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
+    ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
+    ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),
+    ("convert_weights", ["--input=image00.png", "--output=x"], "--score_range: needed"),
+    ("convert_weights", ["--input=image00.png", "--output=x.npz"], "--output=x.npz: expected a new folder, as"),
+    ("convert_weights", ["--input=image00.png", "--output=."], "--output=.: expected a new folder, found one that"),
+    ("convert_weights", ["--input=.", "--output=x.npz/"], "--output=x.npz/: expected a file, found a folder"),
+    (
+        "convert_weights",
+        ["--input=image00.png", "--output=x", "--score_range=0,1"],
+        "--input=image00.png: expected",
+    ),
+    ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
+    ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
+    ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
+    ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
+    ("score", ["--checkpoint=x", "--output=", "."], "--output=: expected a file to write, found nothing"),
+    ("score", ["--checkpoint=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
+    ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
+    ("evaluate", ["--checkpoint=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
+    ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round: is for the rounds to say, found 2"),
+    ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
+    ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
+    ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),
+    ("ablations", ["--workdir=x", "--tables=heads"], "--tables: expected each of branches"),
+    ("ablations", ["--workdir=x", "--tables=saqt"], "--saqt_weights: needed with saqt in --tables"),
+    ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"], "--predictions: expected NAME=FILE.csv"),
+    ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
+    (
+        "compare",
+        ["--workdir=x", "--scores=x.csv", "--predictions="],
+        "--predictions: expected NAME=FILE.csv, found",
+    ),
+    ("train", ["--workdir=x", "--peers=oracle"], "--peers: expected names of laplacian_variance"),
+]
+
+
+@pytest.mark.parametrize("command", sorted({command for command, *_ in MISTAKES}))
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, command):
+    cases = [(arguments, message) for name, arguments, message in MISTAKES if name == command]
     write_images(tmp_path, 1)
-    done = run(command, *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    path, imports = ROOT / "experiments" / f"{command}.py", ["glintiqa_jax.protocols.ablations"]
+    ended = run_forked(path, [arguments for arguments, _ in cases], tmp_path, imports=imports)
+    for done, (arguments, message) in zip(ended, cases, strict=True):
+        assert done.returncode == 2, arguments
+        assert message in done.stderr, arguments
+        assert "Traceback" not in done.stderr, arguments
     assert not (tmp_path / "x").exists()
 
 

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from small_runs import one_device_mesh
+from small_runs import cheap_runs
 
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import srocc
@@ -13,7 +13,6 @@ from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.tables import Judged
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.protocols.ablations import SAQT, TABLES, _differences, ablation_rows, run_ablations
-from glintiqa_jax.training import loop
 from glintiqa_jax.training.config import TrainConfig, differences
 
 pytest_plugins = ["small_runs"]
@@ -83,8 +82,7 @@ def experiment(config):
 @pytest.fixture(scope="module")
 def ablated(experiment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("ablations")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_mesh", one_device_mesh)
+    with cheap_runs():
         report = ReportOptions(pictures=False)
         return workdir, run_ablations(experiment, workdir, tables=["branches", "selection"], rounds=0, report=report)
 

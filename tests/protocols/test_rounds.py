@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
-from small_runs import one_device_mesh, stop_after
+from small_runs import cheap_runs, stop_after
 
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import UserError
@@ -14,7 +14,6 @@ from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import rounds
 from glintiqa_jax.protocols.rounds import median_run, published_column, run_rounds, summary
 from glintiqa_jax.training import loop
-from glintiqa_jax.training.step import Trainer
 
 pytest_plugins = ["small_runs"]
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -29,8 +28,7 @@ def experiment(config):
 @pytest.fixture(scope="module")
 def three(experiment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("rounds")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_mesh", one_device_mesh)
+    with cheap_runs():
         return workdir, run_rounds(experiment, workdir, rounds=3, report=ReportOptions(pictures=False))
 
 
@@ -81,10 +79,10 @@ def test_more_rounds_are_added_to_those_there_are(three, experiment, monkeypatch
 
 def test_interrupted_rounds_go_on(three, experiment, tmp_path, monkeypatch):
     _, runs = three
-    stop_after(monkeypatch, 2)
-    assert run_rounds(experiment, tmp_path, rounds=2) is None
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert run_rounds(experiment, tmp_path, rounds=2) is None
     assert not (tmp_path / "report.md").exists()
-    monkeypatch.setattr(loop, "Trainer", Trainer)
     again = run_rounds(experiment, tmp_path, rounds=2, report=ReportOptions(peers=()))
     assert [run.results for run in again] == [run.results for run in runs[:2]]
 

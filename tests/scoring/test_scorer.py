@@ -18,6 +18,8 @@ from glintiqa_jax.training.checkpoints import FOLDER, CheckpointStore, Descripti
 from glintiqa_jax.training.config import DataConfig, TrainConfig
 from glintiqa_jax.training.step import Trainer
 
+pytestmark = pytest.mark.compiled_for_users
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):

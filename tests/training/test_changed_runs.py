@@ -10,6 +10,7 @@ from glintiqa_jax.training import checkpoints, loop
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
+    pytest.mark.compiled_for_users,
     pytest.mark.usefixtures("one_device"),
     pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
 ]
@@ -21,6 +22,17 @@ def test_another_number_of_workers_is_said_and_changes_nothing(config, whole, st
     said = "going on with another value of num_workers: 1 here, 0 there; no figure depends on it"
     assert said in capsys.readouterr().out
     assert results == whole
+
+
+def test_data_that_moved_are_the_same_data(config, whole, stopped, tmp_path):
+    """Wherever they are, and copied without their times: they are known by their content."""
+    images = shutil.copytree(config.data.images, tmp_path / "moved", copy_function=shutil.copyfile)
+    scores = shutil.copyfile(config.data.scores, tmp_path / "moved.csv")
+    data = dataclasses.replace(config.data, images=str(images), scores=str(scores), data_dir=str(tmp_path / "data"))
+    assert loop.train_and_evaluate(dataclasses.replace(config, data=data), stopped) == whole
+    (images / "image00.png").write_bytes((images / "image01.png").read_bytes())
+    with pytest.raises(UserError, match="images or scores have changed since this run began"):
+        loop.train_and_evaluate(dataclasses.replace(config, data=data), stopped)
 
 
 def test_another_seed_is_refused_unless_it_is_allowed(config, whole, stopped, capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from absl import flags
@@ -92,11 +93,49 @@ def test_json_round_trip_and_differences():
         (["--validation_fraction=0.6", "--test_fraction=0.4"], "--validation_fraction, --test_fraction"),
         (["--steps=50"], "--warmup_steps: expected fewer than the 50 steps"),
         (["--max_short_side=-1"], "--max_short_side: expected 0 or more"),
+        (["--save_minutes=-1"], "--save_minutes: expected 0 or more, found -1"),
+        (["--save_every=-1"], "--save_every: expected 0 or more, found -1"),
+        *[
+            ([f"--dataset=koniq10k:{weight},kadid10k:1"], f"expected a weight from 0.0001 to 10000 .* found '{weight}'")
+            for weight in ("1e-320", "1e400", "nan", "-1", "0", "1e9")
+        ],
     ],
 )
 def test_impossible_values_are_refused_by_flag(arguments, message):
     with pytest.raises(UserError, match=message):
         parse(*arguments)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e-320", "1e400", "1e39", "1e-39"])
+@pytest.mark.parametrize(
+    "flag", ["learning_rate", "weight_decay", "clip_norm", "ema_decay", "save_minutes", "test_fraction"]
+)
+def test_a_number_that_32_bits_do_not_hold_is_refused_by_flag(flag, number):
+    with pytest.raises(UserError, match=rf"--{flag}: expected a number from 1.2e-38 to 3.4e\+38 in size, or 0, found"):
+        parse(f"--{flag}={number}")
+
+
+@pytest.mark.parametrize(
+    "flag", ["steps", "seed", "batch_size", "eval_every", "split_seed", "split_round", "num_workers"]
+)
+def test_a_count_that_32_bits_do_not_hold_is_refused_by_flag(flag):
+    for number in ("99999999999", "-99999999999", "4294967296", str(10**30)):
+        with pytest.raises(UserError, match=f"--{flag}: expected a whole number up to 2147483647, found {number}"):
+            parse(f"--{flag}={number}")
+
+
+def test_no_number_is_a_traceback():
+    """Of any field of a number: a configuration, or one error that names the flag."""
+    kinds = {DataConfig: "", TrainConfig: "", GlintIQAConfig: "model_"}
+    hints = {prefix + name: kind for owner, prefix in kinds.items() for name, kind in get_type_hints(owner).items()}
+    said = []
+    for flag in sorted(name for name, kind in hints.items() if kind in (int, float)):
+        for number in ("-0", "-1", "0", "2147483647", "1e-45", "1e308", "nan", "-inf"):
+            try:
+                parse(f"--{flag}={number}")
+            except (UserError, flags.Error) as error:
+                said.append(str(error))
+    assert all("--" in line for line in said)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.checkpoints import load_model
-from glintiqa_jax.training.step import Trainer
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
+    pytest.mark.compiled_for_users,
     pytest.mark.usefixtures("one_device"),
     pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
 ]
@@ -61,10 +61,10 @@ def test_another_seed_gives_others(config, whole, tmp_path):
 
 @pytest.mark.parametrize("stop_at", [2, 7])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(config, whole, tmp_path, monkeypatch, stop_at):
-    stop_after(monkeypatch, stop_at)
-    assert loop.train_and_evaluate(config, tmp_path / "part") is None
+    with monkeypatch.context() as patch:
+        stop_after(patch, stop_at)
+        assert loop.train_and_evaluate(config, tmp_path / "part") is None
     assert not (tmp_path / "part" / "results.json").exists()
-    monkeypatch.setattr(loop, "Trainer", Trainer)
     assert loop.train_and_evaluate(config, tmp_path / "part") == whole
     rows = [json.loads(line) for line in (tmp_path / "part" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "validation" in row] == [3, 6, 8]
@@ -81,7 +81,7 @@ def test_max_steps_ends_early_and_can_go_on(config, whole, tmp_path):
 
 
 def test_a_complete_run_is_not_run_again(config, workdir, whole, monkeypatch):
-    monkeypatch.setattr(loop, "_Run", None)  # would raise
+    monkeypatch.setattr(loop, "Run", None)  # would raise
     assert loop.train_and_evaluate(config, workdir) == whole
 
 
@@ -126,7 +126,7 @@ def test_a_checkpoint_alone_is_enough(config, workdir, whole, tmp_path):
     assert scorer.scale.describe() == "MOS 0 to 100, higher is better"
 
 
-def test_without_validation_the_last_step_is_kept(config, tmp_path):
+def test_without_validation_the_last_step_is_kept(config, tmp_path, reported):
     data = dataclasses.replace(config.data, split_column="", split_by="drawn", validation_fraction=0.0)
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=4)
     assert "validation" not in results
@@ -147,7 +147,7 @@ def test_training_on_raw_scores_is_scored_in_their_unit(config, tmp_path):
     assert scorer.score_file(image) == pytest.approx(float(predicted), rel=1e-4)
 
 
-def test_a_run_over_two_databases_reports_each(config, tmp_path):
+def test_a_run_over_two_databases_reports_each(config, tmp_path, reported):
     names = [f"image{number:02d}.png" for number in range(20)]
     rows = "".join(f"{name},0.{number:02d},,\n" for number, name in enumerate(names))
     folder = tmp_path / "biq" / "Images"

@@ -13,6 +13,7 @@ from glintiqa_jax.training.checkpoints import CheckpointStore, Description, load
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import Trainer
 
+pytestmark = pytest.mark.compiled_for_users
 STEPS = 20
 RNG = np.random.default_rng(0)
 BATCHES = [

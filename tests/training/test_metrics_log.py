@@ -12,6 +12,7 @@ from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
+    pytest.mark.compiled_for_users,
     pytest.mark.usefixtures("one_device"),
     pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
 ]

@@ -16,7 +16,7 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.training.processes import connect
 
 TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.compiled_for_users, pytest.mark.slow]
 
 
 class Runs:
@@ -40,6 +40,7 @@ class Runs:
             "--eval_grid=2",
             "--warmup_steps=2",
             "--learning_rate=1e-5",
+            "--verbosity=0",
         ]
 
     def start(self, workdir: str, *flags: str, processes: int = 1) -> list[subprocess.Popen]:

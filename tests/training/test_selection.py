@@ -15,7 +15,7 @@ from glintiqa_jax.training import loop
 from glintiqa_jax.training.workdir import trained_on
 
 pytest_plugins = ["small_runs"]
-pytestmark = pytest.mark.usefixtures("one_device")
+pytestmark = [pytest.mark.compiled_for_users, pytest.mark.usefixtures("one_device")]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_checkpoints_elsewhere_say_what_they_were_trained_on(config, tmp_path):
     assert (len(evaluated.predictions.names), evaluated.left_out) == (4, 16)
 
 
-def test_without_a_test_split_there_is_none_to_report(config, tmp_path):
+def test_without_a_test_split_there_is_none_to_report(config, tmp_path, reported):
     data = dataclasses.replace(config.data, split_by="all")
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path, max_steps=1)
     assert "test" not in results

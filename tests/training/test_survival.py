@@ -13,23 +13,24 @@ from small_runs import is_saved, stop_after
 
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.sharding import make_mesh
-from glintiqa_jax.training import checkpoints, loop
+from glintiqa_jax.training import checkpoints, loop, run
 from glintiqa_jax.training.checkpoints import load_model
 from glintiqa_jax.training.metrics_log import MetricsLog
 from glintiqa_jax.training.workdir import begun_with
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
+    pytest.mark.compiled_for_users,
     pytest.mark.usefixtures("one_device"),
     pytest.mark.filterwarnings("ignore:.*is undefined"),  # four test images may all get one prediction
 ]
 
 
 def test_a_run_asked_to_end_says_where_it_saved(config, tmp_path, capsys, monkeypatch):
-    stop_after(monkeypatch, 1, signal.SIGTERM)
+    stop_after(monkeypatch, 2, signal.SIGTERM)
     assert loop.train_and_evaluate(config, tmp_path / "run") is None
-    assert "stopped at step 1 and saved; the same command goes on from there\n" in capsys.readouterr().out
-    assert is_saved(tmp_path / "run", 1)
+    assert "stopped at step 2 and saved; the same command goes on from there\n" in capsys.readouterr().out
+    assert is_saved(tmp_path / "run", 2)
 
 
 # Checkpoints that are not as they were written.
@@ -137,7 +138,7 @@ def test_a_damaged_checkpoint_is_not_scored_with(stopped, damage, wrong):
 
 
 def test_a_loss_that_is_no_number_names_its_images_and_the_last_good_checkpoint(config, tmp_path, monkeypatch):
-    batches, given = loop.training_batches, []
+    batches, given = run.training_batches, []
 
     def with_a_wrong_score(*arguments, **options):
         for batch in batches(*arguments, **options):
@@ -146,7 +147,7 @@ def test_a_loss_that_is_no_number_names_its_images_and_the_last_good_checkpoint(
                 batch["target"] = np.full_like(batch["target"], np.nan)
             yield batch
 
-    monkeypatch.setattr(loop, "training_batches", with_a_wrong_score)
+    monkeypatch.setattr(run, "training_batches", with_a_wrong_score)
     with pytest.raises(UserError, match=r"no number at step 5, on .*; the last good .* step 3's\.") as caught:
         loop.train_and_evaluate(config, tmp_path / "run")
     named = re.search(r", on (.*?);", str(caught.value))[1].split(", ")
@@ -163,11 +164,11 @@ def small_disk(patch, step):
     """Say that hardly any room is left, from when the given step is saved."""
 
     class Filled(checkpoints.CheckpointStore):
-        def save(self, state, validation):
+        def save(self, state, validation, **options):
             if int(state.step) == step:
                 usage = shutil.disk_usage(self._folder)._replace(free=1000)
                 patch.setattr(checkpoints.shutil, "disk_usage", lambda folder: usage)
-            super().save(state, validation)
+            super().save(state, validation, **options)
 
     patch.setattr(loop, "CheckpointStore", Filled)
 
@@ -211,7 +212,7 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_said(config, whol
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, "save", no_save)
         patch.setattr(ocp.CheckpointManager, "wait_until_finished", failing)
-        with pytest.raises(UserError, match=r"--workdir=.*: the disk is full; what was saved before is whole"):
+        with pytest.raises(UserError, match=r"run: the disk is full; what was saved before is whole"):
             loop.train_and_evaluate(config, stopped)
     assert loop.train_and_evaluate(config, stopped) == whole
 

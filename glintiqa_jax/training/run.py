@@ -1,0 +1,222 @@
+"""The steps of a run: looked at, evaluated and saved on the way, interrupted and resumed at any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from glintiqa_jax.data.mixture import MixedSource
+from glintiqa_jax.data.pipeline import training_batches
+from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.splits import Split
+from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
+from glintiqa_jax.interruptions import stop_on_signals
+from glintiqa_jax.models.glintiqa import GlintIQA
+from glintiqa_jax.progress import progress_bar, warn
+from glintiqa_jax.sharding import global_batch
+from glintiqa_jax.training import processes
+from glintiqa_jax.training.checkpoints import CheckpointStore
+from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.metrics_log import MetricsLog, plain
+from glintiqa_jax.training.optimiser import learning_rate_schedule
+from glintiqa_jax.training.step import Trainer, TrainState
+
+_LOOK_EVERY = 25  # steps between two looks at the losses, each of which waits for the device
+
+
+class Run:
+    """Training and prediction, from a prepared source on.
+
+    Args:
+      config: the experiment.
+      workdir: where the log of metrics goes.
+      mesh: the devices.
+      source: the images.
+      split: who trains, validates and is tested.
+      store: the checkpoints.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        workdir: Path,
+        mesh: Mesh,
+        source: RatedSource | MixedSource,
+        split: Split,
+        store: CheckpointStore,
+    ):
+        self.config, self.workdir, self.mesh = config, workdir, mesh
+        self.source, self.split, self.store = source, split, store
+        self.trainer = Trainer(config, mesh)
+        self._predict = make_predict(self.trainer.graphdef, mesh)
+        self._schedule = learning_rate_schedule(config)
+        self._dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        self._log: MetricsLog | None = None
+        self._unseen: list[tuple[jax.Array | float, np.ndarray]] = []  # of the steps since a look: loss, positions
+        self._saved_at = time.monotonic()
+        # the split that says which step is kept, and its images
+        by_test = config.selection == "test_best"
+        self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
+
+    def start(self, first: Callable[[], GlintIQA]) -> TrainState:
+        """The state to go on from: the latest checkpoint's, or where there is none the first model's."""
+        step = self.store.latest_step()
+        if step is None:
+            state = self.trainer.start_from(first())
+        else:
+            processes.tell(f"going on from step {step}")
+            state = self.store.restore(self.trainer.abstract_state, self.trainer.sharding, step=step)
+            self._unseen = [(loss, np.zeros(0, np.int64)) for loss in self.store.unseen_losses(step)]
+        if processes.is_first():
+            self._log = MetricsLog(self.workdir, step or 0)
+        return state
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def train(self, state: TrainState, last_step: int) -> TrainState | None:
+        """Steps up to ``last_step``, evaluating and saving on the way; None where a signal ended them, after saving.
+
+        A signal acts at once in the first step, which compiles, in the last before an evaluation and in evaluations,
+        which are done again. Several processes agree between steps, and finish an evaluation that they are in.
+        """
+        config = self.config
+        step = first = int(state.step)
+        batches, stopped = self._batches(step), False
+        together = stop_on_signals() if jax.process_count() > 1 else contextlib.nullcontext()
+        hidden = not processes.is_first()
+        total, done = last_step * config.batch_size, step * config.batch_size
+        bar = progress_bar(total=total, initial=done, desc="training", unit="image", hidden=hidden)
+        with together as shared, bar:
+            while step < last_step and not stopped:
+                evaluated = min((step // config.eval_every + 1) * config.eval_every, last_step)
+                by_steps = first < step < evaluated - 1
+                saving: contextlib.AbstractContextManager = contextlib.nullcontext(shared or threading.Event())
+                if by_steps and shared is None:
+                    saving = stop_on_signals()
+                with saving as stop:
+                    for _ in range(evaluated - 1 - step if by_steps else 1):
+                        state = self._step(state, batches)
+                        step += 1
+                        look = step == evaluated or step % _LOOK_EVERY == 0
+                        if look:
+                            self._look(step, bar)
+                        if step < evaluated and self._is_due(step, look):
+                            self._save(state, step)
+                        # alone at any step; several agree where they look, as asking each other takes time
+                        if (look or jax.process_count() == 1) and processes.any_process(stop.is_set()):
+                            break
+                if step == evaluated:
+                    self._evaluate(state, step)
+                stopped = processes.any_process(stop.is_set()) and step < last_step
+        if stopped and step != self.store.latest_step():
+            self._save(state, step)
+        self.store.wait()
+        if stopped and processes.is_first():
+            warn(f"stopped at step {step} and saved; the same command goes on from there")
+        return None if stopped else state
+
+    def _step(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> TrainState:
+        batch = next(batches)
+        positions = batch.pop("position")
+        state, loss = self.trainer.step(state, global_batch(batch, self.mesh), self._dropout_key)
+        self._unseen.append((loss, positions))
+        return state
+
+    def _look(self, step: int, bar: tqdm) -> None:
+        """Wait for the steps so far, log their mean loss, and seal what was saved meanwhile."""
+        loss = float(np.mean(self._losses(step)))
+        self._unseen = []
+        self._write({"step": step, "loss": loss, "learning_rate": float(self._schedule(step))})
+        self.store.tend()
+        best = self._log and self._log.best_srocc(self.watched)
+        said = {f"best_{self.watched}_srocc": "none" if best is None else f"{best:.3f}"}
+        bar.update(step * self.config.batch_size - bar.n)
+        bar.set_postfix(loss=f"{loss:.4f}", **said)
+
+    def _is_due(self, step: int, look: bool) -> bool:
+        """Whether to save between two evaluations; of several processes the first one's clock decides, at a look."""
+        if self.config.save_every and step % self.config.save_every == 0:
+            return True
+        late = time.monotonic() - self._saved_at >= 60 * self.config.save_minutes > 0
+        if jax.process_count() == 1:
+            return late
+        return look and processes.any_process(late and processes.is_first())
+
+    def _evaluate(self, state: TrainState, step: int) -> None:
+        metrics = None
+        if len(self._watched):
+            metrics = self.predict(state, self._watched, "validating").metrics()
+            self._write({"step": step, self.watched: plain(metrics)})
+        self._save(state, step, metrics)
+
+    def _save(self, state: TrainState, step: int, metrics: dict[str, float] | None = None) -> None:
+        losses = self._losses(step).tolist()  # nothing is saved that is no number
+        self.store.save(state, metrics, unseen_losses=losses)
+        self._saved_at = time.monotonic()
+
+    def _batches(self, first: int) -> Iterator[dict[str, np.ndarray]]:
+        config = self.config
+        batches = training_batches(
+            self.source,
+            self.split.train,
+            crop_size=config.model.crop_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            crops_per_image=config.crops_per_image,
+            vertical_flips=config.vertical_flips,
+            first_batch=first,
+            process=(jax.process_index(), jax.process_count()),
+            on_bad_image=config.data.on_bad_image,
+            cache_bytes=config.data.cache_megabytes * 2**20,
+            num_workers=config.num_workers,
+        )
+        return iter(batches)
+
+    def _losses(self, step: int) -> np.ndarray:
+        """Of the steps since a look, float64; ``UserError`` names the first that is no number, and its images."""
+        losses = np.asarray(jax.device_get([loss for loss, _ in self._unseen]), np.float64)
+        for number in np.flatnonzero(~np.isfinite(losses))[:1]:
+            names = ", ".join(dict.fromkeys(self.source.index.names[position] for position in self._unseen[number][1]))
+            if jax.process_count() > 1:
+                names += " and other processes' images"
+            at = step - len(self._unseen) + number + 1
+            last = self.store.latest_step()
+            good = "none was saved before" if last is None else f"the last good checkpoint is step {last}'s"
+            raise UserError(
+                f"the loss or its gradient is no number at step {at}, on {names}; {good}. "
+                f"--learning_rate={self.config.learning_rate:g} may be too high, or a score wrong"
+            )
+        return losses
+
+    def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
+        return predict_source(
+            lambda crops: self._predict(state.evaluated, state.rest, crops),
+            self.source,
+            positions,
+            scale=self.source.scale,
+            crop_size=self.config.model.crop_size,
+            grid=self.config.eval_grid,
+            crops_at_random=self.config.eval_random_crops,
+            seed=self.config.seed,
+            batch_size=self.config.eval_batch_size,
+            mesh=self.mesh,
+            on_bad_image=self.config.data.on_bad_image,
+            num_workers=self.config.num_workers,
+            progress=progress if processes.is_first() else "",
+        )
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.write(row)
