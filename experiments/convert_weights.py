@@ -13,7 +13,9 @@ from glintiqa_jax import command_line
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.progress import result
-from glintiqa_jax.training import flags as config_flags
+
+with command_line.loading():
+    from glintiqa_jax.training import flags as config_flags
 
 _INPUT = flags.DEFINE_string("input", None, "a file of official weights, or a checkpoint of ours", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "a new folder, or a .safetensors or .npz file", required=True)

@@ -14,8 +14,10 @@ from glintiqa_jax import command_line
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.progress import result
-from glintiqa_jax.training import flags as config_flags
-from glintiqa_jax.training.config import DATASETS
+
+with command_line.loading():
+    from glintiqa_jax.training import flags as config_flags
+    from glintiqa_jax.training.config import DATASETS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", required=True)
 _TRAIN_ON = flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", required=True)

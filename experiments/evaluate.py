@@ -13,7 +13,9 @@ from absl import flags
 from glintiqa_jax import command_line
 from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
-from glintiqa_jax.training import flags as config_flags
+
+with command_line.loading():
+    from glintiqa_jax.training import flags as config_flags
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", required=True)
 _SPLIT = flags.DEFINE_enum(

@@ -15,7 +15,9 @@ from glintiqa_jax import command_line
 from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.progress import result, say, warn
-from glintiqa_jax.training import flags as config_flags
+
+with command_line.loading():
+    from glintiqa_jax.training import flags as config_flags
 
 _SOURCE = flags.DEFINE_string("source", "", "folder of the downloaded database (not for csv)")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what was prepared from other files or with other options")

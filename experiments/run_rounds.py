@@ -11,7 +11,9 @@ from absl import flags
 from glintiqa_jax import command_line
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.progress import result
-from glintiqa_jax.training import flags as config_flags
+
+with command_line.loading():
+    from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the rounds and the report", required=True)
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "how many rounds", lower_bound=1)

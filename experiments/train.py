@@ -12,7 +12,9 @@ from absl import flags
 
 from glintiqa_jax import command_line
 from glintiqa_jax.progress import result
-from glintiqa_jax.training import flags as config_flags
+
+with command_line.loading():
+    from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder for checkpoints, metrics, results and the report", required=True

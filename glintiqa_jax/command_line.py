@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import io
 import logging as standard_logging
+import multiprocessing
 import os
 import select
 import signal
@@ -23,6 +24,13 @@ from glintiqa_jax.progress import RESULTS, result
 
 # Without a home Matplotlib warns of its cache, while it is imported: before any flag is parsed.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
+
+
+def loading() -> contextlib.AbstractContextManager[None]:
+    """Around imports that take seconds, before ``run``: a signal ends the command then, too, without a traceback."""
+    if multiprocessing.parent_process() is not None:  # a worker, which imports the command and is ended by its parent
+        return contextlib.nullcontext()
+    return ending_on_signals("run the same command again")
 
 
 def run(main: Callable[..., None], *, advice: str = "run the same command again") -> None:

@@ -56,6 +56,15 @@ def ending_on_signals(advice: str) -> Iterator[None]:
             signal.signal(other, signal.SIG_DFL)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
+    def on_unraisable(lost: Any) -> None:
+        """Python drops what is raised where it collects garbage, after a traceback; then it is raised once more."""
+        if not (received and lost.exc_type is KeyboardInterrupt):
+            show_unraisable(lost)
+        elif threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(-1)  # as this is no second signal
+            signal.signal(received[0], on_signal)
+            threading.Timer(0.01, signal.pthread_kill, [threading.get_ident(), received[0]]).start()
+
     def end(number: int, words: str, leave: Callable[[int], Any]) -> None:
         for child in multiprocessing.active_children():
             child.kill()
@@ -78,6 +87,7 @@ def ending_on_signals(advice: str) -> Iterator[None]:
     threading.Thread(target=watch, name="signals", daemon=True).start()
     for number in caught:
         signal.signal(number, on_signal)
+    show_unraisable, sys.unraisablehook = sys.unraisablehook, on_unraisable
     try:
         yield
     except BaseException as stopped:
@@ -95,6 +105,7 @@ def ending_on_signals(advice: str) -> Iterator[None]:
         for number in caught:
             signal.signal(number, signal.SIG_DFL if leaving else handlers[number])
         if not leaving:
+            sys.unraisablehook = show_unraisable
             signal.set_wakeup_fd(wakeup)
             os.close(writer)
 

@@ -111,6 +111,35 @@ def test_any_name_can_be_printed(environment):
     assert first in ("caf\\udce9 \u0394", "caf\\udce9 \\u0394")
 
 
+SLOW_IMPORTS = """
+import os, sys
+
+class Ending:
+    def find_spec(self, name, path=None, target=None):
+        if name == "glintiqa_jax.training.flags":
+            os.kill(os.getpid(), int(os.environ["NUMBER"]))
+
+sys.meta_path.insert(0, Ending())
+"""
+
+
+@pytest.mark.parametrize("number", [2, 15])
+@pytest.mark.parametrize("command", ["train", "cross_dataset", "prepare_dataset"])
+def test_a_signal_while_libraries_are_imported_leaves_no_traceback(tmp_path, command, number):
+    (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORTS)
+    done = subprocess.run(
+        [sys.executable, Path(__file__).resolve().parents[1] / "experiments" / f"{command}.py"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "NUMBER": str(number)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        128 + number,
+        "",
+        "interrupted; run the same command again\n",
+    )
+
+
 def test_results_come_line_by_line():
     body = "result('first'); sys.stdin.read(); result('second')"
     with subprocess.Popen(

@@ -43,6 +43,17 @@ def main():
         except KeyboardInterrupt as stopped:
             stopped.add_note("3 of 9 are in x.csv")
             raise
+    if way == "collected":
+        class Garbage:
+            def __del__(self):
+                print("ready\\nready", flush=True)
+                time.sleep(60)
+        try:
+            Garbage()
+            time.sleep(60)
+        except KeyboardInterrupt as stopped:
+            stopped.add_note("it was heard")
+            raise
     if way == "swallowed":
         print("ready\\nready", flush=True)
         while True:
@@ -116,6 +127,15 @@ def test_a_note_says_how_to_go_on(start):
     process, _ = start("noted")
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == "interrupted; 3 of 9 are in x.csv\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_garbage_is_collected_is_not_lost(start, number):
+    """Where Python drops what is raised, and shows a traceback of it."""
+    process, _ = start("collected")
+    process.send_signal(number)
+    assert process.communicate(timeout=30) == ("", "interrupted; it was heard\n")
+    assert process.returncode == 128 + number
 
 
 def test_what_does_not_listen_is_ended_after_a_while_and_by_a_second_signal_at_once(start):

@@ -36,13 +36,13 @@ def sole_user(folder: Path, flag: str) -> Iterator[None]:
     Raises:
       UserError: where another run holds it, naming that run, or the folder cannot be made.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{flag}: expected a folder, found a file")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{flag}: expected a folder, found a file")
         made = _make(folder)
         file = _locked(folder / _FILE, flag)
     except OSError as error:
-        raise UserError(f"{flag}: cannot be written ({error})") from error
+        raise UserError(f"{flag}: cannot be written ({error.strerror})") from error
     released = threading.Event()
     beat = threading.Thread(target=_beat, args=(folder / _FILE, released), daemon=True)
     try:

@@ -45,8 +45,10 @@ def check_path(flag: str, path: str | os.PathLike, *, stores: bool = False) -> N
 
 
 def local_path(flag: str, path: str | os.PathLike) -> Path:
-    """A place on this machine, ``~`` expanded; ``UserError`` for an address of anything else, or a ~ of nobody's."""
+    """A place on this machine, ``~`` expanded; ``UserError`` for no path, another's address, or a ~ of nobody's."""
     check_path(flag, path)
+    if not os.fspath(path):  # which pathlib takes for the folder one is in
+        raise UserError(f"--{flag}: expected a path, found nothing")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -7,6 +7,7 @@
 | palette | its colours |
 | alpha, a transparent colour | laid on white |
 | 16-bit samples | their high byte |
+| TIFF in which white is 0 | inverted, whatever its samples |
 | integers of 32 bits and more | as they are up to 255, the high byte up to 65535, else an error |
 | floats | times 255 where they lie in 0..1, as they are in 0..255, else an error; NaN and infinity are errors |
 | CMYK, YCCK, Adobe's inverted ones, too | RGB by the embedded profile, else by Pillow's formula |
@@ -22,6 +23,7 @@ scaled cannot be told.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from glintiqa_jax.data.colour import to_srgb
 from glintiqa_jax.errors import UserError
 
 _ORIENTATION = 0x0112  # EXIF's tag, and how its values are undone
+_PHOTOMETRIC = 0x0106  # TIFF's tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -77,10 +80,16 @@ def to_pixels(image: Any, name: str = "image") -> np.ndarray:
 
 def from_pillow(image: Image.Image) -> np.ndarray:
     """A loaded image as uint8 RGB ``(height, width, 3)``; ``ValueError`` for samples that mean no brightness."""
+    if 0 in image.size:
+        raise ValueError(f"expected an image of some pixels, found {image.width}x{image.height}")
+    white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     image, info = _upright(image), image.info
+    if image.mode == "La":  # alpha that is already multiplied in, of which Pillow converts nothing else
+        image = image.convert("LA")
     if image.mode.startswith(("I", "F")):
         samples = np.asarray(image)
-        image = Image.fromarray(_eight_bits(samples, sixteen_bit=_is_sixteen_bit(image)))
+        pixels = _eight_bits(samples, sixteen_bit=_is_sixteen_bit(image))
+        image = Image.fromarray(255 - pixels if white_is_zero else pixels)  # Pillow inverts fewer bits only
         if isinstance(info.get("transparency"), int):
             image.putalpha(Image.fromarray(np.where(samples == info["transparency"], 0, 255).astype(np.uint8)))
     if image.mode in ("RGB", "L", "CMYK", "LAB") and "transparency" not in info:
@@ -113,6 +122,11 @@ def _is_sixteen_bit(image: Image.Image) -> bool:
 
 
 def _as_array(image: Any) -> np.ndarray:
+    if isinstance(image, list | tuple) and image and isinstance(image[0], str | bytes | os.PathLike | Image.Image):
+        raise ValueError(
+            f"expected an image of numbers, found a {type(image).__name__} of {type(image[0]).__name__}; "
+            "give one image at a time"
+        )
     try:
         array = np.asarray(image)
     except (ValueError, TypeError) as error:

@@ -129,7 +129,10 @@ class RatedSource:
                 self._records = builder.as_data_source(split=RECORD_SPLIT, deserialize_method=raw)
             record = _READ.deserialize_example_np(self._records[position], decoders=_UNDECODED)
         except Exception as error:  # ArrayRecord checks what it reads, and says so with whatever is at hand
-            raise UserError(f"{self.folder}: record {position}, {name!r}, is damaged ({error})") from error
+            raise UserError(
+                f"{self.folder}: record {position}, {name!r}, is damaged ({error}); where it stays so, remove the "
+                "folder and prepare it anew"
+            ) from error
         if record["name"].decode() != name:
             raise UserError(f"{self.folder}: record {position} is {record['name'].decode()!r}, expected {name!r}")
         return decode_image(record["image"], name, max_pixels=0)  # it was looked at when it was prepared

@@ -21,12 +21,13 @@ from glintiqa_jax.data.names import normal_name, without_blanks
 from glintiqa_jax.errors import UserError
 
 _DELIMITERS = (",", ";", "\t")
-_DECLARED = re.compile(r'\ufeff?"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)')  # how Excel is told the delimiter
+_DECLARED = re.compile(r'\ufeff?"?(?i:sep)=(.)"?[ \t,;]*(?:\r\n|\r|\n)')  # how Excel is told the delimiter
 # float() takes 1_5, infinity and the digits of every script, too
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}[,.][0-9]{3}")
 _LONG = re.compile(r"[+-]?[0-9]{3,}")
+_ADVICE = "write numbers with a decimal point and without separators of thousands"
 _MARKS = (  # the longer first: UTF-32's begins as UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -47,13 +48,13 @@ class Table:
       path: the file.
       columns: the header, less blanks around it and what cannot be seen.
       rows: line and fields by column of each row, less rows of empty fields.
-      decimal_comma: the file's dialect is one of those that write 3,5.
+      delimiter: what separates the fields; "" in an Excel file.
     """
 
     path: Path
     columns: list[str]
     rows: list[Row]
-    decimal_comma: bool = False
+    delimiter: str = ""
 
     def texts(self, column: str) -> list[str]:
         """The fields of a column, less the blanks around them."""
@@ -84,7 +85,8 @@ class Table:
         """The finite numbers in a column.
 
         A comma is a decimal mark where the whole column says so: no field has a point, and some comma cannot separate
-        thousands, or the delimiter is a semicolon, which is the dialect of those who write 3,5.
+        thousands, or the delimiter is a semicolon, which is the dialect of those who write 3,5. Where all points or
+        commas of a column may separate thousands, no other column may show that they do.
 
         Args:
           column: its name.
@@ -112,26 +114,51 @@ class Table:
 
     def _has_decimal_comma(self, column: str, fields: Sequence[str]) -> bool:
         numbered = [(line, text) for (line, _), text in zip(self.rows, fields, strict=True)]
-        commas = [(line, text) for line, text in numbered if "," in text]
+        marked = [(line, text) for line, text in numbered if "," in text or "." in text]
+        commas = [(line, text) for line, text in marked if "," in text]
+        has_long = any(_LONG.fullmatch(text) for _, text in numbered)
         if not commas:
+            # cells of numbers have their point from us
+            if self.delimiter and marked and all(_THOUSANDS.fullmatch(text) for _, text in marked):
+                line, text = marked[0]
+                if (has_long and self.delimiter == ";") or self._others_write(column, ","):
+                    raise self._may_mean(line, column, text)
             return False
         line, text = commas[0]
-        advice = "write numbers with a decimal point and without separators of thousands"
         where = f"{self.path}, line {line}, column {column!r}"
-        if point := next((text for _, text in numbered if "." in text), None):
-            raise UserError(f"{where}: expected one decimal mark in the column, found {point!r} and {text!r}; {advice}")
+        if point := next((one for _, one in marked if "." in one and one != text), None):
+            raise UserError(
+                f"{where}: expected one decimal mark in the column, found {point!r} and {text!r}; {_ADVICE}"
+            )
         for other_line, other in commas:
             if not _DECIMAL_COMMA.fullmatch(other):
                 raise UserError(
-                    f"{self.path}, line {other_line}, column {column!r}: expected a number, found {other!r}; {advice}"
+                    f"{self.path}, line {other_line}, column {column!r}: expected a number, found {other!r}; {_ADVICE}"
                 )
         if not all(_THOUSANDS.fullmatch(other) for _, other in commas):
             return True
-        if self.decimal_comma and not any(_LONG.fullmatch(other) for _, other in numbered):
+        if self.delimiter == ";" and not has_long and not self._others_write(column, "."):
             return True
-        raise UserError(
-            f"{where}: expected a number, found {text!r}, which may mean {text.replace(',', '.')} or "
-            f"{text.replace(',', '')}; {advice}"
+        raise self._may_mean(line, column, text)
+
+    def _others_write(self, column: str, mark: str) -> bool:
+        """Whether another column has numbers whose decimal mark this is, for certain."""
+        written = _DECIMAL_COMMA if mark == "," else _NUMBER
+        for other in self.columns:
+            marked = [text for text in self.texts(other) if "," in text or "." in text]
+            if (
+                without_blanks(other) != without_blanks(column)
+                and all(map(written.fullmatch, marked))
+                and not all(map(_THOUSANDS.fullmatch, marked))
+            ):
+                return True
+        return False
+
+    def _may_mean(self, line: int, column: str, text: str) -> UserError:
+        meanings = f"{text.replace(',', '.')} or {re.sub('[,.]', '', text)}"
+        return UserError(
+            f"{self.path}, line {line}, column {column!r}: expected a number, found {text!r}, which may mean "
+            f"{meanings}; {_ADVICE}"
         )
 
 
@@ -301,7 +328,7 @@ def _table(path: Path, lines: list[tuple[int, list[str]]], columns: Sequence[str
         rows.append((line, dict(zip(header, fields, strict=False))))
     if not rows:
         raise UserError(f"{path}: expected one row per image below the header, found none")
-    return Table(path, header, rows, decimal_comma=delimiter == ";")
+    return Table(path, header, rows, delimiter)
 
 
 def _header(lines: list[tuple[int, list[str]]]) -> list[str]:

@@ -109,7 +109,11 @@ def claim(folder: Path, protocol: str, configs: Mapping[str, TrainConfig], **fac
     mine = {"protocol": protocol, "configs": {name: to_json(config) for name, config in configs.items()}} | facts
     mine = json.loads(json.dumps(mine))
     if path.is_file():
-        if changed := _differences(_identity(mine), _identity(json.loads(path.read_text(encoding="utf-8")))):
+        try:
+            theirs = _identity(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{path}: expected what a protocol of ours began with, found something else") from error
+        if changed := _differences(_identity(mine), theirs):
             raise UserError(
                 f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: "
                 f"{'; '.join(changed)}"

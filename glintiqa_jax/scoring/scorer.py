@@ -13,6 +13,7 @@ from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.images import MAX_PIXELS, decode_image, limit_long_side, limit_short_side
 from glintiqa_jax.data.pixels import BadImageError, to_pixels
 from glintiqa_jax.data.transforms import grid_crops
+from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.prediction import make_predict
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import load_model
@@ -70,10 +71,12 @@ class Scorer:
 
     def score_file(self, path: str | os.PathLike) -> float:
         """The score of an image file; ``BadImageError`` names the file that cannot be scored and says why."""
+        if not os.fspath(path):  # which pathlib takes for the folder one is in
+            raise BadImageError("expected an image, found an empty path")
         try:
             encoded = Path(path).read_bytes()
-        except OSError as error:
-            raise BadImageError(f"{path}: cannot be read ({error.strerror})") from error
+        except (OSError, ValueError) as error:
+            raise BadImageError(f"{visible(path)}: cannot be read ({getattr(error, 'strerror', error)})") from error
         return self._score(decode_image(encoded, str(path), max_pixels=self._max_pixels), str(path))
 
     def _score(self, pixels: np.ndarray, name: str) -> float:

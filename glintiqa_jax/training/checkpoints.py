@@ -147,7 +147,10 @@ class CheckpointStore:
         srocc = storage.NOT_EVALUATED if validation is None else validation["srocc"]
         step = int(state.step)
         arrays = {"model": _model_arrays(state.evaluated, state.rest), "optimiser": _optimiser_arrays(state)}
-        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + _OVERHEAD)
+        if lack := _lack_of_room(self._folder, arrays):
+            raise UserError(
+                f"{lack}; what was saved before is whole, and with some room the same command goes on from there"
+            )
         said = self._description.to_json() | {"unseen_losses": [float(loss) for loss in unseen_losses]}
         items = {name: storage.saving(part) for name, part in arrays.items()}
         self._manager.save(
@@ -170,14 +173,6 @@ class CheckpointStore:
         if wrong:
             raise UserError(f"{written}: the first checkpoint cannot be read back ({wrong}); training ends here")
         self._trusted = True
-
-    def _check_room(self, needed: int) -> None:
-        """End before Orbax' threads do, each with a traceback, where the disk is too small for what is to be saved."""
-        if not is_remote(self._folder) and (free := shutil.disk_usage(self._folder).free) < needed:
-            raise UserError(
-                f"{self._folder}: the disk is full (a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are "
-                "free); what was saved before is whole, and with some room the same command goes on from there"
-            )
 
     def restore(self, abstract: TrainState, sharding: TrainState, *, step: int) -> TrainState:
         """A saved state in the given shardings."""
@@ -276,14 +271,25 @@ def _description(checkpoint: epath.Path) -> Description | None:
         return None
 
 
+def _lack_of_room(folder: epath.Path, arrays: Any) -> str | None:
+    """To end before Orbax' threads do, each with a traceback, where the disk is too small for what is to be saved."""
+    if is_remote(folder):
+        return None
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + _OVERHEAD
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if free >= needed:
+        return None
+    return f"{folder}: the disk is full (a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free)"
+
+
 def save_model(folder: str | os.PathLike, model: GlintIQA, description: Description) -> None:
     """Write a network as a checkpoint by itself, which ``load_model`` reads but no training run goes on from."""
     _, params, rest = split_model(model)
-    items = {
-        "model": storage.saving(_model_arrays(params, rest)),
-        "description": ocp.args.JsonSave(description.to_json()),
-    }
+    arrays = _model_arrays(params, rest)
+    items = {"model": storage.saving(arrays), "description": ocp.args.JsonSave(description.to_json())}
     written = storage.place(folder, "output")
+    if lack := _lack_of_room(written, arrays):
+        raise UserError(lack)
     with storage.checkpointer() as checkpointer:
         checkpointer.save(written, args=ocp.args.Composite(**items))
     integrity.seal(written)

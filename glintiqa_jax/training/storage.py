@@ -43,6 +43,8 @@ def place(path: str | os.PathLike, where: str) -> epath.Path:
       UserError: for names that Orbax or TensorStore take for others, and an object store that cannot be reached.
     """
     check_path(where, path, stores=True)
+    if not os.fspath(path):  # which would be the folder one is in
+        raise UserError(f"--{where}: expected a path, found nothing")
     found = epath.Path(path).expanduser()
     if is_remote(path):
         try:

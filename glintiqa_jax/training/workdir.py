@@ -193,10 +193,14 @@ def trained_on(checkpoint: str | os.PathLike) -> list[Fingerprint] | None:
 
 
 def finished(workdir: Path, last_step: int) -> dict[str, Any] | None:
-    """The results of a run that is complete."""
+    """The results of a run that is complete; ``UserError`` for a file of this name that is another's."""
     path = workdir / "results.json"
-    if path.is_file():
+    if not path.is_file():
+        return None
+    try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        if results["step"] == last_step:
-            return results
-    return None
+        return results if results["step"] == last_step else None
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: expected the results of a run of ours, found something else; give --workdir a folder of its own"
+        ) from error

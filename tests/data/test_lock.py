@@ -82,6 +82,6 @@ def test_where_the_file_system_has_no_locks_the_process_itself_is_looked_for(tmp
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / "file").touch()
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
         with pytest.raises(UserError, match="--workdir=x: "):
             take(place)

@@ -9,6 +9,7 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.checkpoints import load_model
 from glintiqa_jax.training.config import DataConfig, TrainConfig
+from glintiqa_jax.training.storage import place
 
 
 @pytest.mark.parametrize("address", ["gs://b/x", "s3://b", "gcs://b/x", "hdfs://h/x", "gs:/b/x", "GS://b", "az://b/x"])
@@ -29,6 +30,12 @@ def test_where_object_stores_are_meant_others_are_refused():
 def test_a_file_address_says_which_path_to_write(address):
     with pytest.raises(UserError, match=r"found an address; write /data/x$"):
         check_path("workdir", address, stores=True)
+
+
+def test_no_path_is_not_the_folder_one_is_in():
+    for find in (lambda: local_path("workdir", ""), lambda: place("", "workdir")):
+        with pytest.raises(UserError, match=r"^--workdir: expected a path, found nothing$"):
+            find()
 
 
 @given(st.text(st.characters(blacklist_characters="\0:"), min_size=1))

@@ -118,6 +118,15 @@ def test_sixteen_bits_in_colour_and_big_endian():
     np.testing.assert_array_equal(decode_image(encoded(swapped, "TIFF"), "x"), GREY3)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_where_white_is_zero_samples_of_any_kind_are_inverted(dtype):
+    scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
+    content = bytearray(encoded(Image.fromarray((GREY.astype(float) * scale).astype(dtype)), "TIFF"))
+    content[content.index(struct.pack("<HHI", 262, 3, 1)) + 8] = 0  # WhiteIsZero
+    np.testing.assert_array_equal(decode_image(bytes(content), "x"), 255 - GREY3)
+    np.testing.assert_array_equal(to_pixels(Image.open(io.BytesIO(content))), 255 - GREY3)
+
+
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
@@ -296,6 +305,12 @@ def test_short_floats_are_floats(dtype):
     np.testing.assert_allclose(to_pixels((RGB / 255.0).astype(dtype)), RGB, atol=1)
 
 
+def test_rows_may_be_arrays_and_alpha_multiplied_in():
+    np.testing.assert_array_equal(to_pixels(list(RGB)), RGB)
+    clear = Image.fromarray(np.dstack([GREY, np.full_like(GREY, 255)]))
+    np.testing.assert_array_equal(to_pixels(clear.convert("La")), GREY3)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -309,6 +324,9 @@ def test_short_floats_are_floats(dtype):
         (RGB * 1j, "expected an image of numbers"),
         ([[1, 2], [3]], "what makes no array"),
         ({"a": 1}, "expected an image of numbers"),
+        (["a.png", "b.png"], "found a list of str; give one image at a time"),
+        ((Image.fromarray(GREY), Image.fromarray(RGB)), "found a tuple of Image; give one image at a time"),
+        (Image.new("RGB", (0, 9)), "found 0x9"),
     ],
 )
 def test_arrays_of_a_wrong_kind_are_refused(array, message):

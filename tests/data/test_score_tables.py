@@ -98,6 +98,8 @@ def test_numbers_come_back_with_either_decimal_mark(tmp_path_factory, values, de
         ("name,x\na, +1. \nb,\u00a0.5\u00a0\n", [1, 0.5]),
         ('"name","x"\n"a","1e3"\n"b","-0"\n', [1000, 0]),
         ("sep=;\nname;x\na;1,5\nb;2,5\n", [1.5, 2.5]),
+        ("SEP=;;\nname;x\na;1\nb;2\n", [1, 2]),
+        ("name;x;y\na;1.434;0.500\nb;2.871;0.750\n", [1.434, 2.871]),
         ("sep=|\r\nname|x\r\na|1\r\nb|2\r\n", [1, 2]),
         ("\ufeff\ufeffname\u00a0, \u200bx \na,1\nb,2\n", [1, 2]),
         ("name,x\ra,1\rb,2\r", [1, 2]),
@@ -121,7 +123,11 @@ def test_numbers_as_the_world_writes_them(tmp_path, text, expected):
         ("name;x\na;1,434\nb;950\n", "may mean"),
         ('name,x\na,"1,434,000"\nb,2\n', r"line 2, column 'x': expected a number, found '1,434,000'"),
         ("name;x\na;1,5\nb;2.5\n", r"expected one decimal mark in the column, found '2\.5' and '1,5'"),
-        ("name;x\na;1.434,5\nb;2\n", "one decimal mark"),
+        ("name;x\na;1.434,5\nb;2\n", r"line 2, column 'x': expected a number, found '1\.434,5'; write numbers"),
+        ("name;x\na;1.434\nb;950\n", r"line 2, .*'1\.434', which may mean 1\.434 or 1434; write numbers"),
+        ("name;x;std\na;1.434;0,5\nb;2.871;0,75\n", r"line 2, .*'1\.434', which may mean 1\.434 or 1434"),
+        ("name\tx\tother\na\t1.434\t0,5\nb\t2\t\n", r"line 2, .*'1\.434', which may mean"),
+        ("name;x;std\na;1,434;0.5\nb;2,871;0.75\n", r"line 2, .*'1,434', which may mean 1\.434 or 1434"),
         *((f"name,x\na,1\nb,{one}\n", f"line 3, column 'x': .* found {re.escape(repr(one))}") for one in BAD),
         ("name,x\na,1\n./a,2\n", r"line 3: './a' is named a second time, first in line 2"),
         ("name,x\na,1\n ,2\n", "line 3: expected a name, found nothing"),
@@ -179,6 +185,9 @@ def test_excel_files_are_read_by_the_same_way(tmp_path):
         book.save(tmp_path / "scores.xlsx")
         with pytest.raises(UserError, match=r"line 2, column 'x': expected a number"):
             read_numbers(tmp_path / "scores.xlsx", "name", ["x"])
+    book.active["B2"], book.active["C1"], book.active["C2"] = 1.434, "y", "0,5"
+    book.save(tmp_path / "scores.xlsx")  # a cell of a number is one, whatever others write
+    assert read_numbers(tmp_path / "scores.xlsx", "name", ["x"])["a.png"] == [1.434]
     for content, message in (
         (b"PK\x03\x04rest", "expected an Excel file"),
         (b"\xd0\xcf\x11\xe0rest", "old Excel file"),

@@ -98,6 +98,16 @@ def test_a_folder_is_one_protocols_alone(three, experiment, workdir):
         run_rounds(experiment, workdir, rounds=1)
 
 
+@pytest.mark.parametrize("content", ["x", "[1]", "{}"])
+def test_a_file_of_another_program_is_refused_and_stays(experiment, tmp_path, content):
+    (tmp_path / "protocol.json").write_text(content)
+    with pytest.raises(
+        UserError, match=r"protocol\.json: expected what a protocol of ours began with, found something"
+    ):
+        run_rounds(experiment, tmp_path, rounds=1)
+    assert (tmp_path / "protocol.json").read_text() == content
+
+
 def test_a_refused_command_leaves_nothing_behind(experiment, tmp_path):
     wrong = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, images="nowhere"))
     with pytest.raises(UserError, match="--images=nowhere"):

@@ -103,6 +103,8 @@ def test_whatever_holds_the_pixels_has_their_score(checkpoint, tmp_path):
         (None, "image: expected an image of numbers"),
         ("nowhere.png", "nowhere.png: cannot be read"),
         (Path("/"), "/: cannot be read .Is a directory"),
+        ("", "expected an image, found an empty path"),
+        ("a\0b", "cannot be read .embedded null"),
         (b"", "image: not an image that can be decoded"),
         ([], "image: expected"),
         ([[1, 2], [3]], "image: expected an image, found what makes no array"),

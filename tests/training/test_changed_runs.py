@@ -76,6 +76,14 @@ def test_a_complete_run_has_no_figures_of_other_flags(config, workdir, whole, tm
     assert loop.train_and_evaluate(moved, shutil.copytree(workdir, tmp_path / "moved")) == whole
 
 
+@pytest.mark.parametrize("content", ["x", "[1]", "{}"])
+def test_results_of_another_program_are_refused_and_stay(config, tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UserError, match=r"results\.json: expected the results of a run of ours, found something else"):
+        loop.train_and_evaluate(config, tmp_path)
+    assert (tmp_path / "results.json").read_text() == content
+
+
 def test_checkpoints_may_be_elsewhere_and_know_their_experiment(config, workdir, whole, tmp_path):
     elsewhere = shutil.copytree(workdir / "checkpoints", tmp_path / "elsewhere")
     other = dataclasses.replace(config, seed=3)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from small_runs import is_saved
+from started import Started
 
 from glintiqa_jax.training.metrics_log import read_metrics
 
@@ -36,22 +37,20 @@ def environment():
 
 
 def start(config, workdir):
-    return subprocess.Popen(
-        command(config, workdir), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return Started(command(config, workdir), env=environment())
 
 
 def finish(process):
     """What it says, after it has ended well."""
-    results, said = process.communicate(timeout=300)
+    said = process.said()
     assert process.returncode == 0, said
-    return results + said
+    return said
 
 
 def wait_until(reached, process):
     """Look again and again, until the moment has come; a run that ends before has been looked at too late."""
     while not reached():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.said()
         time.sleep(0.001)
 
 
@@ -98,7 +97,6 @@ def kill_and_resume(config, workdir, moment):
     wait_until(lambda: moment(workdir), process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    process.communicate()
     assert not (workdir / "results.json").exists()
     return finish(start(config, workdir))
 
@@ -130,7 +128,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(config, uninter
         process = start(config, tmp_path / "run")
         wait_until(lambda moment=moment: moment(tmp_path / "run"), process)
         process.kill()
-        process.communicate()
+        process.wait()
     finish(start(config, tmp_path / "run"))
     check_same(tmp_path / "run", uninterrupted)
 
@@ -140,7 +138,7 @@ def test_a_command_asked_to_end_in_an_evaluation_ends_at_once_and_goes_on(config
     process = start(config, tmp_path / "run")
     wait_until(lambda: evaluating(tmp_path / "run"), process)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    said = process.said(timeout=60)
     assert (process.returncode, said.count("interrupted; ")) == (128 + signal.SIGTERM, 1)
     assert "Traceback" not in said
     assert not (tmp_path / "run" / "results.json").exists()

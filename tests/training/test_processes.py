@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_rated_folder
+from started import Started
 
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.training.processes import connect
@@ -43,7 +43,7 @@ class Runs:
             "--verbosity=0",
         ]
 
-    def start(self, workdir: str, *flags: str, processes: int = 1) -> list[subprocess.Popen]:
+    def start(self, workdir: str, *flags: str, processes: int = 1) -> list[Started]:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
@@ -52,11 +52,11 @@ class Runs:
             joined = [f"--coordinator_address=localhost:{port}", f"--num_processes={processes}"]
             command = [sys.executable, str(TRAIN), *self.flags, f"--workdir={self.folder / workdir}", *flags]
             command += [*joined, f"--process_id={number}"] if processes > 1 else []
-            each.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            each.append(Started(command))
         return each
 
-    def finish(self, running: list[subprocess.Popen], *, expected: int = 0) -> list[str]:
-        said = [process.communicate(timeout=300)[0] for process in running]
+    def finish(self, running: list[Started], *, expected: int = 0) -> list[str]:
+        said = [process.said() for process in running]
         assert [process.returncode for process in running] == [expected] * len(running), "\n".join(said)
         return said
 
@@ -114,13 +114,13 @@ def test_a_process_that_dies_is_noticed_and_the_pair_goes_on(runs, pair, killed)
     runs.wait_for(workdir, 10)
     running[killed].kill()
     other = running[1 - killed]
-    said, _ = other.communicate(timeout=120)
+    said = other.said(timeout=120)
     # JAX itself may be the first to end a process that has lost its coordinator
     assert other.returncode in ((1, -signal.SIGABRT) if killed == 0 else (1,)), said
     if other.returncode == 1:
         assert f"error: process {1 - killed} of 2: another process has ended or cannot be reached" in said
         assert "Traceback" not in said
-    running[killed].communicate()
+    running[killed].wait()
     first, _ = runs.finish(runs.start(workdir, "--steps=30", processes=2))
     assert "going on from step" in first
     assert runs.results(workdir) == pair

@@ -102,6 +102,7 @@ def test_frozen_embeddings_save_the_way_back_through_the_frozen_blocks():
     assert operations(train_embeddings=False) < 0.99 * operations(train_embeddings=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "weights_move", "statistics_move"),
     [
@@ -271,6 +272,7 @@ def test_bfloat16_is_for_products_alone():
     assert {leaf.dtype for leaf in jax.tree.leaves(steps)} == {np.dtype(np.float32)}
 
 
+@pytest.mark.slow
 def test_rematerialisation_keeps_less_and_takes_the_same_step(plain, capsys):
     """What is kept for the gradient is JAX's own account of it: XLA's CPU backend saves no memory by it."""
 
@@ -295,6 +297,7 @@ def test_rematerialisation_keeps_less_and_takes_the_same_step(plain, capsys):
     assert_same_gradient(state, expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decay", "kept"), [(0.99, 0.1), (0.05, 0.05)])
 def test_the_average_is_over_the_steps_there_are(plain, decay, kept):
     """After one step from p0 to p1: of p0 what --ema_decay says, but no more than (1 + 0) / (10 + 0), the rest p1."""

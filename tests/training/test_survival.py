@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from flax import nnx
 from small_runs import is_saved, stop_after
 
 from glintiqa_jax.errors import UserError
@@ -184,6 +185,16 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(config, whole, 
     assert opened(stopped) == before
     assert opening(stopped, latest=7) == []
     assert loop.train_and_evaluate(config, stopped) == whole
+
+
+def test_a_network_that_the_disk_has_no_room_for_is_not_begun(workdir, tmp_path, monkeypatch):
+    loaded = load_model(workdir, make_mesh(devices=jax.devices()[:1]))
+    model = nnx.merge(loaded.graphdef, loaded.params, loaded.rest)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(UserError, match=r"new: the disk is full \(a checkpoint takes \d\.\d MB, 0\.0 MB are free\)$"):
+        checkpoints.save_model(tmp_path / "new", model, loaded.description)
+    assert not list(tmp_path.iterdir())
 
 
 def opened(workdir):
