@@ -40,6 +40,11 @@ def run(command: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Comple
     )
 
 
+def heard(said: str) -> str:
+    """Less what XLA says, on some processors, of networks that other tests compiled, which only tests find."""
+    return re.sub(r"^E\d+ .*cpu_aot_loader.*\n", "", said, flags=re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder with images/, scores.csv and what the training command left in run/."""
@@ -269,7 +274,7 @@ def test_a_scoring_that_is_ended_leaves_what_it_has_scored(trained, tmp_path):
         rows = list(csv.DictReader(file))
     assert 8 <= len(rows) < 2000
     assert all(float(row["score"]) == float(row["score"]) for row in rows)
-    assert said == (
+    assert heard(said) == (
         f"interrupted; {len(rows)} of 2000 images were scored and are in scores.csv; the same command scores all of "
         "them anew\n"
     )
@@ -298,7 +303,7 @@ def test_scores_go_wherever_output_says(trained, tmp_path):
         (f"{score} > /dev/full", 2, [], "error: standard output: the disk is full\n"),
     ]:
         done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-        assert (done.returncode, done.stdout.splitlines(), done.stderr) == (code, shown, said), command
+        assert (done.returncode, done.stdout.splitlines(), heard(done.stderr)) == (code, shown, said), command
 
 
 @pytest.mark.parametrize("command", ["score", "evaluate"])
@@ -316,7 +321,7 @@ def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, heard(done.stderr)) == (0, "")
 
 
 METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC \S+  RMSE \S+  \(\d+ images\)"
@@ -355,7 +360,7 @@ def test_a_normal_run_prints_its_results_and_nothing_else(trained, tmp_path):
     quick = [f"--flagfile={folder}/own.flags", "--steps=2", "--eval_every=2", "--warmup_steps=1", "--peers="]
     for number, fact in enumerate(make_small("koniq10k", tmp_path / "downloads")):
         (image,) = (tmp_path / "downloads").rglob(fact.name)
-        Image.new("RGB", (40 + number, 40)).save(image)
+        Image.effect_noise((40 + number, 40), 10 * (number + 1)).convert("RGB").save(image)
     (tmp_path / "photographs").mkdir()
     shutil.copy(folder / "images" / "image19.png", tmp_path / "photographs")
     own, run_folder = ["--dataset=csv", *data, "--score_range=0,95"], folder / "run"
@@ -397,7 +402,7 @@ def test_a_normal_run_prints_its_results_and_nothing_else(trained, tmp_path):
     ends.append(("cross_dataset", run("cross_dataset", *quick, *across, f"--workdir={tmp_path}/across")))
     assert {name for name, _ in ends} == {path.stem for path in (ROOT / "experiments").glob("*.py")}
     for name, done in ends:
-        assert (done.returncode, done.stderr) == (0, ""), name
+        assert (done.returncode, heard(done.stderr)) == (0, ""), name
         for line in done.stdout.splitlines():
             assert any(re.fullmatch(pattern, line) for pattern in DOCUMENTED[name]), (name, line)
 

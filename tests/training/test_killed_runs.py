@@ -108,6 +108,7 @@ def check_same(workdir, uninterrupted):
     assert len(steps) == len(set(steps))
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path):
     said = kill_and_resume(config, tmp_path / "run", saving)
     check_same(tmp_path / "run", uninterrupted)
