@@ -42,6 +42,11 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 tables.RESAMPLES = 20
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the README's commands: they are one test and take longest, while other processes run the rest."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.hookimpl(tryfirst=True)  # before fixtures of any scope compile something
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Compile for users what guards numbers, and the rest fast: most networks in tests are compiled to run once."""
