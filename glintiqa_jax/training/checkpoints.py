@@ -209,7 +209,8 @@ class CheckpointStore:
     def wait(self) -> None:
         """Until everything saved is on disk, and sealed with checksums."""
         unsealed, self._unsealed = self._unsealed, None  # where saving fails, nothing is there to be sealed
-        self._manager.wait_until_finished()
+        with storage.silent():
+            self._manager.wait_until_finished()
         if unsealed is not None and processes.is_first():
             integrity.seal(self._folder / str(unsealed))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
@@ -131,6 +133,17 @@ def read_json(checkpoint: epath.Path, item: str) -> dict[str, Any] | None:
             return reader.restore(checkpoint, args=ocp.args.Composite(**{item: ocp.args.JsonRestore()}))[item]
     except (ValueError, KeyError, TypeError, OSError):
         return None
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Orbax logs the traceback of a save that failed, and raises it: said once, by who catches it."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def steps(folder: epath.Path) -> list[int]:
