@@ -22,12 +22,10 @@ from glintiqa_jax.errors import LostProcessError, UserError, visible
 from glintiqa_jax.interruptions import ending_on_signals, what_failed
 from glintiqa_jax.progress import RESULTS, result
 
-# Without a home Matplotlib warns of its cache, while it is imported: before any flag is parsed.
-standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
-
 
 def loading() -> contextlib.AbstractContextManager[None]:
     """Around imports that take seconds, before ``run``: a signal ends the command then, too, without a traceback."""
+    _hush_matplotlib()
     if multiprocessing.parent_process() is not None:  # a worker, which imports the command and is ended by its parent
         return contextlib.nullcontext()
     return ending_on_signals("run the same command again")
@@ -82,6 +80,7 @@ def run(main: Callable[..., None], *, advice: str = "run the same command again"
             traceback.print_exc()
             _leave(1)
 
+    _hush_matplotlib()
     _open_streams()
     with ending_on_signals(advice):
         try:
@@ -104,6 +103,11 @@ def print_metrics(results: dict[str, Any]) -> None:
                 if key != "images"
             )
             result(f"{name:>10}:  {values}  ({metrics['images']} images)")
+
+
+def _hush_matplotlib() -> None:
+    """Without a home it warns of its cache, while it is imported."""
+    standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
 
 
 def _open_streams() -> None:

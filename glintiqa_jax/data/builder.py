@@ -213,11 +213,12 @@ def _merges(collection: Collection, asked: bool | None) -> bool:
 def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
     if not (folder / "card.json").is_file():
         return False
-    if read_card(folder)["fingerprint"] == identity:
-        return _is_whole(folder)
+    card = read_card(folder)
+    if card["fingerprint"] == identity:
+        return _is_whole(folder, card)
     if not overwrite:
         why = "from other files or with other options"
-        if read_card(folder).get("told_by") != _TOLD_BY:
+        if card.get("told_by") != _TOLD_BY:
             why += ", or by an earlier version, whose records can be used as they are"
         raise UserError(f"{folder}: already prepared, {why}; --overwrite replaces it")
     return False
@@ -240,9 +241,9 @@ def _is_former(card: Path) -> bool:
         return False
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, card: dict[str, Any]) -> bool:
     """Whether the files that the card lists are there, by their sizes."""
-    sizes = read_card(folder).get("files", {})
+    sizes = card.get("files", {})
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
@@ -315,12 +316,8 @@ class _Checked:
     """
 
     def __init__(self, collection: Collection, on_bad_image: str, max_side: int, max_pixels: int):
-        self.collection, self.on_bad_image, self.max_side, self.max_pixels = (
-            collection,
-            on_bad_image,
-            max_side,
-            max_pixels,
-        )
+        self.collection, self.on_bad_image = collection, on_bad_image
+        self.max_side, self.max_pixels = max_side, max_pixels
         self.index: list[dict[str, Any]] = []
         self.fingerprints: list[Fingerprint] = []
         self.skipped: list[str] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from etils import epath
 
 from glintiqa_jax.data.builder import records_path
 from glintiqa_jax.data.paths import check_path, local_path
+from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import UserError
 
 _BLOCK = 2**22  # bytes
@@ -50,14 +50,11 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
             if (target / "card.json").is_file() and (target / "card.json").read_text(encoding="utf-8") == card:
                 return
             say(f"copying {json.loads(card)['images']} images of {name} from {data_dir} to {cache_dir}")
-            work = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-            try:
+            with workplace(target.parent) as work:
                 _copy(source, work / "records")
                 if target.exists():
                     target.rename(work / "replaced")
                 (work / "records").rename(target)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
     except Exception as error:
         raise UserError(
             f"--data_cache_dir={cache_dir}: records of {name} could not be copied from --data_dir={data_dir} ({error})"

@@ -41,7 +41,7 @@ def check_path(flag: str, path: str | os.PathLike, *, stores: bool = False) -> N
         expected = f"a path or an address of {' or '.join(f'{name}://' for name in STORES)}"
     else:
         expected = "a path of this machine"
-    raise UserError(f"--{flag}={text}: expected {expected}, found {found[1]}: (a folder of this name is ./{text})")
+    raise UserError(f"--{flag}={text}: expected {expected}, found an address; for a folder of this name write ./{text}")
 
 
 def local_path(flag: str, path: str | os.PathLike) -> Path:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,15 @@ class Table:
         return [
             whole_number(value, self.path, line, column) for (line, _), value in zip(self.rows, values, strict=True)
         ]
+
+    def words(self, column: str, known: Mapping[str, str]) -> list[str]:
+        """What the words in a column, in any case, stand for; ``UserError`` for one that is not known."""
+        words = [word.lower() for word in self.texts(column)]
+        for (line, _), word in zip(self.rows, words, strict=True):
+            if word not in known:
+                expected = ", ".join(dict.fromkeys(known.values()))
+                raise UserError(f"{self.path}, line {line}, column {column!r}: expected {expected}, found {word!r}")
+        return [known[word] for word in words]
 
     def _has_decimal_comma(self, column: str, fields: Sequence[str]) -> bool:
         numbered = [(line, text) for (line, _), text in zip(self.rows, fields, strict=True)]

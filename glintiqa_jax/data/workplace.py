@@ -24,11 +24,13 @@ def workplace(folder: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError), left.open("rb") as lock:  # held by who is at work
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left.parent, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
-    try:
-        with (work / _LOCK).open("wb") as lock:
+    with contextlib.ExitStack() as stack:
+        while True:
+            work = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+            ours = stack.enter_context((work / _LOCK).open("wb"))
             with contextlib.suppress(OSError):  # of file systems without locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+                fcntl.flock(ours, fcntl.LOCK_EX)
+            if (work / _LOCK).exists():  # not taken for a killed one's, just before it was locked
+                break
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        yield work

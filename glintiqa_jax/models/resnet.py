@@ -66,8 +66,8 @@ class BatchNorm(nnx.Module):
 def _for_each(images: jax.Array, value: jax.Array) -> jax.Array:
     """``(features,)`` as ``(batch, 1, 1, features)``: its gradient is summed over each image and then over the batch.
 
-    XLA's CPU backend adds up one value after another. Over all pixels of 32 images that costs gradients three digits;
-    the barrier keeps it from making one sum of the two.
+    XLA's CPU backend adds up one value after another. Over all pixels of 32 images the norms of gradients were off by
+    up to .6 %, in two sums by up to .4 %, as for 2 images; the barrier keeps XLA from making one sum of the two.
     """
     each = jnp.broadcast_to(value, (images.shape[0], 1, 1, value.shape[-1]))
     return jax.lax.optimization_barrier(each)

@@ -72,6 +72,18 @@ def test_of_several_processes_one_copies(prepared, tmp_path):
     assert len(open_dataset("koniq10k", data_dir=tmp_path / "disk")) == 6
 
 
+def test_what_a_killed_copy_left_goes(prepared, tmp_path):
+    cache_records("koniq10k", str(prepared), str(tmp_path / "disk"), print)
+    (card,) = (tmp_path / "disk").rglob("card.json")
+    left = card.parents[1] / ".partial-killed"
+    left.mkdir()
+    (left / ".at-work").touch()
+    card.unlink()
+    cache_records("koniq10k", str(prepared), str(tmp_path / "disk"), print)
+    assert card.is_file()
+    assert not left.exists()
+
+
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match=r"--data_dir=.*nowhere: expected a prepared koniq10k, found none"):
         cache_records("koniq10k", str(tmp_path / "nowhere"), str(tmp_path / "disk"), print)
@@ -82,7 +94,7 @@ def test_what_is_not_there_is_named(tmp_path):
     [
         ({"dataset": "koniq10k", "data_dir": "gs://bucket"}, "--data_cache_dir: needed with --data_dir=gs://bucket"),
         ({"data_dir": "gs://bucket", "data_cache_dir": "disk"}, "demo is prepared on this machine"),
-        ({"dataset": "koniq10k", "data_cache_dir": "gs://bucket"}, "expected a path of this machine, found gs:"),
+        ({"dataset": "koniq10k", "data_cache_dir": "gs://bucket"}, "expected a path of this machine, found an address"),
     ],
     ids=str,
 )

@@ -43,10 +43,7 @@ def read_koniq10k(folder: SourceFolder) -> list[RatedImage]:
     size = next((size for size in _KONIQ_SIZES if folder.has_folder(size)), "")
     rows = read_table(table, ["image_name", column, "SD", *["set"] * with_sets])
     names = rows.texts("image_name")
-    sets = [word.lower() for word in rows.texts("set")] if with_sets else ["none"] * len(names)
-    for (line, _), word in zip(rows.rows, sets, strict=True):
-        if with_sets and word not in SPLIT_WORDS:
-            raise UserError(f"{table}, line {line}, column 'set': expected training, validation, test, found {word!r}")
+    sets = rows.words("set", SPLIT_WORDS) if with_sets else [""] * len(names)
     return [
         RatedImage(
             name=name,
@@ -54,9 +51,9 @@ def read_koniq10k(folder: SourceFolder) -> list[RatedImage]:
             raw_score=score,
             score_std=25.0 * std,  # (100 - 0) / (5 - 1)
             group=name,
-            split=SPLIT_WORDS[word] if with_sets else "",
+            split=split,
         )
-        for name, score, std, word in zip(names, rows.numbers(column), rows.numbers("SD"), sets, strict=True)
+        for name, score, std, split in zip(names, rows.numbers(column), rows.numbers("SD"), sets, strict=True)
     ]
 
 

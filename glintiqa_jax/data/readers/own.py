@@ -11,7 +11,7 @@ import numpy as np
 
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.names import normal_name
-from glintiqa_jax.data.rated_images import SPLIT_NAMES, SPLIT_WORDS, Collection, RatedImage, fingerprint
+from glintiqa_jax.data.rated_images import SPLIT_WORDS, Collection, RatedImage, fingerprint
 from glintiqa_jax.data.tables import Table, first_five, read_table
 from glintiqa_jax.data.walk import Found, files_below, only_images
 from glintiqa_jax.errors import UserError
@@ -62,7 +62,7 @@ def read_csv(
     names = table.names(image_column, folder)
     raw_scores = table.numbers(score_column)
     stds = table.numbers(std_column) if std_column else [math.nan] * len(names)
-    splits = _splits(table, split_column) if split_column else [""] * len(names)
+    splits = table.words(split_column, SPLIT_WORDS) if split_column else [""] * len(names)
     groups = _groups(table, group_column) if group_column else names
     listed = []
     on_disk, root = _by_name(folder, files), Path(os.path.realpath(folder))
@@ -95,16 +95,6 @@ def read_csv(
         notes=tuple(notes),
         missing=tuple(f"{name}: scored, but not there" for name in missing),
     )
-
-
-def _splits(table: Table, column: str) -> list[str]:
-    words = [word.lower() for word in table.texts(column)]
-    for (line, _), word in zip(table.rows, words, strict=True):
-        if word not in SPLIT_WORDS:
-            raise UserError(
-                f"{table.path}, line {line}, column {column!r}: expected {', '.join(SPLIT_NAMES)}, found {word!r}"
-            )
-    return [SPLIT_WORDS[word] for word in words]
 
 
 def _groups(table: Table, column: str) -> list[str]:
