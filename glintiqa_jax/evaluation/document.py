@@ -41,9 +41,9 @@ _LATEX_RUN = re.compile(r"-(?=-)|,(?=,)|^ | $|(?<= ) | (?= )")  # what it would 
 _PAGE_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-h1, h2, p, li, th, caption { white-space: pre-wrap; overflow-wrap: anywhere; }
+h1, h2, p, li, caption, th.words { white-space: pre-wrap; overflow-wrap: anywhere; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 0.7rem; text-align: right; }
-td { white-space: pre; }
+td { white-space: nowrap; }
 th.words, td.words { text-align: left; white-space: pre-wrap; min-width: 9rem; }
 th { border-bottom: 2px solid #888; }
 caption { caption-side: bottom; text-align: left; color: #555; padding-top: 0.4rem; }
