@@ -1,6 +1,9 @@
 """The exceptions whose message is all that the person at the keyboard needs, and how such a message shows a name."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Callable
 
 # What could not be seen or would act on what shows it: control characters and line breaks, marks that turn the
 # direction of the text around them, bytes of a file name that are no text, and what XML does not allow.
@@ -8,13 +11,60 @@ _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NAMED = re.compile(r"`([a-z][a-z0-9_.]*)(=[^`]*)?`")
 
 
-class UserError(ValueError):
-    """Wrong input: the message names the file, field or flag, what was expected and what was found.
+class InputError(ValueError):
+    """Wrong input, told in one line: where it is, what was expected and what was found.
 
-    The commands in ``experiments/`` print it without a traceback and exit with code 2.
+    ``str(error)`` is ``field=value: expected ..., found ...; hint``, without the parts that are not given. A text may
+    name fields, as in ``on_bad_image='skip'``, in backticks: a command shows them as its flags. Below ``cli/`` no text
+    speaks of flags.
+
+    Args:
+      problem: what is wrong, where "expected ..., found ..." does not say it.
+      field: the argument or the configuration's field, dotted below a group; empty where it is a file's fault.
+      value: of the field; left out where None.
+      file: the file or folder; a text such as ``scores.csv, line 3`` where a line is known.
+      expected: what is accepted.
+      found: what was given.
+      hint: what to do.
+
+    Attributes: the arguments.
     """
+
+    def __init__(
+        self,
+        problem: str = "",
+        *,
+        field: str = "",
+        value: object = None,
+        file: object = "",
+        expected: str = "",
+        found: object = None,
+        hint: str = "",
+    ):
+        self.problem, self.field, self.value, self.file = problem, field, value, file
+        self.expected, self.found, self.hint = expected, found, hint
+        super().__init__(self.text())
+
+    def text(self, name: Callable[[str], str] = str) -> str:
+        """The line.
+
+        Args:
+          name: what a reader calls a field, for those that are given alone and those in backticks.
+        """
+        place = name(self.field) + ("" if self.value is None else f"={self.value}") if self.field else ""
+        found = f"found {self.found}" if self.found is not None else ""
+        said = self.problem or ", ".join(
+            part for part in (f"expected {self.expected}" * bool(self.expected), found) if part
+        )
+        line = ": ".join(str(part) for part in (place, self.file, said) if str(part))
+        return named_fields(f"{line}; {self.hint}" if self.hint else line, name)
+
+
+class UserError(InputError):
+    """Being replaced by ``InputError``."""
 
 
 class LostProcessError(Exception):
@@ -24,6 +74,16 @@ class LostProcessError(Exception):
 def about(flag: str, value: object, error: Exception) -> str:
     """A message about a flag's value: ``--flag=value: what went wrong``, the value named once."""
     return f"--{flag}={value}: {str(error).removeprefix(f'{value}: ')}"
+
+
+def named_fields(text: str, name: Callable[[str], str]) -> str:
+    """A text with the fields in it, which are in backticks, called as a reader calls them.
+
+    In ``name``'s own words no backticks are left; as Python has them, ``str``, the text stays as it is.
+    """
+    if name is str:
+        return text
+    return _NAMED.sub(lambda found: name(found[1]) + (found[2] or "").replace("'", ""), text)
 
 
 def visible(text: object) -> str:

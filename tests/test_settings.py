@@ -1,0 +1,86 @@
+"""Configurations: one field says all that hashes, comparisons and files need."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import pytest
+
+from glintiqa_jax import settings
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.settings import group, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    kind: ClassVar[str] = "round"
+    radius: float = setting(1.0, "its radius", effect="shape")
+
+
+@dataclasses.dataclass(frozen=True)
+class Square:
+    kind: ClassVar[str] = "square"
+    side: int = setting(2, "its side", effect="shape")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    rate: float = setting(0.1, "how fast")
+    threads: int = setting(2, "how many at once", effect="nothing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    form: Round | Square | None = group(Round(), kinds={"round": Round, "square": Square})
+    pace: Pace = group(Pace())
+    tags: tuple[str, ...] = setting((), "words")
+
+    def __post_init__(self):
+        settings.check_choices(self)
+
+
+def test_a_setting_is_replaced_wherever_it_is():
+    changed = settings.replace(Config(), rate=0.5, tags=("a",), form=Square(), side=7)
+    assert changed == Config(Square(7), Pace(0.5), ("a",))
+    with pytest.raises(InputError, match="expected a setting: radius, rate, tags, threads"):
+        settings.replace(Config(), speed=1)
+
+
+@pytest.mark.parametrize("config", [Config(), Config(Square(3), Pace(0.2, 5), ("a", "b")), Config(None)])
+def test_json_keeps_everything(config):
+    assert settings.from_json(Config, settings.to_json(config)) == config
+
+
+def test_json_of_another_version():
+    assert settings.from_json(Config, {"pace": {"rate": 0.3}}) == Config(pace=Pace(0.3))
+    with pytest.raises(InputError, match="does not know: speed"):
+        settings.from_json(Config, {"speed": 1})
+    with pytest.raises(InputError, match="form: expected one of round, square, found 'star'"):
+        settings.from_json(Config, {"form": {"kind": "star"}})
+
+
+def test_changes_say_what_they_change():
+    found = settings.changes(Config(), Config(Square(), Pace(threads=3)))
+    assert {change.name: change.effect for change in found} == {
+        "form.kind": "shape",
+        "form.radius": "shape",
+        "form.side": "shape",
+        "pace.threads": "nothing",
+    }
+
+
+def test_a_digest_is_of_what_figures_depend_on():
+    assert settings.digest(Config()) == settings.digest(Config(pace=Pace(threads=9)))
+    different = [Config(), Config(Round(2.0)), Config(Square()), Config(None), Config(pace=Pace(0.3))]
+    assert len({settings.digest(one) for one in different}) == len(different)
+
+
+def test_a_new_setting_orphans_no_old_digest():
+    newer = dataclasses.make_dataclass(
+        "Newer",
+        [("tags", tuple, setting((), "words")), ("more", int, setting(0, "came later"))],
+        frozen=True,
+    )
+    older = dataclasses.make_dataclass("Older", [("tags", tuple, setting((), "words"))], frozen=True)
+    assert settings.digest(newer(("a",))) == settings.digest(older(("a",)))
