@@ -57,7 +57,7 @@ class Predictions:
 
     @classmethod
     def of(
-        cls, source: RatedSource | MixedSource, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
+        cls, source: Source, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
     ) -> Predictions:
         """Of some positions of a source, with what the source says of them."""
         index = source.index
@@ -98,7 +98,7 @@ class Predictions:
         write_csv(path, COLUMNS, rows)
 
 
-def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictions:
+def read_predictions(path: Path, source: Source) -> Predictions:
     """What ``write_csv`` wrote, of images of a source.
 
     Raises:
@@ -116,51 +116,38 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
 
 def predict_source(
     predict: Callable[[jax.Array], jax.Array],
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
+    card: ModelCard,
     *,
-    scale: ScoreScale,
-    crop_size: int,
-    grid: int,
-    batch_size: int,
     mesh: Mesh,
-    crops_at_random: int = 0,
-    seed: int = 0,
-    on_bad_image: str = "fail",
-    num_workers: int = 0,
+    batch_size: int = 16,
+    loading: Loading = Loading(),
     progress: str = "",
 ) -> Predictions:
     """Predict some images of a source, every one exactly once, over all processes; each gets all predictions.
 
     Args:
       predict: uint8 ``(batch, crops, crop, crop, 3)`` to ``(batch, crops)``, what the network says.
-      source: where the images are.
+      source: where the images are, as large as the model wants them.
       positions: which of them.
-      scale: what the network was trained on; predictions are brought to the source's own.
-      crop_size: side of a crop, in pixels.
-      grid: crops per side of the fixed grid.
-      batch_size: images per batch at most, a multiple of the mesh's devices.
+      card: of the model; predictions are brought from its scale to the source's own.
       mesh: where batches are put.
-      crops_at_random: this many at random rather than the grid, 25 as released; 0 for the grid.
-      seed: of the crops at random, which are the same ones each time.
-      on_bad_image: a record that cannot be read any more is an error ("fail") or left out and said ("skip").
-      num_workers: processes that load images; 0 is threads.
+      batch_size: images per batch at most, a multiple of the mesh's devices.
+      loading: how images are loaded.
       progress: what the progress bar says; none is shown when empty.
     """
-    said = np.full((len(source), crops_at_random or grid * grid), np.nan)
-    batch_size = images_at_once(batch_size, len(positions), said.shape[1] * crop_size**2, mesh)
+    crops = card.view.crops(card.network.crop_size)
+    said = np.full((len(source), crops.count), np.nan)
+    batch_size = images_at_once(batch_size, len(positions), crops.count * crops.crop_size**2, mesh)
     seen = np.zeros(len(source), bool)
     batches = evaluation_batches(
         source,
         positions,
-        crop_size=crop_size,
-        grid=grid,
+        crops,
         batch_size=batch_size,
-        crops_at_random=crops_at_random,
-        seed=seed,
         process=(jax.process_index(), jax.process_count()),
-        on_bad_image=on_bad_image,
-        num_workers=num_workers,
+        loading=loading,
     )
     with progress_bar(total=len(positions), hidden=not progress, desc=progress, unit="image", leave=False) as bar:
         for batch in batches:
@@ -171,12 +158,12 @@ def predict_source(
             seen[numbers[real]] = True
             bar.update(int(real.sum()))
     positions = positions[seen[positions]]
-    raw = scale.from_target(said[positions])
-    if dataclasses.replace(scale, raw_target=source.scale.raw_target) != source.scale:
-        raw = source.scale.to_raw(scale.to_quality(raw))
+    raw = card.to_scale(said[positions])
+    if card.scale != source.scale:
+        raw = source.scale.to_raw(card.scale.to_quality(raw))
     if not np.isfinite(raw).all():
         bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
-        raise FloatingPointError(f"predictions that are no numbers, for {', '.join(bad)}")
+        raise FloatingPointError(f"predictions that are not finite, for {', '.join(bad)}")
     return Predictions.of(source, np.asarray(positions), raw.mean(axis=1), raw.std(axis=1))
 
 
@@ -193,21 +180,3 @@ def images_at_once(most: int, images: int, pixels: int, mesh: Mesh) -> int:
     if mesh.devices.flat[0].platform == "cpu":
         each = min(each, _CPU_PIXELS // pixels)
     return min(most, max(each, 1) * mesh.size)
-
-
-def make_predict(
-    graphdef: nnx.GraphDef, mesh: Mesh
-) -> Callable[[nnx.State, nnx.State, jax.typing.ArrayLike], jax.Array]:
-    """``predict(params, rest, crops) -> scores``: uint8 ``(images, crops, height, width, 3)`` to ``(images, crops)``.
-
-    Scores are quality in [0, 1], higher is better, or what ``--target`` says the network was trained on.
-    """
-
-    def predict(params: nnx.State, rest: nnx.State, crops: jax.Array) -> jax.Array:
-        model = nnx.merge(graphdef, params, rest)
-        # (images, crops, height, width, 3) -> (images * crops, height, width, 3) and back
-        flat = crops.reshape(-1, *crops.shape[2:])
-        return model(model.preprocess(flat)).reshape(crops.shape[:2])
-
-    shardings = (None, None, batch_sharding(mesh))
-    return compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))
