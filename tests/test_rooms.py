@@ -56,7 +56,7 @@ MAY_IMPORT = {
         "training",
         "scoring",
     },
-    "command_line": {"errors", "progress", "interruptions", "data"},
+    "command_line": {"errors", "progress", "interruptions", "data", "evaluation"},
     "__init__": {"models", "scoring", "version"},
 }
 FORBIDDEN = {

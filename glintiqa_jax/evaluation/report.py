@@ -15,9 +15,9 @@ from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.peers import PEERS, peer_values
-from glintiqa_jax.evaluation.prediction import Predictions
+from glintiqa_jax.evaluation.prediction import Predictions, known
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
-from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, types_table
+from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table, types_table
 
 CONSTANT = "constant: the training images' mean score"
 FLATTERED = "selected on the test split itself, as released: these figures flatter"
@@ -32,6 +32,7 @@ class ReportOptions:
       peers: simple measures, without training, of the same images; names of ``PEERS``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
+      resamples: of the bootstrap intervals.
       peers_folder: keeps what the peers said, for other reports on the same images; the run's folder when None.
     """
 
@@ -44,6 +45,9 @@ class ReportOptions:
     )
     latex: bool = dataclasses.field(
         default=False, metadata={"help": "write the tables of reports for LaTeX, too, to tables.tex"}
+    )
+    resamples: int = dataclasses.field(
+        default=RESAMPLES, metadata={"help": "resamples of the bootstrap intervals in reports"}
     )
     peers_folder: Path | None = None
 
@@ -97,12 +101,12 @@ class Evaluated:
         rows, found = self.rows(database), self.predictions
         if predicted is not None:
             rows, predicted = rows[~np.isnan(predicted)], predicted[~np.isnan(predicted)]
-        groups, stds = np.asarray(found.groups)[rows], found.target_std[rows]
+        groups = np.asarray(found.groups)[rows]
         return Judged(
             predicted=found.predicted[rows] if predicted is None else predicted,
             target=found.target[rows],
             groups=groups if len(set(groups)) < len(groups) else None,
-            target_std=stds if np.isfinite(stds).all() and len(stds) else None,
+            target_std=known(found.target_std[rows]),
             same_unit=same_unit,
         )
 
@@ -243,7 +247,7 @@ def write_report(
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
         f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}.",
-        metrics_table(ours | peers, note=note),
+        metrics_table(ours | peers, note=note, resamples=options.resamples),
         _kept(results),
     ]
     if published:
@@ -253,7 +257,11 @@ def write_report(
         own = main.judged(main.databases[0])
         same = {title: one for title, one in peers.items() if len(one.target) == len(own.target)}
         if less := {title: judged for title, judged in same.items() if title != CONSTANT}:
-            sections.append(Section("Against simple measures", [comparison_table("the network", own, less)]))
+            sections.append(
+                Section(
+                    "Against simple measures", [comparison_table("the network", own, less, resamples=options.resamples)]
+                )
+            )
     sections.append(curves)
     sections.append(Section(f"Predicted against true, {name} split", [main.scatter()]))
     sections.append(residuals_section(main, f"{name} split"))
@@ -285,7 +293,9 @@ def residuals_section(
     figure = plots.residuals(predictions.predicted, predictions.target, evaluated.sorted_by())
     blocks: list[Block] = [Plot(plot, figure, "residuals by type, level and resolution")]
     if (kinds := evaluated.kinds()) is not None:
-        parts = [(one.predicted, one.target) for one in rounds or (predictions,)]
+        parts = [
+            Judged(one.predicted, one.target, target_std=known(one.target_std)) for one in rounds or (predictions,)
+        ]
         blocks.append(types_table(kinds, parts, "distortion"))
     return Section(f"Residuals, {title}", blocks)
 
