@@ -1,6 +1,5 @@
 """Intervals and tests: against SciPy, by hand, and on data whose answer is known."""
 
-
 import numpy as np
 import pytest
 import scipy.stats
