@@ -21,9 +21,9 @@ from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.models.pretrained import has_weights
 from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.rounds import (
+    baselines_of,
     check_rounds,
     databases,
-    peers_of,
     round_config,
     rows_of,
     tested,
@@ -196,7 +196,7 @@ def run_ablations(
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
     workdir = local_path("workdir", workdir)
-    report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
+    report = dataclasses.replace(report or ReportOptions(), baselines_folder=workdir)
     rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
     if rounds:
         check_rounds(config, rounds)
@@ -274,12 +274,12 @@ def _report(
     for table, runs in by_table.items():
         blocks = _table(table, rows[table], runs, explained=len(sections) == 1, resamples=report.resamples)
         sections.append(Section(table, blocks))
-    peers: dict[str, list[Judged]] = {}
+    baselines: dict[str, list[Judged]] = {}
     for run in first:
-        for name, judged in peers_of(run, report).items():
-            peers.setdefault(name, []).append(judged)
+        for name, judged in baselines_of(run, report).items():
+            baselines.setdefault(name, []).append(judged)
     sections.append(
-        Section("Simple measures on the same images", [_figures(peers, explained=False, resamples=report.resamples)])
+        Section("Baselines on the same images", [_figures(baselines, explained=False, resamples=report.resamples)])
     )
     all_runs = [run for runs in by_table.values() for found in runs.values() for run in found]
     more = [commits(all_runs), *splits_of(first)]  # all rows have the first one's splits

@@ -209,11 +209,11 @@ def _report(
             [_how(config, runs), *matrices, *remarks],
         ),
         Section(
-            "All figures, and simple measures on the same images",
+            "All figures, and baselines on the same images",
             [
                 metrics_table(
-                    judged | _peers(cells, workdir, report),
-                    note=f"Simple measures are of the images that they name. {cited(report.peers)}".strip(),
+                    judged | _baselines(cells, workdir, report),
+                    note=f"Baselines are of the images that they name. {cited(report.baselines)}".strip(),
                     resamples=report.resamples,
                 )
             ],
@@ -244,14 +244,14 @@ def _how(config: TrainConfig, runs: Sequence[Run]) -> str:
     return text if config.data.split_by == "all" else text + at_home
 
 
-def _peers(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:
-    """What simple measures say of each cell's images, once where several cells have the same."""
+def _baselines(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:
+    """What baselines say of each cell's images, once where several cells have the same."""
     rows: dict[str, Judged] = {}
     same: dict[tuple[str, bytes, str], str] = {}
     for cell in cells:
         scale, positions = cell.evaluated.source.scale, cell.evaluated.predictions.positions
         mean = {name: float(scale.to_raw(cell.training_quality)) for name in cell.evaluated.databases}
-        for title, judged in cell.evaluated.peers(report.peers, workdir, mean).items():
+        for title, judged in cell.evaluated.baselines(report.baselines, workdir, mean).items():
             what = (cell.tested_on, positions.tobytes(), title)
             if title == CONSTANT or what not in same:  # the constant is the training's
                 same[what] = cell.title

@@ -68,7 +68,7 @@ def run_rounds(
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
     workdir = local_path("workdir", workdir)
-    report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
+    report = dataclasses.replace(report or ReportOptions(), baselines_folder=workdir)
     check_rounds(config, rounds)
     with sole_user(workdir, f"--workdir={workdir}"):
         check_experiment(round_config(config, 1))
@@ -121,11 +121,11 @@ def tested(run: Run) -> Evaluated:
     return run.tested
 
 
-def peers_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
-    """What simple measures say of a run's test images."""
+def baselines_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
+    """What baselines say of a run's test images."""
     evaluated = tested(run)
     mean = training_mean(evaluated.source, training_positions(run.workdir, evaluated.source))
-    return evaluated.peers(report.peers, report.peers_folder or run.workdir, mean)
+    return evaluated.baselines(report.baselines, report.baselines_folder or run.workdir, mean)
 
 
 def databases(run: Run) -> list[str]:
@@ -149,9 +149,9 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     source = tested(runs[0]).source
     rows: dict[str, list[Judged]] = {}
     for run in runs:
-        for name, judged in (rows_of(run) | peers_of(run, report)).items():
+        for name, judged in (rows_of(run) | baselines_of(run, report)).items():
             rows.setdefault(name, []).append(judged)
-    note = f"Simple measures are of the same images. {cited(report.peers)}".strip()
+    note = f"Baselines are of the same images. {cited(report.baselines)}".strip()
     if any(name in WITHIN for name in databases(runs[0])):
         note += f" Published: {SOURCE}."
     watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"

@@ -110,7 +110,7 @@ def test_the_report_compares_every_row_with_the_first(ablated, experiment):
 def test_rounds_are_compared_one_by_one(experiment, tmp_path):
     data = dataclasses.replace(experiment.data, validation_fraction=0.2, test_fraction=0.3)
     config = dataclasses.replace(experiment, data=data, steps=2, warmup_steps=1, eval_every=2)
-    report = ReportOptions(peers=(), pictures=False)
+    report = ReportOptions(baselines=(), pictures=False)
     found = run_ablations(config, tmp_path, tables=["selection"], rounds=2, report=report)
     assert [len(runs) for runs in found["selection"].values()] == [2, 2]
     assert "| less selected on validation | Δ SROCC, median |" in (tmp_path / "report.md").read_text()

@@ -83,7 +83,7 @@ def test_interrupted_rounds_go_on(three, experiment, tmp_path, monkeypatch):
         stop_after(patch, 2)
         assert run_rounds(experiment, tmp_path, rounds=2) is None
     assert not (tmp_path / "report.md").exists()
-    again = run_rounds(experiment, tmp_path, rounds=2, report=ReportOptions(peers=()))
+    again = run_rounds(experiment, tmp_path, rounds=2, report=ReportOptions(baselines=()))
     assert [run.results for run in again] == [run.results for run in runs[:2]]
 
 
