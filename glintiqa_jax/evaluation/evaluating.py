@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from glintiqa_jax.data.loading import Loading
-from glintiqa_jax.data.looks import Look, known_contents
+from glintiqa_jax.data.near_duplicates import Look, known_contents
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.data.tables import first_five

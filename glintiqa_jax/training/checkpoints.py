@@ -83,7 +83,7 @@ class CheckpointStore:
 
         Args:
           state: all that training goes on from.
-          figure: of this step on what selects, higher is better, NaN where it is undefined; None where it was not
+          figure: what this step is worth on what selects, more is better, ``-inf`` where it is undefined; None where it was not
             evaluated.
           unseen_losses: of the last steps, as far as no row of the log has them yet.
 
@@ -103,7 +103,7 @@ class CheckpointStore:
         self._manager.save(
             step,
             args=ocp.args.Composite(description=ocp.args.JsonSave(said), **items),
-            metrics={"figure": UNDEFINED if math.isnan(figure) else figure},
+            metrics={"figure": figure if math.isfinite(figure) else UNDEFINED},
             force=True,
         )
         self._unsealed = step

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.models.config import ModelConfig
 from glintiqa_jax.settings import group, setting
-from glintiqa_jax.training.losses import LOSSES, find_loss
+from glintiqa_jax.training import losses
+from glintiqa_jax.training.losses import LOSSES
 
 TARGETS = ("quality", "raw")
 SELECTIONS = ("validation", "test_best")
@@ -82,9 +84,10 @@ class Images:
 class Objective:
     """What is minimised."""
 
-    loss: str = setting(
+    loss: str | Callable = setting(
         "l1",
-        "'l1' as released, 'smooth_l1', or L1 beside a loss of order over the batch: PLCC's, norm-in-norm, fidelity",
+        "'l1' as released, 'smooth_l1', or L1 beside a loss of order over the batch: PLCC's, norm-in-norm, fidelity; in "
+        "Python also a function of predictions and targets",
         choices=LOSSES,
     )
     target: str = setting("quality", "train on quality in [0, 1], or on the 'raw' score as released", choices=TARGETS)
@@ -96,10 +99,15 @@ class Objective:
 
     def __post_init__(self) -> None:
         settings.check_choices(self)
-        if self.target != "quality" and find_loss(self.loss).on_quality:
+        if self.target != "quality" and self.row.on_quality:
             raise InputError(
                 field="loss", value=self.loss, expected="`target='quality'`, on which it is measured", found=self.target
             )
+
+    @property
+    def row(self) -> losses.Loss:
+        """The loss and what is to be known of it."""
+        return losses.find(self.loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +222,7 @@ class Experiment:
     validation: Validation = group(Validation())
 
     def __post_init__(self) -> None:
-        if find_loss(self.objective.loss).whole_batch and self.images.batch_size // self.images.accumulate < 2:
+        if self.objective.row.whole_batch and self.images.batch_size // self.images.accumulate < 2:
             raise InputError(
                 field="accumulate",
                 expected=f"several crops in a part, over which `loss={self.objective.loss}` is",

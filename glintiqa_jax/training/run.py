@@ -75,7 +75,8 @@ class Run:
         # the split that says which step is kept, and its images
         by_test = experiment.validation.selection == "test_best"
         self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
-        self._metric = METRICS[experiment.validation.selection_metric]
+        self._selection = experiment.validation.selection_metric
+        self._metric = METRICS[self._selection]
 
     def start(self, first: Callable[[], GlintIQA]) -> TrainState:
         """The state to go on from: the latest checkpoint's, or where there is none the first model's."""
@@ -149,8 +150,8 @@ class Run:
         self._unseen = []
         self._write({"step": step, "loss": loss, "learning_rate": float(self._schedule(step))})
         self.store.tend()
-        best = self._log and self._log.best(self.watched, self._metric)
-        said = {f"best_{self.watched}_{self._metric.name}": "none" if best is None else f"{best:.3f}"}
+        best = self._log and self._log.best(self.watched, self._selection)
+        said = {f"best_{self.watched}_{self._selection}": "none" if best is None else self._metric.text(best)}
         bar.update(step * self.experiment.images.batch_size - bar.n)
         bar.set_postfix(loss=f"{loss:.4f}", **said)
 
@@ -169,7 +170,7 @@ class Run:
         if len(self._watched):
             metrics = self.predict(state, self._watched, "validating").metrics()
             self._write({"step": step, self.watched: plain(metrics)})
-            figure = self._metric.sign * metrics[self._metric.name]
+            figure = self._metric.worth(metrics[self._selection])
         self._save(state, step, figure)
 
     def _save(self, state: TrainState, step: int, figure: float | None = None) -> None:

@@ -17,7 +17,6 @@ from glintiqa_jax.models.freezing import freeze, split_model
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
 from glintiqa_jax.training.experiment import Experiment
-from glintiqa_jax.training.losses import find_loss
 from glintiqa_jax.training.optimiser import check_rates, make_optimiser
 
 
@@ -121,7 +120,7 @@ class Trainer:
 
     def _gradients(self, experiment: Experiment, mesh: Mesh, remat: bool):
         """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``accumulate`` over parts of the batch."""
-        loss_function, parts = find_loss(experiment.objective.loss).function, experiment.images.accumulate
+        loss_function, parts = experiment.objective.row, experiment.images.accumulate
         model = abstract_model(experiment.model)
         compute_in(model, experiment.objective.compute_dtype)
         if remat:

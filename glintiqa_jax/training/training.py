@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from glintiqa_jax import settings
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.lock import sole_user
-from glintiqa_jax.data.looks import Look, save_looks
+from glintiqa_jax.data.near_duplicates import Look, save_looks
 from glintiqa_jax.data.paths import is_remote, local_path
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, save_split, split_digest

@@ -306,5 +306,5 @@ def test_the_average_is_over_the_steps_there_are(plain, decay, kept):
 
 def test_a_gradient_that_is_not_finite_shows_in_the_loss(monkeypatch):
     """The loss is 0 here, and the square root's slope at 0 is infinite."""
-    monkeypatch.setitem(LOSSES, "l1", lambda predicted, target: jnp.sum(jnp.sqrt(0.0 * predicted)))
+    monkeypatch.setitem(LOSSES, "l1", Loss(lambda predicted, target: jnp.sum(jnp.sqrt(0.0 * predicted))))
     assert np.isnan(one_step()[0])
