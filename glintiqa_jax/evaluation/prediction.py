@@ -8,21 +8,19 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
-from glintiqa_jax import compilation
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.files import Output, write_csv
-from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.names import positions_by_name
 from glintiqa_jax.data.pipeline import evaluation_batches
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import first_five, read_numbers
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.progress import progress_bar
-from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
+from glintiqa_jax.scoring.card import ModelCard
+from glintiqa_jax.sharding import everywhere, global_batch
 
 # All crops of a batch, on one CPU. With more, what the network makes on its way leaves the caches, and its memory goes
 # back to the system each time: the paper's network takes 1.5 times as long over 8 images as over one, and 5 GB for 0.6.
@@ -108,13 +106,13 @@ def read_predictions(path: Path, source: Source) -> Predictions:
     """What ``write_csv`` wrote, of images of a source.
 
     Raises:
-      UserError: a file that is none, or names that the source does not have (the first five).
+      InputError: a file that is none, or names that the source does not have (the first five).
     """
     rows = read_numbers(path, "name", ["predicted", "crop_deviation"])
     position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
-        raise UserError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
+        raise InputError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
     positions = np.asarray([position[name] for name in names], np.int64)
     values = np.asarray(list(rows.values()), np.float64)
     return Predictions.of(source, positions, values[:, 0], values[:, 1])

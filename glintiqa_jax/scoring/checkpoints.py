@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from flax import nnx
 
 from glintiqa_jax.data import integrity
 from glintiqa_jax.data.near_duplicates import Look, load_looks
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models import legacy
-from glintiqa_jax.models.files import fill
+from glintiqa_jax.models.files import load_weights
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.scoring import storage
 from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
@@ -44,7 +43,7 @@ def load_checkpoint(path: str | os.PathLike) -> Model:
         else:
             card, arrays = _of_version_0_1(description, arrays)
         network = new_model(card.network)
-        fill(network, _flat(arrays))
+        load_weights(network, _flat(arrays))
     except (ValueError, KeyError, OSError) as error:
         raise InputError(storage.unreadable(error), file=folder) from error
     return Model(network, card, looks=looks_of(folder))

@@ -158,3 +158,10 @@ class Trainer:
             return total / parts, rest, jax.tree.map(lambda x: x / parts, sums)
 
         return whole if parts == 1 else in_parts
+
+
+def trained_parameters(experiment: Experiment) -> int:
+    """How many parameters an experiment trains, counted without building any."""
+    model = abstract_model(experiment.model)
+    freeze(model, experiment.start.frozen)
+    return sum(leaf.size for leaf in jax.tree.leaves(split_model(model)[1]))
