@@ -18,6 +18,7 @@ from glintiqa_jax.evaluation.peers import PEERS, peer_values
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, types_table
+from glintiqa_jax.settings import setting
 
 CONSTANT = "constant: the training images' mean score"
 FLATTERED = "selected on the test split itself, as released: these figures flatter"
@@ -32,20 +33,18 @@ class ReportOptions:
       peers: simple measures, without training, of the same images; names of ``PEERS``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
+      command: what was run, where a command was.
       peers_folder: keeps what the peers said, for other reports on the same images; the run's folder when None.
     """
 
-    peers: tuple[str, ...] = dataclasses.field(
-        default=("laplacian_variance",),
-        metadata={"help": f"simple measures to stand beside the network in reports: {', '.join(PEERS)}; empty: none"},
+    peers: tuple[str, ...] = setting(
+        ("laplacian_variance",),
+        f"simple measures to stand beside the network in reports: {', '.join(PEERS)}; empty: none",
     )
-    pictures: bool = dataclasses.field(
-        default=True, metadata={"help": "show the best and the worst predicted images in reports"}
-    )
-    latex: bool = dataclasses.field(
-        default=False, metadata={"help": "write the tables of reports for LaTeX, too, to tables.tex"}
-    )
+    pictures: bool = setting(True, "show the best and the worst predicted images in reports")
+    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex")
     peers_folder: Path | None = None
+    command: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

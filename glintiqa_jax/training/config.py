@@ -15,6 +15,7 @@ from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
 from glintiqa_jax.data.paths import check_path, is_remote
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
+from glintiqa_jax.settings import setting, setting_of
 from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
 
 DATASETS = ("demo", "csv", *DATABASES)
@@ -42,7 +43,7 @@ _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _field(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+    return setting(default, help_text, choices=choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +176,9 @@ class DataConfig:
 class TrainConfig:
     """A training run: data, network, optimisation, evaluation."""
 
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig, metadata={"group": None})
     variant: str = _field("glintiqa_s16_r50", "a row of the variant table", tuple(VARIANTS))
-    model: GlintIQAConfig = dataclasses.field(default_factory=GlintIQAConfig)
+    model: GlintIQAConfig = dataclasses.field(default_factory=GlintIQAConfig, metadata={"group": None})
 
     backbone_weights: tuple[str, ...] = _field(
         (),
@@ -380,7 +381,8 @@ def check_numbers(config: Any, prefix: str = "") -> None:
 
 def _check_choices(config: Any) -> None:
     for field in dataclasses.fields(config):
-        choices = field.metadata.get("choices")
+        told = setting_of(field)
+        choices = told.choices() if told and told.choices else None
         value = getattr(config, field.name)
         _require(
             not choices or value in choices,

@@ -254,7 +254,7 @@ class _Job:
             history=read_metrics(self.workdir),
             results=results,
             config=to_json(self.config),
-            provenance=provenance(),
+            provenance=provenance(self._options.command),
             options=self._options,
         )
         write_json(self.workdir / "results.json", results)

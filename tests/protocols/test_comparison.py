@@ -8,6 +8,7 @@ import pytest
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import tables
 from glintiqa_jax.evaluation.metrics import srocc
+from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.significance import paired_bootstrap
 from glintiqa_jax.evaluation.tables import in_words
 from glintiqa_jax.protocols.comparison import Columns, compare
@@ -31,7 +32,7 @@ def files(tmp_path):
 
 
 def test_models_are_joined_by_name_and_compared(files):
-    judged = compare(*files, latex=True)
+    judged = compare(*files, report=ReportOptions(latex=True))
     np.testing.assert_array_equal(judged["bad"].predicted, BAD)
     np.testing.assert_array_equal(judged["good"].target, SCORES)
     text = (files[2] / "report.md").read_text()
