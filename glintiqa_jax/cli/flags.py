@@ -117,12 +117,12 @@ def define_report(values: flags.FlagValues) -> None:
 
 
 def report_options(values: Flags) -> ReportOptions:
-    """The parsed report flags; ``InputError`` for a peer that is unknown or not installed."""
-    from glintiqa_jax.evaluation.peers import check_peers
+    """The parsed report flags; ``InputError`` for a baseline that is unknown or not installed."""
+    from glintiqa_jax.evaluation.baselines import check_baselines
     from glintiqa_jax.evaluation.report import ReportOptions
 
     options_ = configured(ReportOptions(command=values.command), values.given(options(ReportOptions)))
-    check_peers(options_.peers)
+    check_baselines(options_.baselines)
     return options_
 
 

@@ -101,10 +101,13 @@ def compare(
         )
         for name, said in found.items()
     }
-    blocks: list[Block] = [f"{len(images)} of the {len(scored)} images in {scores.name}.", metrics_table(judged)]
+    blocks: list[Block] = [
+        f"{len(images)} of the {len(scored)} images in {scores.name}.",
+        metrics_table(judged, resamples=report.resamples),
+    ]
     (_, reference), *others = judged.items()
     if others:
-        blocks.append(comparison_table(first, reference, dict(others)))
+        blocks.append(comparison_table(first, reference, dict(others), resamples=report.resamples))
     panels = {name: (one.predicted, one.target) for name, one in judged.items()}
     scatter = Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "predicted against true")
     made_of = [(f"SHA-256 of {path.name}", digest) for path, digest in digests.items()]

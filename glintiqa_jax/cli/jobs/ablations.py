@@ -42,8 +42,10 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     config, report = train_config(values), report_options(values)
+    from glintiqa_jax.evaluation.metrics import METRICS
+    from glintiqa_jax.evaluation.tables import summary
     from glintiqa_jax.protocols.ablations import run_ablations
-    from glintiqa_jax.protocols.rounds import figures, rows_of, summary
+    from glintiqa_jax.protocols.rounds import rows_of
 
     workdir = local_path("workdir", values.workdir)
     found = run_ablations(
@@ -60,7 +62,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         result(f"{table}, SROCC:")
         for label, runs in rows.items():
             for name in rows_of(runs[0]):
-                srocc = [figures(rows_of(run)[name])["srocc"] for run in runs]
-                result(f"  {summary(srocc)}  {label}{name.removeprefix('the network')}")
+                srocc = [rows_of(run)[name].figures["srocc"] for run in runs]
+                result(f"  {summary(METRICS['srocc'], srocc)}  {label}{name.removeprefix('the network')}")
     result("")
     result(f"report:  {workdir}/report.html")

@@ -35,12 +35,14 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("name_column", "name", "column of the image names in --predictions", values)
     flags.DEFINE_string("predicted_column", "predicted", "column of the predictions", values)
     flags.DEFINE_bool("same_unit", False, "predictions are in the unit of the scores: give their errors, too", values)
+    flags.DEFINE_integer("resamples", 1000, "resamples of the bootstrap intervals", lower_bound=1, flag_values=values)
     flags.DEFINE_bool("latex", False, "write the tables for LaTeX, too, to tables.tex", values)
 
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     predictions = _predictions(values.predictions)
+    from glintiqa_jax.evaluation.metrics import METRICS
     from glintiqa_jax.evaluation.report import ReportOptions
     from glintiqa_jax.evaluation.tables import in_words
     from glintiqa_jax.protocols.comparison import Columns, compare
@@ -57,11 +59,12 @@ def run(values: Flags, arguments: list[str]) -> None:
         raise InputError(field="workdir", expected="a folder for the report", found="nothing")
     workdir = local_path("workdir", values.workdir)
     scores = local_path("scores", values.scores)
-    report = ReportOptions(latex=values.latex, command=values.command)
+    report = ReportOptions(latex=values.latex, resamples=values.resamples, command=values.command)
     with sole_user(workdir, f"--workdir={workdir}"):
         judged = compare(predictions, scores, workdir, columns=columns, same_unit=values.same_unit, report=report)
     for name, one in judged.items():
-        result(f"{visible(name):>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")
+        srocc = in_words(METRICS["srocc"], one.interval("srocc", resamples=values.resamples))
+        result(f"{visible(name):>10}:  SROCC {srocc}  ({one.images} images)")
     result("")
     result(f"report:  {workdir}/report.html")
 

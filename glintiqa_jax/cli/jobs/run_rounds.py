@@ -24,8 +24,10 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     config, report = train_config(values), report_options(values)
+    from glintiqa_jax.evaluation.metrics import METRICS
     from glintiqa_jax.evaluation.report import FLATTERED
-    from glintiqa_jax.protocols.rounds import figures, rows_of, run_rounds, summary
+    from glintiqa_jax.evaluation.tables import summary
+    from glintiqa_jax.protocols.rounds import rows_of, run_rounds
 
     workdir = local_path("workdir", values.workdir)
     runs = run_rounds(config, workdir, rounds=values.rounds, report=report)
@@ -33,7 +35,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         return
     print_metrics({run.name: run.results["test"] for run in runs})
     for name in rows_of(runs[0]):
-        srocc = summary([figures(rows_of(run)[name])["srocc"] for run in runs])
+        srocc = summary(METRICS["srocc"], [rows_of(run)[name].figures["srocc"] for run in runs])
         result(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
     if config.selection == "test_best":
         result(FLATTERED)
