@@ -51,7 +51,7 @@ from processes import in_a_process
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.walk import images_below
 from glintiqa_jax.errors import UserError
 
@@ -396,4 +396,4 @@ def _make_photographs(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

@@ -36,7 +36,7 @@ import numpy as np
 from absl import flags
 from processes import in_a_process
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.errors import UserError
 
 _IMAGES = flags.DEFINE_integer("images", 1000, "how many images, at least 128", lower_bound=128)
@@ -344,4 +344,4 @@ def _write_jpegs(folder: Path, count: int, make: Callable[[int], np.ndarray]) ->
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

@@ -49,7 +49,7 @@ from jax.sharding import Mesh
 from processes import in_a_process
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.pipeline import training_batches
 from glintiqa_jax.data.readers.own import read_csv
@@ -343,4 +343,4 @@ def _device_peak(row: _Row) -> int | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

@@ -30,7 +30,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import rmse, srocc
@@ -170,4 +170,4 @@ def simulated_features(scores: np.ndarray, share: float, *, seed: int) -> np.nda
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

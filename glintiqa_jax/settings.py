@@ -1,8 +1,8 @@
 """Fields of configurations: each says its default, its help and its effect; hashes, comparisons and flags follow.
 
 A configuration is a frozen dataclass. Its fields are settings, or configurations below it: a group has a name of its
-own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag
-``--learning_rate`` need no path.
+own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag of
+that name need no path.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Tabl
 from glintiqa_jax.evaluation.prediction import Predictions, known
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
 from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table, types_table
+from glintiqa_jax.settings import setting
 
 CONSTANT = "constant: the training images' mean score"
 FLATTERED = "selected on the test split itself, as released: these figures flatter"
@@ -31,24 +32,20 @@ class ReportOptions:
       baselines: simple measures of the same images, without training; names of ``BASELINES``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
+      command: what was run, where a command was.
       resamples: of the bootstrap intervals.
       baselines_folder: keeps what the baselines said, for other reports on the same images; the run's folder when None.
     """
 
-    baselines: tuple[str, ...] = dataclasses.field(
-        default=("laplacian_variance",),
-        metadata={"help": f"baselines that stand beside the network in reports: {', '.join(BASELINES)}; empty: none"},
+    baselines: tuple[str, ...] = setting(
+        ("laplacian_variance",),
+        f"baselines that stand beside the network in reports: {', '.join(BASELINES)}; empty: none",
     )
-    pictures: bool = dataclasses.field(
-        default=True, metadata={"help": "show the best and the worst predicted images in reports"}
-    )
-    latex: bool = dataclasses.field(
-        default=False, metadata={"help": "write the tables of reports for LaTeX, too, to tables.tex"}
-    )
-    resamples: int = dataclasses.field(
-        default=RESAMPLES, metadata={"help": "resamples of the bootstrap intervals in reports"}
-    )
+    pictures: bool = setting(True, "show the best and the worst predicted images in reports")
+    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex")
+    resamples: int = setting(RESAMPLES, "resamples of the bootstrap intervals in reports")
     baselines_folder: Path | None = None
+    command: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from glintiqa_jax.models.initialisation import initial_state
 from glintiqa_jax.models.integration import ATTENTION_LAYOUTS, IntegrationStage, MultiKernelEmbedding
 from glintiqa_jax.models.resnet import ResNet
 from glintiqa_jax.models.vit import VisionTransformer
+from glintiqa_jax.settings import setting
 
 _BRANCHES: dict[str, type[ResNet] | type[EfficientNetLite0]] = {
     "resnet": ResNet,
@@ -30,60 +31,39 @@ class GlintIQAConfig:
     Raises ``ValueError`` naming the field when a value, or a combination of values, makes no network.
     """
 
-    crop_size: int = dataclasses.field(default=224, metadata={"help": "side of the square input, in pixels"})
-    patch_size: int = dataclasses.field(default=16, metadata={"help": "side of a ViT patch, in pixels: 16 or 32"})
-    width: int = dataclasses.field(default=384, metadata={"help": "d: channels of a ViT token and of integration"})
-    vit_heads: int = dataclasses.field(default=6, metadata={"help": "attention heads of the ViT"})
-    vit_mlp_width: int = dataclasses.field(default=1536, metadata={"help": "hidden channels of the ViT's MLPs"})
-    tapped_blocks: tuple[int, ...] = dataclasses.field(
-        default=(6, 7, 8, 9),
-        metadata={"help": "ViT blocks, from 0, whose outputs are integrated, one stage each"},
+    crop_size: int = setting(224, "side of the square input, in pixels")
+    patch_size: int = setting(16, "side of a ViT patch, in pixels: 16 or 32")
+    width: int = setting(384, "d: channels of a ViT token and of integration")
+    vit_heads: int = setting(6, "attention heads of the ViT")
+    vit_mlp_width: int = setting(1536, "hidden channels of the ViT's MLPs")
+    tapped_blocks: tuple[int, ...] = setting(
+        (6, 7, 8, 9), "ViT blocks, from 0, whose outputs are integrated, one stage each"
     )
-    cnn: str = dataclasses.field(
-        default="resnet", metadata={"help": "the CNN branch: 'resnet' (the paper's) or 'efficientnet_lite0'"}
+    cnn: str = setting("resnet", "the CNN branch: 'resnet' (the paper's) or 'efficientnet_lite0'")
+    resnet_blocks: tuple[int, ...] = setting((3, 4, 6), "residual blocks in each of the CNN's three stages")
+    resnet_bottleneck: bool = setting(True, "bottleneck blocks (ResNet-50) rather than basic ones (ResNet-18)")
+    resnet_width: int = setting(64, "channels of the CNN's stem")
+    use_vit: bool = setting(True, "the ViT branch; off is an ablation")
+    use_cnn: bool = setting(True, "the CNN branch; off is an ablation")
+    embedded_stages: tuple[int, ...] = setting(
+        (1, 2, 3), "CNN maps, from 1, that the multi-kernel embedding takes; EfficientNet-Lite0 has a fourth, at 1/32"
     )
-    resnet_blocks: tuple[int, ...] = dataclasses.field(
-        default=(3, 4, 6), metadata={"help": "residual blocks in each of the CNN's three stages"}
+    use_cwsa: bool = setting(True, "channel-wise self-attention")
+    use_siem: bool = setting(True, "spatial interaction (3x3 convolution)")
+    attention_layout: str = setting(
+        "released", "CWSA's output: 'released' keeps its index shuffle, 'transposed' has none"
     )
-    resnet_bottleneck: bool = dataclasses.field(
-        default=True, metadata={"help": "bottleneck blocks (ResNet-50) rather than basic ones (ResNet-18)"}
+    identity_start: bool = setting(
+        False, "integration starts by passing the local feature on: steadies training from scratch"
     )
-    resnet_width: int = dataclasses.field(default=64, metadata={"help": "channels of the CNN's stem"})
-    use_vit: bool = dataclasses.field(default=True, metadata={"help": "the ViT branch; off is an ablation"})
-    use_cnn: bool = dataclasses.field(default=True, metadata={"help": "the CNN branch; off is an ablation"})
-    embedded_stages: tuple[int, ...] = dataclasses.field(
-        default=(1, 2, 3),
-        metadata={
-            "help": "CNN maps, from 1, that the multi-kernel embedding takes; EfficientNet-Lite0 has a fourth, at 1/32"
-        },
+    attention_dropout: float = setting(0.5, "dropout rate in CWSA")
+    head_dropout: float = setting(0.5, "dropout rate in the quality head")
+    frozen_blocks: int = setting(5, "leading ViT blocks not trained; with any, the patch embedding is not either")
+    frozen_stages: int = setting(0, "leading CNN stages, each up to a map, whose weights and statistics stay as loaded")
+    batch_statistics: bool = setting(
+        True, "the CNN normalises by the batch in training, as released; off, by the statistics loaded"
     )
-    use_cwsa: bool = dataclasses.field(default=True, metadata={"help": "channel-wise self-attention"})
-    use_siem: bool = dataclasses.field(default=True, metadata={"help": "spatial interaction (3x3 convolution)"})
-    attention_layout: str = dataclasses.field(
-        default="released",
-        metadata={"help": "CWSA's output: 'released' keeps its index shuffle, 'transposed' has none"},
-    )
-    identity_start: bool = dataclasses.field(
-        default=False,
-        metadata={"help": "integration starts by passing the local feature on: steadies training from scratch"},
-    )
-    attention_dropout: float = dataclasses.field(default=0.5, metadata={"help": "dropout rate in CWSA"})
-    head_dropout: float = dataclasses.field(default=0.5, metadata={"help": "dropout rate in the quality head"})
-    frozen_blocks: int = dataclasses.field(
-        default=5,
-        metadata={"help": "leading ViT blocks not trained; with any, the patch embedding is not either"},
-    )
-    frozen_stages: int = dataclasses.field(
-        default=0,
-        metadata={"help": "leading CNN stages, each up to a map, whose weights and statistics stay as loaded"},
-    )
-    batch_statistics: bool = dataclasses.field(
-        default=True,
-        metadata={"help": "the CNN normalises by the batch in training, as released; off, by the statistics loaded"},
-    )
-    train_embeddings: bool = dataclasses.field(
-        default=True, metadata={"help": "train the class token and the position embedding"}
-    )
+    train_embeddings: bool = setting(True, "train the class token and the position embedding")
 
     def __post_init__(self) -> None:
         def require(condition: bool, message: str) -> None:

@@ -305,7 +305,7 @@ def _report(
     )
     all_runs = [run for runs in by_table.values() for found in runs.values() for run in found]
     more = [commits(all_runs), *splits_of(first)]  # all rows have the first one's splits
-    write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
+    write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
 def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: bool, resamples: int) -> list[Block]:

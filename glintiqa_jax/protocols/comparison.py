@@ -13,7 +13,8 @@ from glintiqa_jax.data.tables import first_five, read_numbers, read_table
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
-from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table
+from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table
 from glintiqa_jax.protocols.runs import claim
 from glintiqa_jax.training.provenance import provenance
 
@@ -46,8 +47,7 @@ def compare(
     *,
     columns: Columns = Columns(),
     same_unit: bool = False,
-    latex: bool = False,
-    resamples: int = RESAMPLES,
+    report: ReportOptions | None = None,
 ) -> dict[str, Judged]:
     """Report how well each model's predictions agree with people, and how the others differ from the first.
 
@@ -58,8 +58,7 @@ def compare(
       workdir: where ``report.md`` and ``report.html`` go.
       columns: of the files.
       same_unit: all predict in the unit of the scores, so that errors are figures, too.
-      latex: write the tables for LaTeX, too.
-      resamples: of the intervals.
+      report: what the report holds.
 
     Returns:
       What was judged, by model.
@@ -68,6 +67,7 @@ def compare(
       UserError: files that cannot be read, predictions and scores that do not join (naming the first five), models
         that predict different images, a folder that holds another report.
     """
+    report = report or ReportOptions()
     wanted = [columns.score, *([columns.std] if columns.std else [])]
     scored = read_numbers(scores, columns.image, wanted)
     found = {name: read_numbers(path, columns.name, [columns.predicted]) for name, path in predictions.items()}
@@ -103,20 +103,20 @@ def compare(
     }
     blocks: list[Block] = [
         f"{len(images)} of the {len(scored)} images in {scores.name}.",
-        metrics_table(judged, resamples=resamples),
+        metrics_table(judged, resamples=report.resamples),
     ]
     (_, reference), *others = judged.items()
     if others:
-        blocks.append(comparison_table(first, reference, dict(others), resamples=resamples))
+        blocks.append(comparison_table(first, reference, dict(others), resamples=report.resamples))
     panels = {name: (one.predicted, one.target) for name, one in judged.items()}
     scatter = Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "predicted against true")
     made_of = [(f"SHA-256 of {path.name}", digest) for path, digest in digests.items()]
     sections = [
         Section(f"{', '.join(judged)} against {scores.name}", blocks),
         Section("Predicted against true", [scatter]),
-        provenance().section(*made_of),
+        provenance(report.command).section(*made_of),
     ]
-    write_document(workdir, sections, latex=latex)
+    write_document(workdir, sections, latex=report.latex)
     return judged
 
 

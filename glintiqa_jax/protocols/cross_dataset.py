@@ -220,7 +220,7 @@ def _report(
         sections.append(residuals_section(cell.evaluated, cell.title, plot=f"residuals_{name}"))
         sections.append(Section(f"Best and worst predicted, {cell.title}", pictures))
     more = [commits(runs), *splits_of(runs)]
-    write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
+    write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
 def _how(task: Task, runs: Sequence[Run]) -> str:

@@ -182,7 +182,7 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOption
         Section(f"Predicted against true, {typical.name}, whose SROCC is the median", [main.scatter()]),
         residuals_section(_pooled(runs), "all rounds", rounds=[tested(run).predictions for run in runs]),
         Section(f"Best and worst predicted, {typical.name}", main.pictures(shown=report.pictures)),
-        provenance().section(commits(runs), *splits_of(runs)),
+        provenance(report.command).section(commits(runs), *splits_of(runs)),
     ]
     write_document(workdir, sections, latex=report.latex)
 

@@ -8,12 +8,13 @@ import pytest
 
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import METRICS, srocc
+from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.significance import paired_bootstrap
 from glintiqa_jax.evaluation.tables import in_words
 from glintiqa_jax.protocols import comparison
 from glintiqa_jax.protocols.comparison import Columns
 
-compare = functools.partial(comparison.compare, resamples=20)
+compare = functools.partial(comparison.compare, report=ReportOptions(resamples=20))
 NAMES = [f"photo {number}.jpg" for number in range(12)]
 SCORES = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8.0])
 GOOD, BAD = SCORES + np.tile([0.5, -0.4, 0.1], 4), SCORES[::-1] * 100
@@ -33,7 +34,7 @@ def files(tmp_path):
 
 
 def test_models_are_joined_by_name_and_compared(files):
-    judged = compare(*files, latex=True)
+    judged = compare(*files, report=ReportOptions(latex=True, resamples=20))
     np.testing.assert_array_equal(judged["bad"].predicted, BAD)
     np.testing.assert_array_equal(judged["good"].target, SCORES)
     text = (files[2] / "report.md").read_text()

@@ -1,4 +1,4 @@
-"""``build_saqt.py`` as a user runs it: photographs in, a dataset out that training takes."""
+"""``build_saqt`` as a user runs it: photographs in, a dataset out that training takes."""
 
 import contextlib
 import csv
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_commands import run_forked
 from pristine import write_photographs
-from test_commands import ROOT, TINY, run
+from test_jobs import ROOT, TINY, run
 
+from glintiqa_jax.cli.jobs import build_saqt
 from glintiqa_jax.data.source import open_dataset
 from glintiqa_jax.saqt.features import FEATURES
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
@@ -116,7 +116,7 @@ def test_the_means_need_no_database(world, tmp_path):
     part = (MEAN_SCORES - MEAN_SCORES.min()) / np.ptp(MEAN_SCORES)
     np.testing.assert_allclose(source.index.raw_scores[:125], 9 * part.ravel(), atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["rated_images"]  # the images themselves are gone
-    again, other = run_forked(COMMAND, [flags, [*flags, "--seed=1"]], tmp_path)
+    again, other = run("build_saqt", *flags), run("build_saqt", *flags, "--seed=1")
     assert (again.stdout, again.stderr) == (done.stdout, "")
     assert (other.returncode, other.stdout) == (2, "")
     assert "already prepared" in other.stderr
@@ -170,7 +170,7 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         assert process.returncode == code, err
-        assert (out, err) == ("", "interrupted; the same command goes on where it stopped\n" * (code == 130))
+        assert (out, err) == ("", "interrupted; run the same command again\n" * (code == 130))
         assert len(workers) >= 1
         assert bool(partial(tmp_path / "out")) == (code == -9)
     assert run("build_saqt", *flags).stdout == f"1,500 images of 12 photographs: {tmp_path}/out/labels.csv\n"
@@ -241,7 +241,8 @@ TABLES = [
 ]
 
 
-def test_a_mistake_is_one_line_before_any_work(world):
+def test_a_mistake_is_one_line_before_any_work(world, monkeypatch):
+    monkeypatch.chdir(world)
     (world / "linked").mkdir(exist_ok=True)
     shutil.copy(world / "pristine" / "beach.png", world / "linked")
     (world / "links").mkdir(exist_ok=True)
@@ -254,9 +255,8 @@ def test_a_mistake_is_one_line_before_any_work(world):
     cases = [(["--sources=pristine", *flags], message) for flags, message in MISTAKES]
     tables.append("--reference_scores=kadid/dmos.csv")
     cases += [(["--sources=pristine", *tables, *flags], message) for flags, message in TABLES]
-    imports = ["glintiqa_jax.command_line", "glintiqa_jax.data.builder", "glintiqa_jax.saqt.labelling"]
-    results = run_forked(COMMAND, [flags for flags, _ in cases], world, imports=imports)
-    for done, (flags, message) in zip(results, cases, strict=True):
+    for flags, message in cases:
+        done = run("build_saqt", *flags)
         assert (done.returncode, done.stdout) == (2, ""), flags
         (line,) = done.stderr.splitlines()
         assert re.match(f"error: {message}", line), line
@@ -264,7 +264,7 @@ def test_a_mistake_is_one_line_before_any_work(world):
 
 
 def test_the_choices_are_the_librarys():
-    """They are written out in the command, where importing them would take seconds before a mistyped flag is named."""
-    text = (ROOT / "experiments" / "build_saqt.py").read_text()
+    """They are written out in the job, where importing them would take seconds before a mistyped flag is named."""
+    text = Path(build_saqt.__file__).read_text()
     for choices in ((*TRANSFERS, "random"), FEATURES):
         assert str(choices).replace("'", '"') in text
