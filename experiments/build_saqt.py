@@ -124,19 +124,19 @@ def main() -> None:
         _prepare(on_the_fly.pristine_collection(sources, recipe, notes=notes))
         return
     if _OUTPUT.value:
-        images, flag = local_path("output", _OUTPUT.value), f"--output={_OUTPUT.value}"
+        images, field = local_path("output", _OUTPUT.value), "output"
     else:
         # only for the time being, but under a name that the same command finds again when it was interrupted
-        identity = generation.collection(sources, Path(), recipe).fingerprint
-        images, flag = (
+        identity = generation.collection(sources, Path(), recipe).identity
+        images, field = (
             local_path("data_dir", _DATA_DIR.value) / f".saqt-{identity[:12]}",
-            f"--data_dir={_DATA_DIR.value}",
+            "data_dir",
         )
     collection = generation.collection(sources, images, recipe, notes=notes)
     prepared = bool(_DATA_DIR.value) and is_prepared(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value)
     with contextlib.ExitStack() as stack:
         if _OUTPUT.value or not prepared:
-            stack.enter_context(generation.claimed(images, flag, recipe, overwrite=_OVERWRITE.value))
+            stack.enter_context(generation.claimed(images, field, recipe, overwrite=_OVERWRITE.value))
             if on_beam:
                 on_beam.write_all(sources, images, recipe, _BEAM_OPTIONS.value)
             else:
@@ -179,10 +179,10 @@ def _check_not_made_here(paths: list[Path]) -> None:
 
 def _prepare(collection, on_beam=None) -> None:
     from glintiqa_jax.data.builder import prepare
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.card import describe, write_card
 
-    source = RatedSource(prepare(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value, on_beam=on_beam))
+    source = RecordSource(prepare(collection, _DATA_DIR.value, overwrite=_OVERWRITE.value, on_beam=on_beam))
     path = write_card(source)
     for line in (*describe(source), "", f"card:   {path}"):
         result(line)

@@ -62,7 +62,7 @@ def main() -> None:
         raise UserError("--workdir: expected a folder for the report, found nothing")
     workdir = local_path("workdir", _WORKDIR.value)
     scores = local_path("scores", _SCORES.value)
-    with sole_user(workdir, f"--workdir={workdir}"):
+    with sole_user(workdir, "workdir"):
         judged = compare(predictions, scores, workdir, columns=columns, same_unit=_SAME_UNIT.value, latex=_LATEX.value)
     for name, one in judged.items():
         result(f"{visible(name):>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")

@@ -16,8 +16,8 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.progress import result
 
 with command_line.loading():
+    from glintiqa_jax.datasets.config import DATASETS
     from glintiqa_jax.training import flags as config_flags
-    from glintiqa_jax.training.config import DATASETS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", required=True)
 _TRAIN_ON = flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", required=True)

@@ -39,12 +39,17 @@ def main() -> None:
     """The command."""
     data = config_flags.other_data()
     data_dir = flags.FLAGS.data_dir if flags.FLAGS["data_dir"].present else None
-    inputs = [data.scores, data.split_by] if data else []
+    inputs = [data.own.scores, data.split.split_by] if data else []
     with open_output("output", _OUTPUT.value, inputs=inputs) as output:
         from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
 
         name, evaluated = evaluate_checkpoint(
-            _CHECKPOINT.value, data, data_dir=data_dir, split=_SPLIT.value, random_crops=_RANDOM_CROPS.value
+            _CHECKPOINT.value,
+            data,
+            data_dir=data_dir,
+            split=_SPLIT.value,
+            random_crops=_RANDOM_CROPS.value,
+            on_bad_image=flags.FLAGS.on_bad_image if flags.FLAGS["on_bad_image"].present else None,
         )
         command_line.print_metrics({name: evaluated.predictions.metrics()})
         if output is not None:

@@ -28,34 +28,36 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 
 def main() -> None:
     """The command."""
-    config = config_flags.data_config()
+    config, bad = config_flags.data_config(), flags.FLAGS.on_bad_image
     if len(config.datasets) > 1:
         raise UserError(f"--dataset: expected one database to prepare, found {config.dataset}")
     (name, _), *_ = config.datasets
     from glintiqa_jax.data.readers import READERS, read_database
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.datasets.opening import prepare_as_configured, read_own
     from glintiqa_jax.evaluation.card import describe, write_card
     from glintiqa_jax.saqt.demo import read_demo
-    from glintiqa_jax.training.dataset import prepare_as_configured, read_own
 
     if name in READERS:
         if not _SOURCE.value:
             raise UserError(f"--source: needed with --dataset={name}, found nothing")
-        collection = read_database(name, _SOURCE.value, on_bad_image=config.on_bad_image)
+        collection = read_database(name, _SOURCE.value, on_bad_image=bad)
     else:
         if _SOURCE.value:
             raise UserError(f"--source: needs a database's name, found --dataset={name}")
-        collection = read_demo() if name == "demo" else read_own(config)
+        collection = read_demo() if name == "demo" else read_own(config.own, on_bad_image=bad)
     for note in collection.notes:
         (warn if note.startswith("warning:") else say)(note)
-    folder = prepare_as_configured(config, collection, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value)
-    source = RatedSource(folder)
+    folder = prepare_as_configured(
+        config, collection, on_bad_image=bad, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value
+    )
+    source = RecordSource(folder)
     path = write_card(source)
     for line in describe(source):
         result(line)
     result("")
     result(f"card:   {path}")
-    result(f"open:   glintiqa_jax.data.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
+    result(f"open:   glintiqa_jax.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
     if name in READERS:
         data_dir = shlex.quote(config.data_dir)
         result(f"train:  python experiments/train.py --dataset={name} --data_dir={data_dir} --workdir=...")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from glintiqa_jax.version import __version__
 
 if TYPE_CHECKING:
+    from glintiqa_jax.datasets.opening import open_dataset
     from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQA, GlintIQAConfig, create_model
     from glintiqa_jax.scoring.scorer import Scorer
 
@@ -25,8 +26,9 @@ _HOMES = {
     "GlintIQAConfig": "glintiqa_jax.models.glintiqa",
     "Scorer": "glintiqa_jax.scoring.scorer",
     "create_model": "glintiqa_jax.models.glintiqa",
+    "open_dataset": "glintiqa_jax.datasets.opening",
 }
-__all__ = ["VARIANTS", "GlintIQA", "GlintIQAConfig", "Scorer", "__version__", "create_model"]
+__all__ = ["VARIANTS", "GlintIQA", "GlintIQAConfig", "Scorer", "__version__", "create_model", "open_dataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,9 @@ MAY_IMPORT = {
     "data": {"errors", "settings", "progress", "interruptions"},
     "saqt": {"errors", "settings", "progress", "interruptions", "compilation", "data", "models", "sharding"},
     "evaluation": {"errors", "settings", "progress", "interruptions", "compilation", "data", "models", "sharding"},
+    "datasets": {"errors", "settings", "progress", "data", "saqt"},
     "training": {
+        "datasets",
         "errors",
         "settings",
         "progress",
@@ -34,6 +36,7 @@ MAY_IMPORT = {
         "evaluation",
     },
     "scoring": {
+        "datasets",
         "errors",
         "settings",
         "progress",
@@ -45,6 +48,7 @@ MAY_IMPORT = {
         "training",
     },
     "protocols": {
+        "datasets",
         "errors",
         "settings",
         "progress",
@@ -57,7 +61,7 @@ MAY_IMPORT = {
         "scoring",
     },
     "command_line": {"errors", "progress", "interruptions", "data"},
-    "__init__": {"models", "scoring", "version"},
+    "__init__": {"datasets", "models", "scoring", "version"},
 }
 FORBIDDEN = {
     "data": {"jax", "flax", "optax", "orbax"},

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 
 from glintiqa_jax.data.files import write_csv
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.progress import progress_bar
@@ -57,7 +56,7 @@ def check_peers(names: Iterable[str]) -> None:
 
 
 def peer_values(
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
     names: Sequence[str],
     path: Path,

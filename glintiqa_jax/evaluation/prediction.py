@@ -12,13 +12,14 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from glintiqa_jax import compilation
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.files import Output, write_csv
-from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.names import positions_by_name
 from glintiqa_jax.data.pipeline import evaluation_batches
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import first_five, read_numbers
+from glintiqa_jax.data.transforms import Crops
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.progress import progress_bar
@@ -57,7 +58,7 @@ class Predictions:
 
     @classmethod
     def of(
-        cls, source: RatedSource | MixedSource, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
+        cls, source: Source, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
     ) -> Predictions:
         """Of some positions of a source, with what the source says of them."""
         index = source.index
@@ -67,7 +68,7 @@ class Predictions:
             predicted=predicted,
             crop_deviation=crop_deviation,
             target=index.raw_scores[positions],
-            databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
+            databases=[source.parts[number].name for number in source.part_of(positions)],
             groups=[index.groups[position] for position in positions],
             target_std=index.score_stds[positions],
         )
@@ -98,7 +99,7 @@ class Predictions:
         write_csv(path, COLUMNS, rows)
 
 
-def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictions:
+def read_predictions(path: Path, source: Source) -> Predictions:
     """What ``write_csv`` wrote, of images of a source.
 
     Raises:
@@ -108,7 +109,7 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
     position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
-        raise UserError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
+        raise UserError(f"{path}: {len(unknown)} of its images are not in {source.name}: {first_five(unknown)}")
     positions = np.asarray([position[name] for name in names], np.int64)
     values = np.asarray(list(rows.values()), np.float64)
     return Predictions.of(source, positions, values[:, 0], values[:, 1])
@@ -116,10 +117,11 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
 
 def predict_source(
     predict: Callable[[jax.Array], jax.Array],
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
     *,
     scale: ScoreScale,
+    raw: bool = False,
     crop_size: int,
     grid: int,
     batch_size: int,
@@ -137,6 +139,7 @@ def predict_source(
       source: where the images are.
       positions: which of them.
       scale: what the network was trained on; predictions are brought to the source's own.
+      raw: the network says scores in the unit of ``scale``, not quality.
       crop_size: side of a crop, in pixels.
       grid: crops per side of the fixed grid.
       batch_size: images per batch at most, a multiple of the mesh's devices.
@@ -153,14 +156,10 @@ def predict_source(
     batches = evaluation_batches(
         source,
         positions,
-        crop_size=crop_size,
-        grid=grid,
+        Crops(crop_size, grid, crops_at_random, seed),
         batch_size=batch_size,
-        crops_at_random=crops_at_random,
-        seed=seed,
         process=(jax.process_index(), jax.process_count()),
-        on_bad_image=on_bad_image,
-        num_workers=num_workers,
+        loading=Loading(num_workers, on_bad_image=on_bad_image),
     )
     with progress_bar(total=len(positions), hidden=not progress, desc=progress, unit="image", leave=False) as bar:
         for batch in batches:
@@ -171,13 +170,13 @@ def predict_source(
             seen[numbers[real]] = True
             bar.update(int(real.sum()))
     positions = positions[seen[positions]]
-    raw = scale.from_target(said[positions])
-    if dataclasses.replace(scale, raw_target=source.scale.raw_target) != source.scale:
-        raw = source.scale.to_raw(scale.to_quality(raw))
-    if not np.isfinite(raw).all():
-        bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
+    scores = said[positions] if raw else scale.to_raw(said[positions])
+    if scale != source.scale:
+        scores = source.scale.to_raw(scale.to_quality(scores))
+    if not np.isfinite(scores).all():
+        bad = [source.index.names[p] for p in positions[~np.isfinite(scores).all(axis=1)]][:5]
         raise FloatingPointError(f"predictions that are no numbers, for {', '.join(bad)}")
-    return Predictions.of(source, np.asarray(positions), raw.mean(axis=1), raw.std(axis=1))
+    return Predictions.of(source, np.asarray(positions), scores.mean(axis=1), scores.std(axis=1))
 
 
 def images_at_once(most: int, images: int, pixels: int, mesh: Mesh) -> int:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.mixture import MixedSource, database_of
-from glintiqa_jax.data.rated_images import fingerprint
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.digests import digest
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.peers import PEERS, peer_values
@@ -72,7 +71,7 @@ class Evaluated:
       left_out: how many images were not predicted, as the network was trained on their contents.
     """
 
-    source: RatedSource | MixedSource
+    source: Source
     predictions: Predictions
     distortion_names: Mapping[str, Mapping[int, str]]
     left_out: int = 0
@@ -148,7 +147,7 @@ class Evaluated:
           training_mean: the constant of each database, its training images' mean score.
         """
         found: dict[str, Judged] = {}
-        seen = fingerprint([self.source.card["fingerprint"], *(part.max_short_side for part in self.source.parts)])
+        seen = digest([self.source.identity, *(part.max_short_side for part in self.source.parts)])
         path = folder / f"peers_{seen[:12]}.csv"
         values = peer_values(self.source, self.predictions.positions, names, path, progress="simple measures")
         several = len(self.databases) > 1
@@ -242,13 +241,13 @@ def write_report(
     if results["selection"] == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
-        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}.",
+        f"{len(source)} images of {len(set(source.index.groups))} contents; scores: {source.scale.describe()}.",
         metrics_table(ours | peers, note=note),
         _kept(results),
     ]
     if published:
         blocks.append(f"Published, SROCC / PLCC ({SOURCE}): {published}.")
-    sections = [Section(f"{config['variant']} on {source.card['name']}", blocks)]
+    sections = [Section(f"{config['variant']} on {source.name}", blocks)]
     if not several:
         own = main.judged(main.databases[0])
         same = {title: one for title, one in peers.items() if len(one.target) == len(own.target)}
@@ -295,11 +294,11 @@ def cited(peers: Sequence[str]) -> str:
     return "; ".join(f"{PEERS[name].title}: {PEERS[name].source}" for name in peers)
 
 
-def training_mean(source: RatedSource | MixedSource, train: np.ndarray) -> dict[str, float]:
+def training_mean(source: Source, train: np.ndarray) -> dict[str, float]:
     """The mean score of each database's training images, in the source's unit."""
-    numbers = database_of(source, train)
+    numbers = source.part_of(train)
     return {
-        part.card["name"]: float(source.index.raw_scores[train[numbers == number]].mean())
+        part.name: float(source.index.raw_scores[train[numbers == number]].mean())
         for number, part in enumerate(source.parts)
         if (numbers == number).any()
     }

@@ -15,6 +15,7 @@ from typing import Any
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.data.splits import split_digest
+from glintiqa_jax.datasets.opening import open_data
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
@@ -36,7 +37,6 @@ from glintiqa_jax.protocols.rounds import (
 )
 from glintiqa_jax.protocols.runs import Run, check_experiment, claim, commits, load_run, quiet, splits_of
 from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.dataset import open_source
 from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
 
@@ -115,7 +115,7 @@ def _backbones(config: TrainConfig) -> Rows:
 
 def _selection(config: TrainConfig) -> Rows:
     """What the released way to keep a step adds to the figures: it looks at the test split."""
-    if not config.data.validation_fraction:
+    if not config.data.split.validation_fraction:
         raise UserError("--tables=selection: needs a validation split, found --validation_fraction=0")
     return {
         "selected on validation": dataclasses.replace(config, selection="validation"),
@@ -205,7 +205,7 @@ def run_ablations(
     rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
     if rounds:
         check_rounds(config, rounds)
-    elif config.data.split_by == "all":
+    elif config.data.split.split_by == "all":
         raise UserError("--split_by=all: there is nothing to test, and so nothing to compare")
     experiments: dict[str, TrainConfig] = {}
     folders: dict[tuple[str, str], str] = {}
@@ -214,7 +214,7 @@ def run_ablations(
             same = next((name for name, other in experiments.items() if other == row), None)
             name = same or ("full" if row == config else f"{table}_{re.sub('[^a-z0-9]+', '_', label.lower())}")
             experiments[name], folders[table, label] = row, name
-    with sole_user(workdir, f"--workdir={workdir}"):
+    with sole_user(workdir, "workdir"):
         _check_same_images({name: round_config(row, 1) if rounds else row for name, row in experiments.items()})
         claim(workdir, "ablations", {"full": config}, rounds=rounds > 0)
         runs: dict[str, list[Run]] = {}
@@ -249,7 +249,7 @@ def _train(config: TrainConfig, workdir: Path, rounds: int, report: ReportOption
         return train_rounds(config, workdir, rounds=rounds, report=report)
     if train_and_evaluate(config, workdir, report=report) is None:
         return None
-    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
+    source = open_data(config.data, on_bad_image=config.on_bad_image, say=quiet).resized(config.max_short_side)
     return [load_run("the run", workdir, source)]
 
 
@@ -270,12 +270,12 @@ def _report(
     source = tested(first[0]).source
     splits = f"{len(first)} splits" if len(first) > 1 else "split"
     text = (
-        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}. All "
+        f"{len(source)} images of {len(set(source.index.groups))} contents; scores: {source.scale.describe()}. All "
         f"rows are trained and tested on the same {splits}, from the same seed."
     )
     if len(first) == 1:
         text += " One run each: differences of the size that another seed makes are no findings."
-    sections = [Section(f"Ablations of {config.variant} on {source.card['name']}", [text])]
+    sections = [Section(f"Ablations of {config.variant} on {source.name}", [text])]
     for table, runs in by_table.items():
         explained = len(sections) == 1
         sections.append(Section(table, _table(table, rows[table], runs, explained=explained)))

@@ -11,9 +11,10 @@ import numpy as np
 
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.lock import sole_user
-from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.paths import local_path
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
+from glintiqa_jax.datasets.config import DataConfig
+from glintiqa_jax.datasets.opening import distortion_names, open_data, usable_positions
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
@@ -40,8 +41,7 @@ from glintiqa_jax.protocols.runs import (
     training_positions,
 )
 from glintiqa_jax.scoring.evaluate import evaluate_checkpoint, new_positions
-from glintiqa_jax.training.config import DataConfig, TrainConfig
-from glintiqa_jax.training.dataset import distortion_names, open_source, usable_positions
+from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
 from glintiqa_jax.training.workdir import looks
@@ -100,7 +100,7 @@ def cross_dataset(
     pairs = [(trained, tested) for trained in configs for tested in tests if trained != tested]
     if not pairs:
         raise UserError(f"--test_on: expected another database than --train_on's, found only {', '.join(tests)}")
-    with sole_user(workdir, f"--workdir={workdir}"):
+    with sole_user(workdir, "workdir"):
         sources = _checked(configs, tests)
         claim(workdir, "cross_dataset", configs)
         found = _runs_and_cells(configs, tests, sources, workdir, report)
@@ -114,7 +114,7 @@ def cross_dataset(
 def _runs_and_cells(
     configs: Mapping[str, TrainConfig],
     tests: Mapping[str, DataConfig],
-    sources: Mapping[str, RatedSource | MixedSource],
+    sources: Mapping[str, Source],
     workdir: Path,
     report: ReportOptions,
 ) -> tuple[list[Run], list[Cell]] | None:
@@ -124,7 +124,7 @@ def _runs_and_cells(
         say(f"training on {name}: {workdir / name}")
         if train_and_evaluate(config, workdir / name, report=report) is None:
             return None
-        home = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
+        home = open_data(config.data, on_bad_image=config.on_bad_image, say=quiet).resized(config.max_short_side)
         run = load_run(name, workdir / name, home)
         quality = float(np.mean(home.scale.to_quality(home.index.raw_scores[training_positions(run.workdir, home)])))
         runs.append(run)
@@ -136,25 +136,33 @@ def _runs_and_cells(
     return runs, cells
 
 
-def _checked(
-    configs: Mapping[str, TrainConfig], tests: Mapping[str, DataConfig]
-) -> dict[str, RatedSource | MixedSource]:
+def _checked(configs: Mapping[str, TrainConfig], tests: Mapping[str, DataConfig]) -> dict[str, Source]:
     """The databases that are tested on; ``UserError`` for what cannot be used, before anything is trained."""
     crop_size = max(config.model.crop_size for config in configs.values())
-    sources = {name: open_source(data, crop_size=crop_size, say=quiet) for name, data in tests.items()}
+    config = next(iter(configs.values()))
+    bad = config.on_bad_image
+    sources = {
+        name: open_data(data, on_bad_image=bad, say=quiet).resized(config.max_short_side)
+        for name, data in tests.items()
+    }
     for name, config in configs.items():
         home, split = check_experiment(config)
         known = looks(home, split.train, split.validation)
         for tested_on, source in sources.items():
             if tested_on != name:
-                new_positions(known, source, usable_positions(source, crop_size), f"--train_on={name}: the network")
+                new_positions(
+                    known,
+                    source,
+                    usable_positions(source, crop_size, on_bad_image=bad, say=quiet),
+                    f"--train_on={name}: the network",
+                )
     return sources
 
 
-def _tested(run: Run, data: DataConfig, tested_on: str, source: RatedSource | MixedSource) -> Evaluated:
+def _tested(run: Run, data: DataConfig, tested_on: str, source: Source) -> Evaluated:
     """A run on all of another database: what its file says, where that is of this run and these images."""
     path = run.workdir.parent / f"{run.name}_on_{tested_on}.csv"
-    of = {"run": run.results["params_sha256"], "step": run.results["best_step"], "images": source.card["fingerprint"]}
+    of = {"run": run.results["params_sha256"], "step": run.results["best_step"], "images": source.identity}
     said = path.with_suffix(".json")  # written last
     if said.is_file():
         content = json.loads(said.read_text(encoding="utf-8"))
@@ -227,7 +235,9 @@ def _report(
 
 
 def _how(config: TrainConfig, runs: Sequence[Run]) -> str:
-    training = "all images but those that validate" if config.data.split_by == "all" else "the training part of a split"
+    training = (
+        "all images but those that validate" if config.data.split.split_by == "all" else "the training part of a split"
+    )
     kept = "kept is the step that is best on validation images of that database"
     if config.selection == "test_best":
         kept = f"kept is the step that is best on test images of that database: {FLATTERED}"
@@ -235,7 +245,7 @@ def _how(config: TrainConfig, runs: Sequence[Run]) -> str:
         kept = "kept is the last step, as there is no validation split"
     text = f"Each network is trained on {training} of one database, and tested on all images of another; {kept}."
     at_home = " On the diagonal it is tested on the test part of its own database."
-    return text if config.data.split_by == "all" else text + at_home
+    return text if config.data.split.split_by == "all" else text + at_home
 
 
 def _peers(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:

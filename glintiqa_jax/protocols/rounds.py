@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.splits import released_seed
+from glintiqa_jax.datasets.opening import open_data
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
@@ -44,7 +46,6 @@ from glintiqa_jax.protocols.runs import (
     training_positions,
 )
 from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.dataset import open_source
 from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
 
@@ -76,7 +77,7 @@ def run_rounds(
     workdir = local_path("workdir", workdir)
     report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
     check_rounds(config, rounds)
-    with sole_user(workdir, f"--workdir={workdir}"):
+    with sole_user(workdir, "workdir"):
         check_experiment(round_config(config, 1))
         claim(workdir, "rounds", {"rounds": config})
         runs = train_rounds(config, workdir, rounds=rounds, report=report)
@@ -87,10 +88,10 @@ def run_rounds(
 
 def check_rounds(config: TrainConfig, rounds: int) -> None:
     """``UserError`` where the flags say which split, which is for the rounds to say, or rounds have no seeds left."""
-    if config.data.split_round:
-        raise UserError(f"--split_round: is for the rounds to say, found {config.data.split_round}")
-    if config.data.split_by != "auto":
-        raise UserError(f"--split_by: is for the rounds to say, found {config.data.split_by}")
+    if config.data.split.split_round:
+        raise UserError(f"--split_round: is for the rounds to say, found {config.data.split.split_round}")
+    if config.data.split.split_by != "auto":
+        raise UserError(f"--split_by: is for the rounds to say, found {config.data.split.split_by}")
     try:
         round_config(config, rounds)
     except UserError as error:
@@ -105,13 +106,13 @@ def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: Rep
         say(f"round {round_number} of {rounds}: {folders[-1]}")
         if train_and_evaluate(round_config(config, round_number), folders[-1], report=report) is None:
             return None
-    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
+    source = open_data(config.data, on_bad_image=config.on_bad_image, say=quiet).resized(config.max_short_side)
     return [load_run(f"round {place}", folder, source) for place, folder in enumerate(folders, start=1)]
 
 
 def round_config(config: TrainConfig, round_number: int) -> TrainConfig:
     """The experiment of a round, whose seed draws the split and starts the network."""
-    data = dataclasses.replace(config.data, split_round=round_number)
+    data = settings.replace(config.data, split_round=round_number)
     return dataclasses.replace(config, data=data, seed=config.seed + released_seed(round_number))
 
 
@@ -218,11 +219,12 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     main = tested(typical)
     sections = [
         Section(
-            f"{config.variant} on {source.card['name']}: {len(runs)} rounds",
+            f"{config.variant} on {source.name}: {len(runs)} rounds",
             [
-                f"{source.card['images']} images of {source.card['groups']} contents; scores: "
+                f"{len(source)} images of {len(set(source.index.groups))} contents; scores: "
                 f"{source.scale.describe()}. In each round whole contents are drawn to test "
-                f"({config.data.test_fraction:.0%}), to validate ({config.data.validation_fraction:.0%}) and to train, "
+                f"({config.data.split.test_fraction:.0%}), to validate "
+                f"({config.data.split.validation_fraction:.0%}) and to train, "
                 f"by the seed 12345 x the round's number; kept is {kept}.",
                 summary_table(rows, note=note, more=published_column(databases(runs[0]), len(rows))),
             ],

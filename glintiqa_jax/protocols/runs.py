@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.files import write_json
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
+from glintiqa_jax.datasets.opening import distortion_names, open_data, split_data
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.document import MARKDOWN
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.report import Evaluated
 from glintiqa_jax.training.config import TrainConfig, from_json, to_json
-from glintiqa_jax.training.dataset import distortion_names, open_source, split_source
 from glintiqa_jax.training.loop import first_model
 from glintiqa_jax.training.metrics_log import read_metrics
 from glintiqa_jax.training.workdir import experiment
@@ -49,14 +48,14 @@ class Run:
         return read_metrics(self.workdir)
 
 
-def load_run(name: str, workdir: Path, source: RatedSource | MixedSource) -> Run:
+def load_run(name: str, workdir: Path, source: Source) -> Run:
     """A run that is complete, with its predictions joined to the source that it was tested on."""
     path = workdir / "predictions_test.csv"
     tested = Evaluated(source, read_predictions(path, source), distortion_names(source)) if path.is_file() else None
     return Run(name, workdir, json.loads((workdir / "results.json").read_text(encoding="utf-8")), tested)
 
 
-def training_positions(workdir: Path, source: RatedSource | MixedSource) -> np.ndarray:
+def training_positions(workdir: Path, source: Source) -> np.ndarray:
     """Positions of the images that a run was trained on, by its ``split.json``."""
     trained = set(json.loads((workdir / "split.json").read_text(encoding="utf-8"))["train"])
     return np.flatnonzero([name in trained for name in source.index.names])
@@ -76,7 +75,7 @@ def splits_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
     ]
 
 
-def check_experiment(config: TrainConfig) -> tuple[RatedSource | MixedSource, Split]:
+def check_experiment(config: TrainConfig) -> tuple[Source, Split]:
     """The source and the split of an experiment, whose weights are there, too.
 
     Raises:
@@ -84,8 +83,14 @@ def check_experiment(config: TrainConfig) -> tuple[RatedSource | MixedSource, Sp
     """
     if config.backbone_weights:
         first_model(config)
-    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
-    split = split_source(config.data, source, crop_size=config.model.crop_size, say=quiet)
+    source = open_data(config.data, on_bad_image=config.on_bad_image, say=quiet).resized(config.max_short_side)
+    split = split_data(
+        config.data.split,
+        source,
+        smallest=config.model.crop_size,
+        on_bad_image=config.on_bad_image,
+        say=quiet,
+    )
     return source, split
 
 

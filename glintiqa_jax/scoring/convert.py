@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.data.scale import opinion_scale
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.models.weights import WeightsError, export_glintiqa, load_glintiqa
@@ -27,8 +28,8 @@ _ENDINGS = (".safetensors", ".npz")
 def import_official(source: str | os.PathLike, folder: str | os.PathLike, config: TrainConfig) -> None:
     """Make a checkpoint of official weights, which gives the scores that they give.
 
-    An official network's output is a score in its database's unit, which ``config.data.score_range`` and
-    ``lower_is_better`` describe; it comes out as it is.
+    An official network's output is a score in its database's unit, which ``config.data.own`` describes; it comes out as
+    it is.
 
     Args:
       source: a file that ``load_glintiqa`` takes.
@@ -45,14 +46,11 @@ def import_official(source: str | os.PathLike, folder: str | os.PathLike, config
         raise UserError(f"--output={folder}: expected a new folder, found one that exists")
     if not os.access(next(parent for parent in folder.absolute().parents if parent.exists()), os.W_OK):
         raise UserError(f"--output={folder}: expected a new folder in one that can be written, found one that cannot")
-    if not config.data.score_range:
+    own = config.data.own
+    if not own.score_range:
         raise UserError("--score_range: needed to say what the scores of --input mean, found nothing")
-    low, high = config.data.score_range
-    lower = config.data.lower_is_better
-    try:
-        scale = ScoreScale(low, high, lower_is_better=lower, unit="DMOS" if lower else "MOS", raw_target=True)
-    except ValueError as error:
-        raise UserError(f"--score_range: {error}") from error
+    scale = opinion_scale(own.score_range, own.lower_is_better)
+    config = dataclasses.replace(config, target="raw")  # the score itself
     model = new_model(config.model)
     try:
         load_glintiqa(model, source)

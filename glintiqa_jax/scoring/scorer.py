@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.images import MAX_PIXELS, decode_image, limit_long_side, limit_short_side
 from glintiqa_jax.data.pixels import BadImageError, to_pixels
+from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.data.transforms import grid_crops
 from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.prediction import make_predict
@@ -80,10 +80,10 @@ class Scorer:
         return self._score(decode_image(encoded, str(path), max_pixels=self._max_pixels), str(path))
 
     def _score(self, pixels: np.ndarray, name: str) -> float:
-        image = limit_short_side(limit_long_side(pixels, self._max_side), self.config.data.max_short_side)
+        image = limit_short_side(limit_long_side(pixels, self._max_side), self.config.max_short_side)
         try:
             crops = grid_crops(image, self.config.model.crop_size, self.config.eval_grid)
         except ValueError as error:
             raise BadImageError(f"{name}: {error}") from error
         predicted = np.asarray(self._predict(self._params, self._rest, crops[None]), np.float64)
-        return float(self.scale.from_target(predicted).mean())
+        return float((predicted if self.config.target == "raw" else self.scale.to_raw(predicted)).mean())

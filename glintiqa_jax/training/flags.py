@@ -11,22 +11,30 @@ from typing import Any
 
 from absl import flags
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax import settings
+from glintiqa_jax.datasets.config import DataConfig, OwnImages
+from glintiqa_jax.errors import UserError, named_fields
 from glintiqa_jax.evaluation.peers import check_peers
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
-from glintiqa_jax.training.config import CSV_FIELDS, DataConfig, TrainConfig, check_numbers
+from glintiqa_jax.training.config import TrainConfig, check_numbers
 
 
 def define_data_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Define the flags of ``DataConfig``."""
-    _define(DataConfig, "", flag_values)
+    """Define the flags of ``DataConfig``, and ``--on_bad_image``."""
+    for dotted, field, default in settings.settings(DataConfig()):
+        said = settings.setting_of(field)
+        assert said is not None
+        told = dataclasses.field(default=default, metadata={"help": named_fields(said.help, "--{}".format)})
+        kind = typing.get_type_hints(_owner(dotted))[field.name]
+        _define_one(field.name, kind, told, flag_values)
+    _define(TrainConfig, "", flag_values, only=("on_bad_image",))
 
 
 def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the flags of ``TrainConfig``, of its data and of its network."""
     define_data_flags(flag_values)
-    _define(TrainConfig, "", flag_values)
+    _define(TrainConfig, "", flag_values, leave=("on_bad_image",))
     _define(GlintIQAConfig, "model_", flag_values)
 
 
@@ -48,9 +56,7 @@ def other_data(flag_values: flags.FlagValues = flags.FLAGS) -> DataConfig | None
     Raises:
       UserError: for flags that would do nothing.
     """
-    given = {field.name for field in dataclasses.fields(DataConfig) if flag_values[field.name].present}
-    if "max_short_side" in given:
-        raise UserError("--max_short_side: images are resized as the checkpoint's were, found a value of its own")
+    given = {field.name for _, field, _ in settings.settings(DataConfig()) if flag_values[field.name].present}
     if given & {"dataset", "images", "scores"}:
         return data_config(flag_values)
     if without := sorted(given - {"data_dir"}):
@@ -65,12 +71,21 @@ def data_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | N
       flag_values: the flags.
       dataset: another than ``--dataset``'s, without the flags of "csv" where it is none.
     """
-    values = _given(DataConfig, "", flag_values)
+    names = [field.name for _, field, _ in settings.settings(DataConfig())]
+    values = {name: flag_values[name].value for name in names if flag_values[name].value is not None}
     if dataset is not None:
         values["dataset"] = dataset
         if dataset != "csv":
-            values = {name: value for name, value in values.items() if name not in CSV_FIELDS}
-    return DataConfig(**values)
+            own = {field.name for _, field, _ in settings.settings(OwnImages())}
+            values = {name: value for name, value in values.items() if name not in own}
+    return settings.replace(DataConfig(), **values)
+
+
+def _owner(dotted: str) -> type:
+    owner: typing.Any = DataConfig()
+    for name in dotted.split(".")[:-1]:
+        owner = getattr(owner, name)
+    return type(owner)
 
 
 def train_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | None = None) -> TrainConfig:
@@ -84,28 +99,40 @@ def train_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | 
     return TrainConfig(data=data_config(flag_values, dataset=dataset), model=model, **values)
 
 
-def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
+def _define(
+    config: type,
+    prefix: str,
+    flag_values: flags.FlagValues,
+    *,
+    only: tuple[str, ...] = (),
+    leave: tuple[str, ...] = (),
+) -> None:
     kinds = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        if "help" not in field.metadata:
-            continue
-        kind, name, help_text = kinds[field.name], prefix + field.name, field.metadata["help"]
-        # A network's field has no default of its own here: the variant gives it.
-        default: Any = None if prefix else field.default
-        help_text += " (default: the variant's)" if prefix else ""
-        if kind in (bool, bool | None):
-            flags.DEFINE_bool(name, default, help_text, flag_values=flag_values)
-        elif kind is int:
-            flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
-        elif kind is float:
-            flags.DEFINE_float(name, default, help_text, flag_values=flag_values)
-        elif kind is str and field.metadata.get("choices"):
-            flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
-        elif kind is str:
-            flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
-        else:
-            text = None if default is None else ",".join(map(str, default))
-            flags.DEFINE(_TupleParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
+        if "help" in field.metadata and field.name not in leave and (not only or field.name in only):
+            _define_one(prefix + field.name, kinds[field.name], field, flag_values, prefix)
+
+
+def _define_one(
+    name: str, kind: typing.Any, field: dataclasses.Field, flag_values: flags.FlagValues, prefix: str = ""
+) -> None:
+    help_text = field.metadata["help"]
+    # A network's field has no default of its own here: the variant gives it.
+    default: Any = None if prefix else field.default
+    help_text += " (default: the variant's)" if prefix else ""
+    if kind in (bool, bool | None):
+        flags.DEFINE_bool(name, default, help_text, flag_values=flag_values)
+    elif kind is int:
+        flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
+    elif kind is float:
+        flags.DEFINE_float(name, default, help_text, flag_values=flag_values)
+    elif kind is str and field.metadata.get("choices"):
+        flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
+    elif kind is str:
+        flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
+    else:
+        text = None if default is None else ",".join(map(str, default))
+        flags.DEFINE(_TupleParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
 
 
 class _TupleParser(flags.ArgumentParser):

@@ -14,10 +14,10 @@ from jax.sharding import Mesh
 
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.lock import sole_user
-from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.paths import is_remote, local_path
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, save_split, split_digest
+from glintiqa_jax.datasets.opening import distortion_names, find_parts, open_data, split_data
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.evaluation.peers import check_peers
 from glintiqa_jax.evaluation.prediction import Predictions
@@ -31,7 +31,6 @@ from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest, latest_description
 from glintiqa_jax.training.config import TrainConfig, to_json
-from glintiqa_jax.training.dataset import distortion_names, find_parts, open_source, split_source
 from glintiqa_jax.training.metrics_log import plain, read_metrics
 from glintiqa_jax.training.provenance import commit, provenance
 from glintiqa_jax.training.run import Run
@@ -108,9 +107,9 @@ def _sole_user(workdir: Path, checkpoints: epath.Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
 
         def hold() -> None:
-            held.enter_context(sole_user(workdir, f"--workdir={workdir}"))
+            held.enter_context(sole_user(workdir, "workdir"))
             if not is_remote(checkpoints):
-                held.enter_context(sole_user(Path(checkpoints), f"--checkpoint_dir={checkpoints}"))
+                held.enter_context(sole_user(Path(checkpoints), "checkpoint_dir"))
 
         processes.by_the_first(hold)
         yield
@@ -159,16 +158,15 @@ class _Job:
         changes, other, is_new = processes.by_the_first(self._check_begun)
         for line in changes:
             processes.tell(line)
-        parts = find_parts(config.data, say=processes.tell)
+        bad, say = config.on_bad_image, processes.tell
+        parts = find_parts(config.data, on_bad_image=bad, say=say)
         first = first_model(config) if is_new else None
         source = processes.first_before_the_others(
-            lambda: open_source(config.data, crop_size=config.model.crop_size, parts=parts, say=processes.tell)
+            lambda: open_data(config.data, on_bad_image=bad, parts=parts, say=say).resized(config.max_short_side)
         )
-        split = split_source(config.data, source, crop_size=config.model.crop_size, say=processes.tell)
+        split = split_data(config.data.split, source, smallest=config.model.crop_size, on_bad_image=bad, say=say)
         names = source.index.names
-        description = Description(
-            config, source.scale, source.card["fingerprint"], split_digest(split, names), source.card["max_side"]
-        )
+        description = Description(config, source.scale, source.identity, split_digest(split, names), source.max_side)
 
         def take_workdir() -> dict[str, Any] | None:
             for theirs in self._begun():
@@ -178,7 +176,7 @@ class _Job:
                 return results
             (workdir / "results.json").unlink(missing_ok=True)  # of fewer steps, or of other flags
             claim(workdir, description)
-            save_split(workdir / "split.json", split, names, source.card["name"])
+            save_split(workdir / "split.json", split, names, source.name)
             save_trained_on(workdir, self.checkpoints, source, split, selection=config.selection)
             return None
 
@@ -239,7 +237,7 @@ class _Job:
 
     def _report(
         self,
-        source: RatedSource | MixedSource,
+        source: Source,
         split: Split,
         predictions: dict[str, Predictions],
         results: dict[str, Any],

@@ -14,9 +14,9 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.pipeline import training_batches
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.loading import Loading
+from glintiqa_jax.data.pipeline import Batching, training_batches
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
@@ -51,7 +51,7 @@ class Run:
         config: TrainConfig,
         workdir: Path,
         mesh: Mesh,
-        source: RatedSource | MixedSource,
+        source: Source,
         split: Split,
         store: CheckpointStore,
     ):
@@ -168,19 +168,21 @@ class Run:
 
     def _batches(self, first: int) -> Iterator[dict[str, np.ndarray]]:
         config = self.config
+        raw = self.source.index.raw_scores
         batches = training_batches(
             self.source,
             self.split.train,
-            crop_size=config.model.crop_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            crops_per_image=config.crops_per_image,
-            vertical_flips=config.vertical_flips,
+            raw if config.target == "raw" else self.source.scale.to_quality(raw),
+            Batching(
+                config.model.crop_size,
+                config.batch_size,
+                config.seed,
+                crops_per_image=config.crops_per_image,
+                vertical_flips=config.vertical_flips,
+            ),
             first_batch=first,
             process=(jax.process_index(), jax.process_count()),
-            on_bad_image=config.data.on_bad_image,
-            cache_bytes=config.data.cache_megabytes * 2**20,
-            num_workers=config.num_workers,
+            loading=Loading(config.num_workers, config.cache_megabytes, config.on_bad_image),
         )
         return iter(batches)
 
@@ -206,13 +208,14 @@ class Run:
             self.source,
             positions,
             scale=self.source.scale,
+            raw=self.config.target == "raw",
             crop_size=self.config.model.crop_size,
             grid=self.config.eval_grid,
             crops_at_random=self.config.eval_random_crops,
             seed=self.config.seed,
             batch_size=self.config.eval_batch_size,
             mesh=self.mesh,
-            on_bad_image=self.config.data.on_bad_image,
+            on_bad_image=self.config.on_bad_image,
             num_workers=self.config.num_workers,
             progress=progress if processes.is_first() else "",
         )

@@ -12,9 +12,8 @@ import numpy as np
 from etils import epath
 
 from glintiqa_jax.data.files import write_json
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.near_duplicates import Fingerprint, load_fingerprints, save_fingerprints
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.near_duplicates import Look, load_looks, save_looks
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.training.checkpoints import Description, library_versions
@@ -27,18 +26,18 @@ _MOST_COMPARED = 200_000  # images whose looks are kept, 1 KB each
 # out only the last digits; the others would be another experiment. Images and scores are known by their content, which
 # ``check_same_data`` compares.
 _NO_INFLUENCE = (
-    "data.images",
-    "data.scores",
+    "data.own.images",
+    "data.own.scores",
     "data.data_dir",
     "data.data_cache_dir",
-    "data.cache_megabytes",
+    "cache_megabytes",
     "num_workers",
     "save_minutes",
     "save_every",
 )
 _ROUNDING = ("mesh_data", "mesh_fsdp", "eval_batch_size", "remat")
 # What a checkpoint of other values cannot be restored into, and what decides who trains and who is tested.
-_ALWAYS_REFUSED = ("variant", "model.", "optimizer", "ema_decay", "data.")
+_ALWAYS_REFUSED = ("variant", "model.", "optimizer", "ema_decay", "data.", "max_short_side", "target")
 
 
 def experiment(config: TrainConfig) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def check_same_experiment(
             lines.append(f"going on with another value of {line}; figures may differ in their last digits")
         else:
             others.append(line)
-    fixed = [line for line in others if line.startswith(_ALWAYS_REFUSED) and not line.startswith("data.on_bad_image:")]
+    fixed = [line for line in others if line.startswith(_ALWAYS_REFUSED)]
     if fixed or (others and not allowed):
         hint = "" if fixed else "; --allow_config_change goes on all the same"
         raise UserError(
@@ -138,7 +137,7 @@ def check_same_data(ours: Description, theirs: Description | None, where: str) -
     if theirs.split_sha256 != ours.split_sha256:
         raise UserError(
             f"{where}: who trains and who is tested has changed since this run began (--split_by="
-            f"{ours.config.data.split_by}); give it a new folder"
+            f"{ours.config.data.split.split_by}); give it a new folder"
         )
 
 
@@ -155,15 +154,13 @@ def claim(workdir: Path, description: Description) -> None:
         raise UserError(f"--workdir={workdir}: cannot be written ({error})") from error
 
 
-def looks(source: RatedSource | MixedSource, *positions: np.ndarray) -> list[Fingerprint]:
+def looks(source: Source, *positions: np.ndarray) -> list[Look]:
     """What the images at some positions look like, each file once."""
-    prints = source.fingerprints()
+    prints = source.looks()
     return list({prints[position].digest: prints[position] for position in np.concatenate(positions)}.values())
 
 
-def save_trained_on(
-    workdir: Path, checkpoints: str, source: RatedSource | MixedSource, split: Split, *, selection: str
-) -> None:
+def save_trained_on(workdir: Path, checkpoints: str, source: Source, split: Split, *, selection: str) -> None:
     """Write what the images look like that train or select, so that no test takes them for new ones.
 
     Into the workdir, and beside the checkpoints where they are elsewhere. Of more than 200,000 different images nothing
@@ -173,14 +170,14 @@ def save_trained_on(
     different = looks(source, split.train, split.validation, selects)
     if len(different) > _MOST_COMPARED:
         return
-    save_fingerprints(workdir / TRAINED_ON, different)
+    save_looks(workdir / TRAINED_ON, different)
     elsewhere = place(checkpoints, "checkpoint_dir")
     if elsewhere.parent != epath.Path(workdir):
         elsewhere.mkdir(parents=True, exist_ok=True)
         (elsewhere / TRAINED_ON).write_bytes((workdir / TRAINED_ON).read_bytes())
 
 
-def trained_on(checkpoint: str | os.PathLike) -> list[Fingerprint] | None:
+def trained_on(checkpoint: str | os.PathLike) -> list[Look] | None:
     """What ``save_trained_on`` wrote for a run, by its workdir, the folder of its checkpoints or one of them.
 
     None where it is not there, as with imported weights or a checkpoint that was copied alone.
@@ -188,7 +185,7 @@ def trained_on(checkpoint: str | os.PathLike) -> list[Fingerprint] | None:
     path = place(checkpoint, "checkpoint")
     for folder in (path, path.parent, path.parent.parent):
         if (folder / TRAINED_ON).exists():
-            return load_fingerprints(folder / TRAINED_ON)
+            return load_looks(folder / TRAINED_ON)
     return None
 
 

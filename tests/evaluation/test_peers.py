@@ -11,8 +11,8 @@ import pytest
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.own import read_csv
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import peers
 from glintiqa_jax.evaluation.peers import PEERS, check_peers, peer_values
@@ -22,7 +22,7 @@ PACKAGES = {"brisque": "brisque"}  # what a peer needs beside our own dependenci
 
 @pytest.fixture
 def source(rated_folder, tmp_path):
-    return RatedSource(prepare(read_csv(*rated_folder(6), score_range=(0, 100)), tmp_path / "data"))
+    return RecordSource(prepare(read_csv(*rated_folder(6), score_range=(0, 100)), tmp_path / "data"))
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_values_are_of_the_images_asked_for_and_higher_is_better(source, counted
 
 
 def test_an_image_is_decoded_once_for_all_peers(source, counted, tmp_path, monkeypatch):
-    decoded, read = [], RatedSource.__getitem__
-    monkeypatch.setattr(RatedSource, "__getitem__", lambda self, p: (decoded.append(p), read(self, p))[1])
+    decoded, read = [], RecordSource.__getitem__
+    monkeypatch.setattr(RecordSource, "__getitem__", lambda self, p: (decoded.append(p), read(self, p))[1])
     peer_values(source, np.arange(6), ["mean", "peak", "laplacian_variance"], tmp_path / "peers.csv")
     assert decoded == list(range(6))
 
@@ -187,7 +187,8 @@ def test_a_value_that_is_none_stays_none(source, tmp_path, monkeypatch, value):
 def test_several_databases_keep_their_images_apart(rated_folder, tmp_path, counted):
     collection = read_csv(*rated_folder(6), score_range=(0, 100))
     parts = [
-        RatedSource(prepare(dataclasses.replace(collection, name=name), tmp_path / "data")) for name in ("one", "other")
+        RecordSource(prepare(dataclasses.replace(collection, name=name), tmp_path / "data"))
+        for name in ("one", "other")
     ]
     values = peer_values(MixedSource(parts, [1, 1]), np.arange(12), ["mean"], tmp_path / "peers.csv")["mean"]
     np.testing.assert_array_equal(values[:6], values[6:])

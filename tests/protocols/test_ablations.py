@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_runs import cheap_runs
 
+from glintiqa_jax import settings
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import ReportOptions
@@ -111,7 +112,7 @@ def test_the_report_compares_every_row_with_the_first(ablated, experiment):
 
 
 def test_rounds_are_compared_one_by_one(experiment, tmp_path):
-    data = dataclasses.replace(experiment.data, validation_fraction=0.2, test_fraction=0.3)
+    data = settings.replace(experiment.data, validation_fraction=0.2, test_fraction=0.3)
     config = dataclasses.replace(experiment, data=data, steps=2, warmup_steps=1, eval_every=2)
     report = ReportOptions(peers=(), pictures=False)
     found = run_ablations(config, tmp_path, tables=["selection"], rounds=2, report=report)
@@ -136,12 +137,12 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(experimen
     no_vit = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, use_vit=False))
     with pytest.raises(UserError, match="--tables=branches: use_vit and use_cnn must not both be off"):
         run_ablations(no_vit, tmp_path / "run", tables=["branches"], rounds=0)
-    everything = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, split_by="all"))
+    everything = dataclasses.replace(experiment, data=settings.replace(experiment.data, split_by="all"))
     with pytest.raises(UserError, match="--split_by=all: there is nothing to test"):
         run_ablations(everything, tmp_path / "run", tables=["branches"], rounds=0)
     with pytest.raises(UserError, match=r"expected a crop that fits into every image, found 224 pixels"):
         run_ablations(experiment, tmp_path / "run", tables=["selection", "backbones"], rounds=0)
-    none = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, validation_fraction=0.0))
+    none = dataclasses.replace(experiment, data=settings.replace(experiment.data, validation_fraction=0.0))
     with pytest.raises(UserError, match="--tables=selection: needs a validation split"):
         run_ablations(none, tmp_path / "run", tables=["selection"], rounds=0)
     assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import pytest
 from conftest import write_images
 from small_runs import cheap_runs
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.errors import UserError
@@ -28,12 +29,12 @@ def configs(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("biq")
     names = write_images(folder / "Images", 10, seed=9)
     for number in (7, 8, 9):
-        shutil.copy(f"{config.data.images}/image{number:02d}.png", folder / "Images" / names[number])
+        shutil.copy(f"{config.data.own.images}/image{number:02d}.png", folder / "Images" / names[number])
     for file, part in (("Train", names[:7]), ("Test", names[7:])):
         rows = "".join(f"{name},0.{9 - int(name[5:7])},,\n" for name in part)
         (folder / f"{file} (Images and MOS).csv").write_text("Images,MOS,,\n" + rows)
     prepare(read_database("biq2021", folder), folder / "data")
-    own = dataclasses.replace(config.data, data_dir=str(folder / "data"), split_by="all", validation_fraction=0.3)
+    own = settings.replace(config.data, data_dir=str(folder / "data"), split_by="all", validation_fraction=0.3)
     biq = dataclasses.replace(
         own, dataset="biq2021", images="", scores="", group_column="", split_column="", score_range=()
     )
@@ -99,9 +100,9 @@ def test_what_is_complete_is_not_done_again(matrix, configs, monkeypatch):
 def test_a_test_set_that_has_changed_is_tested_anew(matrix, configs, tmp_path):
     workdir, cells = matrix
     again = shutil.copytree(workdir, tmp_path / "again")
-    rows = Path(configs["csv"].data.scores).read_text().splitlines()
+    rows = Path(configs["csv"].data.own.scores).read_text().splitlines()
     (tmp_path / "fewer.csv").write_text("\n".join(rows[:-3]) + "\n")
-    tests = {"csv": dataclasses.replace(configs["csv"].data, scores=str(tmp_path / "fewer.csv"))}
+    tests = {"csv": settings.replace(configs["csv"].data, scores=str(tmp_path / "fewer.csv"))}
     only = {"biq2021": configs["biq2021"]}
     with pytest.raises(UserError, match=r"found another one's: configs.csv"):
         cross_dataset(only, tests, again)
@@ -113,7 +114,7 @@ def test_a_test_set_that_has_changed_is_tested_anew(matrix, configs, tmp_path):
 
 
 def test_what_cannot_be_trained_on_is_refused_before_anything_is(configs, tmp_path):
-    missing = dataclasses.replace(configs["biq2021"], data=dataclasses.replace(configs["biq2021"].data, dataset="bid"))
+    missing = dataclasses.replace(configs["biq2021"], data=settings.replace(configs["biq2021"].data, dataset="bid"))
     with pytest.raises(UserError, match="--dataset=bid: expected a database prepared in"):
         cross_dataset(configs | {"bid": missing}, {"csv": configs["csv"].data}, tmp_path / "across")
     assert not (tmp_path / "across").exists()
@@ -125,7 +126,7 @@ def test_a_test_set_inside_the_training_set_is_refused(configs, tmp_path):
     (tmp_path / "inside").mkdir()
     rows = ["image,mos"]
     for number in range(5):
-        shutil.copy(f"{csv.data.images}/image{number:02d}.png", tmp_path / "inside" / f"new{number}.png")
+        shutil.copy(f"{csv.data.own.images}/image{number:02d}.png", tmp_path / "inside" / f"new{number}.png")
         rows.append(f"new{number}.png,{number}")
     (tmp_path / "scores.csv").write_text("\n".join(rows))
     inside = dataclasses.replace(

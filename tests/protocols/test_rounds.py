@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_runs import cheap_runs, stop_after
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.report import ReportOptions
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 @pytest.fixture(scope="module")
 def experiment(config):
-    data = dataclasses.replace(config.data, validation_fraction=0.2, test_fraction=0.3)
+    data = settings.replace(config.data, validation_fraction=0.2, test_fraction=0.3)
     return dataclasses.replace(config, data=data, steps=4, eval_every=4)
 
 
@@ -109,7 +110,7 @@ def test_a_file_of_another_program_is_refused_and_stays(experiment, tmp_path, co
 
 
 def test_a_refused_command_leaves_nothing_behind(experiment, tmp_path):
-    wrong = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, images="nowhere"))
+    wrong = dataclasses.replace(experiment, data=settings.replace(experiment.data, images="nowhere"))
     with pytest.raises(UserError, match="--images=nowhere"):
         run_rounds(wrong, tmp_path / "run", rounds=1)
     assert not (tmp_path / "run").exists()
@@ -134,7 +135,7 @@ def test_published_figures_stand_beside_their_database():
 
 def test_the_split_is_for_the_rounds_to_say(experiment, tmp_path):
     for field, value in (("split_round", 3), ("split_by", "drawn")):
-        config = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, **{field: value}))
+        config = dataclasses.replace(experiment, data=settings.replace(experiment.data, **{field: value}))
         with pytest.raises(UserError, match=f"--{field}: is for the rounds to say, found {value}"):
             run_rounds(config, tmp_path, rounds=1)
     assert not list(tmp_path.iterdir())

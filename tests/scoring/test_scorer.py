@@ -9,13 +9,13 @@ import pytest
 from conftest import write_images
 from PIL import Image
 
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.pixels import BadImageError
+from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.models.glintiqa import new_model, variant_config
 from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import FOLDER, CheckpointStore, Description
-from glintiqa_jax.training.config import DataConfig, TrainConfig
+from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import Trainer
 
 pytestmark = pytest.mark.compiled_for_users
@@ -24,9 +24,7 @@ pytestmark = pytest.mark.compiled_for_users
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
-    config = TrainConfig(
-        data=DataConfig(max_short_side=64), variant="glintiqa_tiny", model=variant_config("glintiqa_tiny")
-    )
+    config = TrainConfig(max_short_side=64, variant="glintiqa_tiny", model=variant_config("glintiqa_tiny"))
     trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
     store = CheckpointStore(workdir / FOLDER, Description(config, ScoreScale(0.0, 10.0), "none"), print)
     store.save(trainer.start_from(new_model(config.model)), {"srocc": 0.5})

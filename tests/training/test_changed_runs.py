@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from glintiqa_jax import settings
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.training import checkpoints, loop
 
@@ -26,9 +27,9 @@ def test_another_number_of_workers_is_said_and_changes_nothing(config, whole, st
 
 def test_data_that_moved_are_the_same_data(config, whole, stopped, tmp_path):
     """Wherever they are, and copied without their times: they are known by their content."""
-    images = shutil.copytree(config.data.images, tmp_path / "moved", copy_function=shutil.copyfile)
-    scores = shutil.copyfile(config.data.scores, tmp_path / "moved.csv")
-    data = dataclasses.replace(config.data, images=str(images), scores=str(scores), data_dir=str(tmp_path / "data"))
+    images = shutil.copytree(config.data.own.images, tmp_path / "moved", copy_function=shutil.copyfile)
+    scores = shutil.copyfile(config.data.own.scores, tmp_path / "moved.csv")
+    data = settings.replace(config.data, images=str(images), scores=str(scores), data_dir=str(tmp_path / "data"))
     assert loop.train_and_evaluate(dataclasses.replace(config, data=data), stopped) == whole
     (images / "image00.png").write_bytes((images / "image01.png").read_bytes())
     with pytest.raises(UserError, match="images or scores have changed since this run began"):

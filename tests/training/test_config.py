@@ -7,9 +7,10 @@ from typing import get_type_hints
 import pytest
 from absl import flags
 
+from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
-from glintiqa_jax.training.config import DataConfig, TrainConfig, differences, from_json, to_json
+from glintiqa_jax.training.config import TrainConfig, differences, from_json, to_json
 from glintiqa_jax.training.flags import define_train_flags, train_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,13 +41,13 @@ def test_every_field_is_a_flag():
         "--learning_rate=0.01",
         "--steps=500",
     )
-    assert config.data.score_range == (0.0, 100.0)
-    assert config.data.lower_is_better
+    assert config.data.own.score_range == (0.0, 100.0)
+    assert config.data.own.lower_is_better
     assert config.model == dataclasses.replace(VARIANTS["glintiqa_tiny"], tapped_blocks=(1, 3), use_siem=False)
     assert (config.learning_rate, config.steps) == (0.01, 500)
     values = flags.FlagValues()
     define_train_flags(values)
-    for kind, prefix in ((DataConfig, ""), (TrainConfig, ""), (GlintIQAConfig, "model_")):
+    for kind, prefix in ((TrainConfig, ""), (GlintIQAConfig, "model_")):
         for field in dataclasses.fields(kind):
             if field.name not in ("data", "model"):
                 assert values[prefix + field.name].help
@@ -67,15 +68,15 @@ def test_every_file_of_flags_is_an_experiment(path, monkeypatch):
     assert config != TrainConfig()
     if path.stem == "released_protocol":
         assert (config.optimizer, config.selection, config.eval_random_crops) == ("adam_l2", "test_best", 25)
-        assert (config.data.validation_fraction, config.data.test_fraction) == (0, 0.2)
+        assert (config.data.split.validation_fraction, config.data.split.test_fraction) == (0, 0.2)
 
 
 def test_json_round_trip_and_differences():
     config = parse("--variant=glintiqa_tiny", "--dataset=csv", "--images=a", "--scores=b", "--score_range=1,5")
     assert from_json(to_json(config)) == config
     assert differences(config, config) == []
-    other = dataclasses.replace(config, seed=7, data=dataclasses.replace(config.data, max_short_side=99))
-    assert differences(config, other) == ["data.max_short_side: 0 here, 99 there", "seed: 0 here, 7 there"]
+    other = dataclasses.replace(config, seed=7, max_short_side=99)
+    assert differences(config, other) == ["max_short_side: 0 here, 99 there", "seed: 0 here, 7 there"]
     with pytest.raises(UserError, match="does not know: dropout"):
         from_json(to_json(config) | {"dropout": 1})
 
@@ -107,17 +108,13 @@ def test_impossible_values_are_refused_by_flag(arguments, message):
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e-320", "1e400", "1e39", "1e-39"])
-@pytest.mark.parametrize(
-    "flag", ["learning_rate", "weight_decay", "clip_norm", "ema_decay", "save_minutes", "test_fraction"]
-)
+@pytest.mark.parametrize("flag", ["learning_rate", "weight_decay", "clip_norm", "ema_decay", "save_minutes"])
 def test_a_number_that_32_bits_do_not_hold_is_refused_by_flag(flag, number):
     with pytest.raises(UserError, match=rf"--{flag}: expected a number from 1.2e-38 to 3.4e\+38 in size, or 0, found"):
         parse(f"--{flag}={number}")
 
 
-@pytest.mark.parametrize(
-    "flag", ["steps", "seed", "batch_size", "eval_every", "split_seed", "split_round", "num_workers"]
-)
+@pytest.mark.parametrize("flag", ["steps", "seed", "batch_size", "eval_every", "num_workers"])
 def test_a_count_that_32_bits_do_not_hold_is_refused_by_flag(flag):
     for number in ("99999999999", "-99999999999", "4294967296", str(10**30)):
         with pytest.raises(UserError, match=f"--{flag}: expected a whole number up to 2147483647, found {number}"):
@@ -126,7 +123,7 @@ def test_a_count_that_32_bits_do_not_hold_is_refused_by_flag(flag):
 
 def test_no_number_is_a_traceback():
     """Of any field of a number: a configuration, or one error that names the flag."""
-    kinds = {DataConfig: "", TrainConfig: "", GlintIQAConfig: "model_"}
+    kinds = {Splitting: "", TrainConfig: "", GlintIQAConfig: "model_"}
     hints = {prefix + name: kind for owner, prefix in kinds.items() for name, kind in get_type_hints(owner).items()}
     said = []
     for flag in sorted(name for name, kind in hints.items() if kind in (int, float)):

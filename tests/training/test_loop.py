@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_runs import make_config, stop_after
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.errors import UserError
@@ -89,7 +90,7 @@ def test_another_experiments_workdir_is_refused(config, workdir, whole, tmp_path
     other = dataclasses.replace(config, seed=3, learning_rate=0.5)
     with pytest.raises(UserError, match=r"another one's: learning_rate: 0.5 here, 0.001 there; seed: 3 here, 0 there"):
         loop.train_and_evaluate(other, workdir)
-    moved = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=str(tmp_path / "elsewhere")))
+    moved = dataclasses.replace(config, data=settings.replace(config.data, data_dir=str(tmp_path / "elsewhere")))
     assert loop.train_and_evaluate(moved, workdir) == whole
 
 
@@ -127,7 +128,7 @@ def test_a_checkpoint_alone_is_enough(config, workdir, whole, tmp_path):
 
 
 def test_without_validation_the_last_step_is_kept(config, tmp_path, reported):
-    data = dataclasses.replace(config.data, split_column="", split_by="drawn", validation_fraction=0.0)
+    data = settings.replace(config.data, split_column="", split_by="drawn", validation_fraction=0.0)
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=4)
     assert "validation" not in results
     assert (results["step"], results["best_step"]) == (4, 4)
@@ -137,13 +138,13 @@ def test_without_validation_the_last_step_is_kept(config, tmp_path, reported):
 
 def test_training_on_raw_scores_is_scored_in_their_unit(config, tmp_path):
     """As released: the network says the score itself, which starts near 0 and far from the middle of the range."""
-    raw = dataclasses.replace(config, data=dataclasses.replace(config.data, target="raw"))
+    raw = dataclasses.replace(config, target="raw")
     results = loop.train_and_evaluate(raw, tmp_path / "run", max_steps=1)
     assert results["test"]["rmse"] > 20
     scorer = Scorer(tmp_path / "run")
-    assert scorer.scale.raw_target
+    assert scorer.config.target == "raw"
     name, predicted, *_ = (tmp_path / "run" / "predictions_test.csv").read_text().splitlines()[1].split(",")
-    image = Path(config.data.images) / name
+    image = Path(config.data.own.images) / name
     assert scorer.score_file(image) == pytest.approx(float(predicted), rel=1e-4)
 
 
@@ -151,11 +152,11 @@ def test_a_run_over_two_databases_reports_each(config, tmp_path, reported):
     names = [f"image{number:02d}.png" for number in range(20)]
     rows = "".join(f"{name},0.{number:02d},,\n" for number, name in enumerate(names))
     folder = tmp_path / "biq" / "Images"
-    shutil.copytree(config.data.images, folder)
+    shutil.copytree(config.data.own.images, folder)
     for file, part in (("Train", rows.splitlines()[:14]), ("Test", rows.splitlines()[14:])):
         (tmp_path / "biq" / f"{file} (Images and MOS).csv").write_text("\n".join(["Images,MOS,,", *part]) + "\n")
     prepare(read_database("biq2021", tmp_path / "biq"), config.data.data_dir, merge_near_duplicates=False)
-    data = dataclasses.replace(config.data, dataset="csv:1,biq2021:3")
+    data = settings.replace(config.data, dataset="csv:1,biq2021:3")
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=3)
     each = [results[f"test on {name}"] for name in ("csv", "biq2021")]
     assert [part["images"] for part in each] == [4, 6]
@@ -165,7 +166,7 @@ def test_a_run_over_two_databases_reports_each(config, tmp_path, reported):
 
 
 def test_a_split_can_be_used_again(config, workdir, whole, tmp_path):
-    data = dataclasses.replace(config.data, split_by=str(workdir / "split.json"))
+    data = settings.replace(config.data, split_by=str(workdir / "split.json"))
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path / "run", max_steps=1)
     assert results["split_sha256"] == whole["split_sha256"]
     kept = [(folder / "split.json").read_text() for folder in (workdir, tmp_path / "run")]
@@ -176,7 +177,7 @@ def test_a_run_does_not_go_on_with_another_split(config, tmp_path):
     """What it has trained on would be tested."""
     content = {"database": "csv", "train": [f"image{i:02d}.png" for i in range(12)], "validation": ["image16.png"]}
     file = tmp_path / "split.json"
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, split_by=str(file)))
+    config = dataclasses.replace(config, data=settings.replace(config.data, split_by=str(file)))
     file.write_text(json.dumps(content | {"test": ["image18.png", "image19.png"]}))
     loop.train_and_evaluate(config, tmp_path / "run", max_steps=1)
     file.write_text(json.dumps(content | {"train": content["train"][2:], "test": ["image00.png", "image01.png"]}))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glintiqa_jax import settings
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
 from glintiqa_jax.training import loop
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.compiled_for_users, pytest.mark.usefixtures("one_devic
 def released(config, tmp_path_factory):
     """A run that keeps the step with the best test figures, on 25 crops at random, as released."""
     workdir = tmp_path_factory.mktemp("released")
-    data = dataclasses.replace(config.data, validation_fraction=0.0, split_column="", test_fraction=0.3)
+    data = settings.replace(config.data, validation_fraction=0.0, split_column="", test_fraction=0.3)
     changed = dataclasses.replace(config, data=data, selection="test_best", eval_random_crops=25)
     return workdir, loop.train_and_evaluate(changed, workdir)
 
@@ -70,12 +71,12 @@ def test_what_selected_is_no_test_either(released, config):
     """The test split itself, where it says which step is kept: all images of the database are known then."""
     workdir, _ = released
     with pytest.raises(UserError, match="it was trained on the contents of all 20 images of csv"):
-        evaluate_checkpoint(workdir, dataclasses.replace(config.data, group_column=""))
+        evaluate_checkpoint(workdir, settings.replace(config.data, group_column=""))
 
 
 def test_checkpoints_elsewhere_say_what_they_were_trained_on(config, tmp_path):
     loop.train_and_evaluate(config, tmp_path / "run", max_steps=1, checkpoint_dir=str(tmp_path / "elsewhere"))
-    data = dataclasses.replace(config.data, group_column="")
+    data = settings.replace(config.data, group_column="")
     for checkpoint in (tmp_path / "run", tmp_path / "elsewhere"):
         assert len(trained_on(checkpoint)) == 16
     _, evaluated = evaluate_checkpoint(tmp_path / "elsewhere", data)
@@ -83,7 +84,7 @@ def test_checkpoints_elsewhere_say_what_they_were_trained_on(config, tmp_path):
 
 
 def test_without_a_test_split_there_is_none_to_report(config, tmp_path, reported):
-    data = dataclasses.replace(config.data, split_by="all")
+    data = settings.replace(config.data, split_by="all")
     results = loop.train_and_evaluate(dataclasses.replace(config, data=data), tmp_path, max_steps=1)
     assert "test" not in results
     assert "There is no test split." in (tmp_path / "report.md").read_text()
@@ -101,7 +102,7 @@ def test_what_was_trained_on_is_no_test(config, workdir, tmp_path):
     split = json.loads((workdir / "split.json").read_text())
     table = ["image,mos"]
     for number, name in enumerate(split["train"] + split["test"]):
-        shutil.copy(Path(config.data.images, name), images / f"other{number}.png")
+        shutil.copy(Path(config.data.own.images, name), images / f"other{number}.png")
         table.append(f"other{number}.png,{number}")
     data = dataclasses.replace(
         config.data, images=str(images), scores=str(tmp_path / "s.csv"), group_column="", split_column=""
