@@ -235,7 +235,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
     import jax
     from flax import nnx
 
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.prediction import make_predict, predict_source
     from glintiqa_jax.models.glintiqa import new_model, variant_config
     from glintiqa_jax.models.weights import load_glintiqa
@@ -262,7 +262,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
     for _ in range(2):
         compile_seconds = 0.0
         start = time.perf_counter()
-        source = RatedSource(job.records)
+        source = RecordSource(job.records)
         found = predict_source(
             predict,
             source,
@@ -282,13 +282,13 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 
 def _our_data(job: _Job) -> _Measured:
     from glintiqa_jax.data.pipeline import evaluation_batches
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.prediction import images_at_once
     from glintiqa_jax.sharding import make_mesh
 
     size = images_at_once(job.batch_size, len(job.files), _CROPS * job.crop_size**2, make_mesh())
     start = time.perf_counter()
-    source = RatedSource(job.records)
+    source = RecordSource(job.records)
     positions = np.arange(len(source))
     for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=GRID, batch_size=size):
         pass
@@ -332,8 +332,8 @@ def _torch_data(job: _Job, way: type[CropsOfFiles | FilesInCrops]) -> _Measured:
 def _prepare(files: list[Path], folder: Path) -> tuple[Path, int, float]:
     """The folder of the prepared records, the shortest side of an image, and how many seconds it took."""
     from glintiqa_jax.data.builder import prepare
-    from glintiqa_jax.data.readers.own import read_csv
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.own import read_csv
+    from glintiqa_jax.data.records import RecordSource
 
     scores = folder / "scores.csv"
     with scores.open("w", newline="") as file:
@@ -343,7 +343,7 @@ def _prepare(files: list[Path], folder: Path) -> tuple[Path, int, float]:
     start = time.perf_counter()
     records = prepare(read_csv(files[0].parent, scores), folder / "prepared")
     seconds = time.perf_counter() - start
-    return records, int(RatedSource(records).sizes().min()), seconds
+    return records, int(RecordSource(records).sizes().min()), seconds
 
 
 def _make_weights(job: _Job) -> None:
@@ -351,7 +351,7 @@ def _make_weights(job: _Job) -> None:
     from flax import nnx
 
     from glintiqa_jax.data.pipeline import evaluation_batches
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.models.glintiqa import create_model
     from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 
@@ -362,7 +362,7 @@ def _make_weights(job: _Job) -> None:
         if array.ndim == 1:  # biases, scales and statistics, which begin as 0 or 1
             weights[name] = array + rng.uniform(-0.1, 0.1, array.shape).astype(np.float32)
     load_glintiqa(model, weights)
-    source = RatedSource(job.records)
+    source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
     score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
     batches = evaluation_batches(source, positions, crop_size=job.crop_size, grid=1, batch_size=1)

@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.arrays import power_of
 from glintiqa_jax.evaluation.mapping import fit_logistic4
@@ -138,9 +137,7 @@ def by_resolution(pixels: np.ndarray) -> np.ndarray:
 
 
 @_in_our_style
-def best_and_worst(
-    predictions: Predictions, source: RatedSource | MixedSource, order: Sequence[int] | np.ndarray
-) -> Figure:
+def best_and_worst(predictions: Predictions, source: Source, order: Sequence[int] | np.ndarray) -> Figure:
     """The images whose predictions err the least and the most, with both scores.
 
     Args:
@@ -157,7 +154,7 @@ def best_and_worst(
     return figure
 
 
-def _show(axes: Axes, predictions: Predictions, source: RatedSource | MixedSource, index: int, title: str) -> None:
+def _show(axes: Axes, predictions: Predictions, source: Source, index: int, title: str) -> None:
     axes.imshow(source[int(predictions.positions[index])]["image"])
     name = visible(predictions.names[index])
     axes.set_title(

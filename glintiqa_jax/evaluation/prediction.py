@@ -65,7 +65,7 @@ class Predictions:
             predicted=predicted,
             crop_deviation=crop_deviation,
             target=index.raw_scores[positions],
-            databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
+            databases=[source.parts[number].name for number in source.part_of(positions)],
             groups=[index.groups[position] for position in positions],
             target_std=index.score_stds[positions],
         )
@@ -112,7 +112,7 @@ def read_predictions(path: Path, source: Source) -> Predictions:
     position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
-        raise InputError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
+        raise InputError(f"{path}: {len(unknown)} of its images are not in {source.name}: {first_five(unknown)}")
     positions = np.asarray([position[name] for name in names], np.int64)
     values = np.asarray(list(rows.values()), np.float64)
     return Predictions.of(source, positions, values[:, 0], values[:, 1])

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.mixture import MixedSource, database_of
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
@@ -72,7 +71,7 @@ class Evaluated:
       left_out: how many images were not predicted, as the network was trained on their contents.
     """
 
-    source: RatedSource | MixedSource
+    source: Source
     predictions: Predictions
     distortion_names: Mapping[str, Mapping[int, str]]
     left_out: int = 0
@@ -240,13 +239,13 @@ def write_report(
     if results["selection"] == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
-        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}.",
+        f"{source.describe()}.",
         metrics_table(ours | baselines, note=note, resamples=options.resamples),
         _kept(results),
     ]
     if published:
         blocks.append(f"Published, SROCC / PLCC ({SOURCE}): {published}.")
-    sections = [Section(f"{config['variant']} on {source.card['name']}", blocks)]
+    sections = [Section(f"{config['variant']} on {source.name}", blocks)]
     if not several:
         own = main.judged(main.databases[0])
         same = {title: one for title, one in baselines.items() if len(one.target) == len(own.target)}
@@ -297,11 +296,11 @@ def cited(baselines: Sequence[str]) -> str:
     return "; ".join(f"{BASELINES[name].title}: {BASELINES[name].source}" for name in baselines)
 
 
-def training_mean(source: RatedSource | MixedSource, train: np.ndarray) -> dict[str, float]:
+def training_mean(source: Source, train: np.ndarray) -> dict[str, float]:
     """The mean score of each database's training images, in the source's unit."""
-    numbers = database_of(source, train)
+    numbers = source.part_of(train)
     return {
-        part.card["name"]: float(source.index.raw_scores[train[numbers == number]].mean())
+        part.name: float(source.index.raw_scores[train[numbers == number]].mean())
         for number, part in enumerate(source.parts)
         if (numbers == number).any()
     }

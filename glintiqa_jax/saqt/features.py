@@ -18,8 +18,8 @@ from flax import nnx
 from PIL import Image
 
 from glintiqa_jax import compilation
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import Output
-from glintiqa_jax.data.rated_images import fingerprint
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
 from glintiqa_jax.models.pretrained import find_classifier
@@ -126,7 +126,7 @@ def features_of(
     """
     given = Path(weights).expanduser()
     weights_digest = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else weights
-    made_of = fingerprint(kind, weights_digest, list(digests))
+    made_of = digest(kind, weights_digest, list(digests))
     path = Path(file).expanduser()
     if file and path.exists():
         return _load_features(path, names, kind, made_of)

@@ -12,7 +12,7 @@ from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.data.walk import find_images
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.features import check_file, check_weights, features_of
 from glintiqa_jax.saqt.generation import Recipe, Source
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
@@ -54,20 +54,21 @@ class Labelling:
         if self.method in ("mean", "random"):
             for name in ("reference_images", "weights", "reference_features", "source_features"):
                 if value := getattr(self, name):
-                    raise UserError(f"--transfer={self.method}: takes no --{name}, found {value}")
+                    raise InputError(f"takes no `{name}`, found {value}", field="transfer", value=self.method)
         elif not self.reference_images:
-            raise UserError(f"--reference_images: needed with --transfer={self.method}, found nothing")
+            raise InputError(f"needed with `transfer='{self.method}'`, found nothing", field="reference_images")
         if not self.reference_scores and self.method != "mean":
-            raise UserError(
-                f"--reference_scores: needed with --transfer={self.method}, found nothing; the means of KADID-10k, "
-                "which are used without it, know no single references"
+            raise InputError(
+                f"needed with `transfer='{self.method}'`, found nothing",
+                field="reference_scores",
+                hint="the means of KADID-10k, which are used without it, know no single references",
             )
 
     def check(self) -> ReferenceScores:
         """Read what is needed, before any long work: the scores, and that each reference has an image.
 
         Raises:
-          UserError: where one does not, scores that are not whole, a file of features that could not be written.
+          InputError: where one does not, scores that are not whole, a file of features that could not be written.
         """
         for name in ("reference_features", "source_features"):
             if value := getattr(self, name):
@@ -84,7 +85,9 @@ class Labelling:
                 decode_image(path.read_bytes(), str(path))
             check_weights(self.features, self.weights)
         if self.method == "topk" and self.k > len(scores.names):
-            raise UserError(f"--top_k={self.k}: expected at most the {len(scores.names)} references with scores")
+            raise InputError(
+                field="top_k", value=self.k, expected=f"at most the {len(scores.names)} references with scores"
+            )
         return scores
 
     def sources(self, photographs: Sequence[Photograph], scores: ReferenceScores, recipe: Recipe) -> list[Source]:
@@ -136,13 +139,14 @@ def reference_paths(folder: str, names: Sequence[str]) -> list[Path]:
     """The images of named references in a folder and below, in their order; the ending may be another.
 
     Raises:
-      UserError: for references without an image (the first five and the count).
+      InputError: for references without an image (the first five and the count).
     """
     found = {path.stem.casefold(): path for path in find_images([folder]).images}
     missing = [name for name in names if Path(name).stem.casefold() not in found]
     if missing:
-        raise UserError(
-            f"--reference_images={folder}: expected the {len(names)} references that have scores, "
-            f"{len(missing)} are missing: {first_five(missing)}"
+        raise InputError(
+            field="reference_images",
+            value=folder,
+            expected=f"the {len(names)} references that have scores, {len(missing)} are missing: {first_five(missing)}",
         )
     return [found[Path(name).stem.casefold()] for name in names]

@@ -17,7 +17,7 @@ from pristine import write_photographs
 from test_jobs import ROOT, TINY, run
 
 from glintiqa_jax.cli.jobs import build_saqt
-from glintiqa_jax.data.source import open_dataset
+from glintiqa_jax.datasets.opening import open_dataset
 from glintiqa_jax.saqt.features import FEATURES
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.transfer import TRANSFERS

@@ -8,8 +8,8 @@ from conftest import write_images, write_scores
 from PIL import Image
 
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.own import read_csv
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, write_report
 
@@ -25,7 +25,7 @@ RESULTS = {
 HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": PART, "test": PART}]
 
 
-def predictions_of(source: RatedSource, predicted: np.ndarray) -> Predictions:
+def predictions_of(source: RecordSource, predicted: np.ndarray) -> Predictions:
     return Predictions.of(source, np.arange(len(predicted)), predicted, np.zeros(len(predicted)))
 
 
@@ -46,7 +46,7 @@ def report(folder, source, predicted, *, names=None, results=RESULTS, options=Re
 
 @pytest.fixture
 def source(rated_folder, tmp_path):
-    return RatedSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
+    return RecordSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
 
 
 @pytest.mark.parametrize("constant", [False, True])
@@ -99,14 +99,14 @@ def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
     names = write_images(tmp_path / "images", 9)  # each noisier than the one before, so of a larger variance
     scores = write_scores(tmp_path / "dmos.csv", [{"image": n, "mos": 90 - 10 * i} for i, n in enumerate(names)])
     collection = read_csv(tmp_path / "images", scores, lower_is_better=True)
-    source = RatedSource(prepare(collection, tmp_path / "data"))
+    source = RecordSource(prepare(collection, tmp_path / "data"))
     text = report(tmp_path, source, source.index.raw_scores)
     assert "| variance of the Laplacian | 9 | 1.000 |" in text
 
 
 def test_resolutions_are_those_of_the_images_not_of_what_the_network_saw(rated_folder, tmp_path):
     folder = prepare(read_csv(*rated_folder(4)), tmp_path / "data")
-    source = RatedSource(folder, max_short_side=20)
+    source = RecordSource(folder).resized(20)
     ways = Evaluated(source, predictions_of(source, source.index.raw_scores), {}).sorted_by()
     assert set(ways["resolution"]) == {"  0.002 MP"}  # 40x48 pixels, of which it saw 20x24
     assert set(source.sizes().prod(axis=1)) == {480}
@@ -146,7 +146,9 @@ def test_a_name_means_nothing_to_markdown_or_html(tmp_path):
     write_images(tmp_path / "images", 3)
     (tmp_path / "images" / "image01.png").rename(tmp_path / "images" / name)
     rows = [{"image": n, "mos": i} for i, n in enumerate(("image00.png", name, "image02.png"))]
-    source = RatedSource(prepare(read_csv(tmp_path / "images", write_scores(tmp_path / "s.csv", rows)), tmp_path / "d"))
+    source = RecordSource(
+        prepare(read_csv(tmp_path / "images", write_scores(tmp_path / "s.csv", rows)), tmp_path / "d")
+    )
     text = report(tmp_path, source, np.array([0.0, 1.0, 9.0]))
     assert r"| best 2 | a\_\*b\*\_\<b\>\$x\$\[y\](z)\|.png |" in text
     assert "a_*b*_&lt;b&gt;$x$[y](z)|.png" in (tmp_path / "report.html").read_text()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import tensor
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.resnet import ResNet
 from glintiqa_jax.models.weights import WeightsError, load_classifier
 from glintiqa_jax.saqt import features
@@ -152,24 +152,24 @@ def test_colour_and_texture_tell_colours_and_directions_apart():
 @pytest.mark.parametrize(
     ("kind", "weights", "message"),
     [
-        ("vgg", "", "--features=vgg: expected one of resnet50, resnet101, efficientnet_lite0, colour_texture"),
-        ("resnet50", "", "--weights: features of resnet50 need its ImageNet weights, 'timm' or a file"),
-        ("resnet101", "", "--weights: features of resnet101 need its ImageNet weights, a file"),
-        ("resnet101", "timm", "--weights=timm: expected a file of weights of resnet101, found no such file"),
-        ("resnet50", "nowhere.pth", "--weights=nowhere.pth: expected 'timm' or a file of weights of resnet50"),
-        ("colour_texture", "timm", "--weights=timm: features of colour_texture have no weights"),
+        ("vgg", "", "features=vgg: expected one of resnet50, resnet101, efficientnet_lite0, colour_texture"),
+        ("resnet50", "", "weights: features of resnet50 need its ImageNet weights, 'timm' or a file"),
+        ("resnet101", "", "weights: features of resnet101 need its ImageNet weights, a file"),
+        ("resnet101", "timm", "weights=timm: expected a file of weights of resnet101, found no such file"),
+        ("resnet50", "nowhere.pth", "weights=nowhere.pth: expected 'timm' or a file of weights of resnet50"),
+        ("colour_texture", "timm", "weights=timm: features of colour_texture have no weights"),
         ("colour_texture", "", "features of colour_texture: expected images, found none"),
     ],
 )
 def test_what_cannot_be_is_one_error(kind, weights, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         semantic_features([], kind, weights=weights)
 
 
 def test_weights_of_another_network_are_one_error(tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, **torchvision_resnet((1, 1, 1, 1), width=8))
-    with pytest.raises(UserError, match=r"--weights=.*weights.npz: the weights do not fit this model; missing"):
+    with pytest.raises(InputError, match=r"weights=.*weights.npz: the weights do not fit this model; missing"):
         semantic_features(noise_and_ramps(), "resnet101", weights=str(path))
 
 
@@ -217,7 +217,7 @@ def test_a_file_of_features_comes_back(stored, tmp_path):
     ],
 )
 def test_features_of_anything_else_are_refused(stored, tmp_path, asked, message):
-    with pytest.raises(UserError, match=re.escape(f"{tmp_path}/features.npz: expected ") + ".*" + re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}/features.npz: expected ") + ".*" + re.escape(message)):
         stored(**asked)
 
 
@@ -244,11 +244,11 @@ def archive(**arrays) -> bytes:
 def test_a_broken_file_of_features_is_one_error(tmp_path, content):
     path = tmp_path / "features.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(f"{path}: expected ")):
+    with pytest.raises(InputError, match=re.escape(f"{path}: expected ")):
         features_of(NAMES, (), "resnet50", digests=DIGESTS, file=str(path))
 
 
 def test_features_that_cannot_be_stored_are_one_error(tmp_path):
     images = [np.zeros((8, 8, 3), np.uint8)]
-    with pytest.raises(UserError, match=r"x\.npz: cannot be written"):
+    with pytest.raises(InputError, match=r"x\.npz: cannot be written"):
         features_of(["a"], images, "colour_texture", digests=["1"], file=str(tmp_path / "no" / "x.npz"))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.catalog import DATABASES, ScoreScale
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 from glintiqa_jax.saqt.transfer import (
     TRANSFERS,
@@ -102,7 +103,7 @@ def changed(place: int, **fields: str) -> list[dict]:
 )
 def test_a_table_that_does_not_fit_is_one_error(tmp_path, rows, message):
     table = write(tmp_path / "dmos.csv", rows)
-    with pytest.raises(UserError, match=f"^{re.escape(str(table))}.*{re.escape(message)}"):
+    with pytest.raises(InputError, match=f"^{re.escape(str(table))}.*{re.escape(message)}"):
         read_reference_scores(table)
 
 
@@ -111,7 +112,7 @@ def test_another_scale_has_another_range(tmp_path):
     scale = ScoreScale(0, 9)
     assert read_reference_scores(table, scale=scale).scores.max() == 8.5
     assert read_reference_scores(table, scale=scale).scale == scale
-    with pytest.raises(UserError, match=r"nowhere\.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read"):
         read_reference_scores(tmp_path / "nowhere.csv")
 
 
@@ -251,16 +252,16 @@ def test_released_scores_have_the_references_range():
     worse = ReferenceScores(scores.names, scores.scores, ScoreScale(1, 5, lower_is_better=True))
     np.testing.assert_allclose(released_scores(scores.scores, worse), 9 - released, atol=1e-12)
     flat = ReferenceScores(("I01.png",), np.full((1, 25, 5), 3.0), KADID)
-    with pytest.raises(UserError, match="expected reference scores that differ, found 3 alone"):
+    with pytest.raises(InputError, match="expected reference scores that differ, found 3 alone"):
         released_scores(flat.scores, flat)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "nearest"}, "--transfer=nearest: expected one of top1, topk, mean, shrunk"),
-        ({"features": None, "references": None}, "--transfer=shrunk: needs features of images and references"),
-        ({"references": None, "method": "top1"}, "--transfer=top1: needs features of images and references"),
+        ({"method": "nearest"}, "transfer=nearest: expected one of top1, topk, mean, shrunk"),
+        ({"features": None, "references": None}, "transfer=shrunk: needs features of images and references"),
+        ({"references": None, "method": "top1"}, "transfer=top1: needs features of images and references"),
         ({"references": np.eye(3, 4, dtype=np.float32)}, "expected features of the 4 references with scores, found 3"),
         ({"features": np.eye(2, 7, dtype=np.float32)}, "of one backbone, found shapes (2, 7) and (4, 4)"),
         ({"method": "topk"}, "k=5: expected from 1 to the 4 references"),
@@ -268,5 +269,5 @@ def test_released_scores_have_the_references_range():
 )
 def test_what_does_not_fit_is_one_error(arguments, message):
     given_all = {"features": np.eye(2, 4, dtype=np.float32), "references": np.eye(4, dtype=np.float32)} | arguments
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         transferred_scores(reference_scores=reference_scores(4), **given_all)

@@ -8,12 +8,13 @@ import pytest
 from conftest import write_images
 from PIL import Image
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.data.splits import save_split
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.training.config import DataConfig
-from glintiqa_jax.training.dataset import open_source, split_source
+from glintiqa_jax.datasets.config import DataConfig
+from glintiqa_jax.datasets.opening import open_data, split_data
+from glintiqa_jax.errors import InputError
 
 
 def write_biq(folder, *, twin=False):
@@ -37,11 +38,12 @@ def biq(tmp_path):
     return {"dataset": "biq2021", "data_dir": str(tmp_path / "data")}
 
 
-def opened(options, **more):
-    config = DataConfig(**options | more)
+def opened(options, *, on_bad_image="fail", **more):
+    config = settings.replace(DataConfig(), **options | more)
     said = []
-    source = open_source(config, crop_size=32, say=said.append)
-    return source, split_source(config, source, crop_size=32, say=said.append), said
+    how = {"on_bad_image": on_bad_image, "say": said.append}
+    source = open_data(config, **how)
+    return source, split_data(config.split, source, smallest=32, **how), said
 
 
 def test_a_published_split_keeps_its_test_and_leaves_out_what_would_leak(biq):
@@ -120,8 +122,8 @@ def test_a_database_without_anything_to_train_on_is_named(biq, rated_folder, tmp
     images, scores = rated_folder(20)
     own = {"images": str(images), "scores": str(scores)}
     both, _, _ = opened(biq, dataset="biq2021,csv", **own)
-    save_split(tmp_path / "split.json", split, both.index.names, both.card["name"])
-    with pytest.raises(UserError, match="--dataset: expected images of csv to train on, found none in the split"):
+    save_split(tmp_path / "split.json", split, both.index.names, both.name)
+    with pytest.raises(InputError, match="dataset: expected images of csv to train on, found none in the split"):
         opened(biq, dataset="biq2021,csv", **own, split_by=str(tmp_path / "split.json"))
 
 
@@ -129,7 +131,7 @@ def test_images_smaller_than_the_crop_stop_the_run_or_are_left_out(biq, rated_fo
     images, scores = rated_folder(20)
     Image.new("RGB", (31, 50)).save(images / "image00.png")
     own = {"dataset": "csv", "images": str(images), "scores": str(scores), "data_dir": biq["data_dir"]}
-    with pytest.raises(UserError, match=r"found 32 pixels and image00.png of 31x50; --on_bad_image=skip leaves"):
+    with pytest.raises(InputError, match=r"found 32 pixels and image00.png of 31x50; `on_bad_image='skip'` leaves"):
         opened(own)
     _, split, said = opened(own, on_bad_image="skip")
     assert "1 images are smaller than the crop of 32 pixels and left out: image00.png" in said[-1]
@@ -140,7 +142,7 @@ def test_missing_images_are_left_out_on_request_and_said(biq, rated_folder):
     images, scores = rated_folder(20)
     (images / "image03.png").unlink()
     own = {"dataset": "csv", "images": str(images), "scores": str(scores), "data_dir": biq["data_dir"]}
-    with pytest.raises(UserError, match=r"1 of 20 scored images are not in .*image03.png"):
+    with pytest.raises(InputError, match=r"1 of 20 scored images are not in .*image03.png"):
         opened(own)
     source, _, said = opened(own, on_bad_image="skip")
     assert len(source) == 19
@@ -151,28 +153,27 @@ def test_missing_images_are_left_out_on_request_and_said(biq, rated_folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": "clive"}, "--dataset=clive: expected a database prepared in"),
+        ({"dataset": "clive"}, "dataset=clive: expected a database prepared in"),
         (
             {"split_by": "nowhere.json"},
-            "--split_by: expected auto, published, drawn, all or a file of a split",
+            "split_by: expected auto, published, drawn, all or a file of a split",
         ),
-        ({"lower_is_better": True}, "--lower_is_better: needs --dataset=csv, found --dataset=biq2021"),
-        ({"max_side": 16}, "--max_side=16: biq2021 was prepared with 0"),
-        ({"merge_near_duplicates": False}, "--merge_near_duplicates=False: biq2021 was prepared with True"),
-        ({"dataset": "kadid"}, "--dataset: expected one of demo, csv, live,.* found 'kadid'"),
-        ({"dataset": "biq2021:0"}, "--dataset: expected a weight .* after biq2021:, found '0'"),
-        ({"dataset": "biq2021,biq2021"}, "--dataset: expected each database once, found biq2021 twice"),
-        ({"dataset": "biq2021,demo", "target": "raw"}, "--target=raw: several databases have no unit in common"),
-        ({"split_round": 1, "split_by": "drawn"}, "--split_round: draws the split, found --split_by=drawn beside it"),
+        ({"lower_is_better": True}, "lower_is_better: needs `dataset='csv'`, found `dataset='biq2021'`"),
+        ({"max_side": 16}, "max_side=16: biq2021 was prepared with 0"),
+        ({"merge_near_duplicates": False}, "merge_near_duplicates=False: biq2021 was prepared with True"),
+        ({"dataset": "kadid"}, "dataset: expected one of demo, csv, live,.* found 'kadid'"),
+        ({"dataset": "biq2021:0"}, "dataset: expected a weight .* after biq2021:, found '0'"),
+        ({"dataset": "biq2021,biq2021"}, "dataset: expected each database once, found biq2021 twice"),
+        ({"split_round": 1, "split_by": "drawn"}, "split_round: draws the split; leave out `split_by='drawn'`"),
     ],
 )
 def test_mistakes_are_named(biq, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         opened(biq, **options)
 
 
 def test_a_published_split_that_is_not_there_is_an_error(biq, rated_folder):
     images, scores = rated_folder(20)
     own = {"dataset": "csv", "images": str(images), "scores": str(scores), "data_dir": biq["data_dir"]}
-    with pytest.raises(UserError, match="--split_by=published: csv comes without a split unless"):
+    with pytest.raises(InputError, match="split_by=published: csv comes without a split unless"):
         opened(own, split_by="published")
