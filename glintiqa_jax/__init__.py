@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 from glintiqa_jax.version import __version__
 
 if TYPE_CHECKING:
-    from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQA, GlintIQAConfig, create_model
+    from glintiqa_jax.models.config import VARIANTS, ModelConfig
+    from glintiqa_jax.models.glintiqa import GlintIQA, create_model
     from glintiqa_jax.scoring.scorer import Scorer
 
 _HOMES = {
     "VARIANTS": "glintiqa_jax.models.glintiqa",
     "GlintIQA": "glintiqa_jax.models.glintiqa",
-    "GlintIQAConfig": "glintiqa_jax.models.glintiqa",
+    "ModelConfig": "glintiqa_jax.models.config",
     "Scorer": "glintiqa_jax.scoring.scorer",
     "create_model": "glintiqa_jax.models.glintiqa",
 }
-__all__ = ["VARIANTS", "GlintIQA", "GlintIQAConfig", "Scorer", "__version__", "create_model"]
+__all__ = ["VARIANTS", "GlintIQA", "ModelConfig", "Scorer", "__version__", "create_model"]
 
 
 def __getattr__(name: str) -> Any:

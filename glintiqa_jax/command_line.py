@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from glintiqa_jax.errors import LostProcessError, UserError, visible
+from glintiqa_jax.errors import InputError, LostProcessError, UserError, visible
 from glintiqa_jax.interruptions import ending_on_signals, what_failed
 from glintiqa_jax.progress import RESULTS, result
 
@@ -58,8 +58,8 @@ def run(main: Callable[..., None], *, advice: str = "run the same command again"
                 raise UserError(f"expected only --flags, found {' '.join(argv[1:])}")
             main(*([argv[1:]] if takes_arguments else []))
             _flush_results()
-        except UserError as error:
-            _fail(str(error))
+        except InputError as error:
+            _fail(error.text(lambda field: f"--{field}"))
         except LostProcessError as error:
             _fail(str(error), code=1)
         except KeyboardInterrupt:

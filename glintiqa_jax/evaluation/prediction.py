@@ -207,7 +207,7 @@ def make_predict(
         model = nnx.merge(graphdef, params, rest)
         # (images, crops, height, width, 3) -> (images * crops, height, width, 3) and back
         flat = crops.reshape(-1, *crops.shape[2:])
-        return model(model.preprocess(flat)).reshape(crops.shape[:2])
+        return model(flat).reshape(crops.shape[:2])
 
     shardings = (None, None, batch_sharding(mesh))
     return compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))

@@ -21,7 +21,9 @@ from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_
 from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
 from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, comparison_table, metrics_table
-from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
+from glintiqa_jax.models.config import VARIANTS, variant_config
+from glintiqa_jax.models.freezing import found_in
+from glintiqa_jax.models.glintiqa import abstract_model, parameter_counts
 from glintiqa_jax.models.pretrained import has_weights
 from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.rounds import (
@@ -46,17 +48,17 @@ _BACKBONES = ("glintiqa_ti16_r18", "glintiqa_s16_r50", "glintiqa_b16_r50")
 
 
 def _model(config: TrainConfig, **changes: Any) -> TrainConfig:
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
+    return dataclasses.replace(config, model=variant_config(config.model, **changes))
 
 
 def _branches(config: TrainConfig) -> Rows:
     """The global and the local branch, each alone."""
     rows = {
         "both branches": config,
-        "ViT branch only": _model(config, use_cnn=False),
-        "CNN branch only": _model(config, use_vit=False),
+        "ViT branch only": _model(config, cnn=None),
+        "CNN branch only": _model(config, vit=None),
     }
-    return {name: _with_weights_there_are(row) for name, row in rows.items()}
+    return {name: _with_what_there_is(row) for name, row in rows.items()}
 
 
 def _kernels(config: TrainConfig) -> Rows:
@@ -65,9 +67,8 @@ def _kernels(config: TrainConfig) -> Rows:
     choices = [some for size in range(len(all_maps), 0, -1) for some in itertools.combinations(all_maps, size)]
     rows = {}
     for maps in choices:
-        built = maps[-1] if config.model.cnn == "efficientnet_lite0" else 3
         label = f"maps {', '.join(map(str, maps))}" if len(maps) > 1 else f"map {maps[0]}"
-        rows[label] = _model(config, embedded_stages=maps, frozen_stages=min(config.model.frozen_stages, built))
+        rows[label] = _with_what_there_is(_model(config, embedded_stages=maps))
     return rows
 
 
@@ -84,7 +85,7 @@ def _integration(config: TrainConfig) -> Rows:
 
 def _stages(config: TrainConfig) -> Rows:
     """How many maps of the ViT are integrated, the last ones."""
-    taps = config.model.tapped_blocks
+    taps = config.model.vit.tapped_blocks if config.model.vit else ()
     return {
         f"{count} {'stages' if count > 1 else 'stage'}": _model(config, tapped_blocks=taps[-count:])
         for count in range(len(taps), 0, -1)
@@ -92,15 +93,14 @@ def _stages(config: TrainConfig) -> Rows:
 
 
 def _taps(config: TrainConfig) -> Rows:
-    """Which blocks of the ViT are tapped: as many in a row, from every other block on."""
-    taps = config.model.tapped_blocks
+    """Which blocks of the ViT are tapped: as many in a row, from every other block on; what is frozen stays frozen."""
+    if config.model.vit is None:
+        return {}
+    taps = config.model.vit.tapped_blocks
     rows = {f"blocks {', '.join(map(str, taps))}": config}
     for first in range(0, taps[-1] + _DEEPER - len(taps) + 2, 2):
         blocks = tuple(range(first, first + len(taps)))
-        frozen = min(config.model.frozen_blocks, first)
-        rows.setdefault(
-            f"blocks {', '.join(map(str, blocks))}", _model(config, tapped_blocks=blocks, frozen_blocks=frozen)
-        )
+        rows.setdefault(f"blocks {', '.join(map(str, blocks))}", _model(config, tapped_blocks=blocks))
     return rows
 
 
@@ -253,10 +253,11 @@ def _train(config: TrainConfig, workdir: Path, rounds: int, report: ReportOption
     return [load_run("the run", workdir, source)]
 
 
-def _with_weights_there_are(config: TrainConfig) -> TrainConfig:
-    """Without the weights whose branch is left out."""
-    kept = tuple(name for name in config.backbone_weights if has_weights(name, config.model))
-    return dataclasses.replace(config, backbone_weights=kept)
+def _with_what_there_is(config: TrainConfig) -> TrainConfig:
+    """Without the weights and the frozen patterns whose part of the network is left out."""
+    weights = tuple(name for name in config.backbone_weights if has_weights(name, config.model))
+    frozen = tuple(pattern for pattern in config.frozen if found_in(abstract_model(config.model), pattern))
+    return dataclasses.replace(config, backbone_weights=weights, frozen=frozen)
 
 
 def _report(
@@ -298,7 +299,7 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
             if rows[label].selection == "test_best":
                 notes.append(f"The row '{title}' is {FLATTERED}.")
             judged[title] = [list(rows_of(run).values())[place] for run in found]
-            trained.append(f"{parameter_counts(rows[label].model)[1] / 1e6:.2f} M")
+            trained.append(f"{parameter_counts(rows[label].model, rows[label].frozen)[1] / 1e6:.2f} M")
     blocks: list[Block] = [
         _figures(judged, more={"trained parameters": trained}, note=" ".join(notes), explained=explained)
     ]

@@ -14,8 +14,9 @@ from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import UserError, about
+from glintiqa_jax.models.files import WeightsError
 from glintiqa_jax.models.glintiqa import new_model
-from glintiqa_jax.models.weights import WeightsError, export_glintiqa, load_glintiqa
+from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import IMPORTED, Description, load_model, save_model
 from glintiqa_jax.training.config import TrainConfig

@@ -28,7 +28,8 @@ from flax import nnx
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.paths import is_remote
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
+from glintiqa_jax.models.freezing import freeze, split_model
+from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
 from glintiqa_jax.sharding import everywhere, replicated
 from glintiqa_jax.training import config as config_module
 from glintiqa_jax.training import integrity, processes, storage
@@ -285,6 +286,8 @@ def _lack_of_room(folder: epath.Path, arrays: Any) -> str | None:
 
 def save_model(folder: str | os.PathLike, model: GlintIQA, description: Description) -> None:
     """Write a network as a checkpoint by itself, which ``load_model`` reads but no training run goes on from."""
+    model = nnx.clone(model)
+    freeze(model, description.config.frozen)
     _, params, rest = split_model(model)
     arrays = _model_arrays(params, rest)
     items = {"model": storage.saving(arrays), "description": ocp.args.JsonSave(description.to_json())}
@@ -324,7 +327,9 @@ def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
             items = ocp.args.Composite(description=ocp.args.JsonRestore())
             content = checkpointer.restore(folder, args=items)["description"]
             description = Description.from_json(content)
-            graphdef, params, rest = split_model(abstract_model(description.config.model))
+            model = abstract_model(description.config.model)
+            freeze(model, description.config.frozen)
+            graphdef, params, rest = split_model(model)
             arrays = _model_arrays(params, rest)
             on_all = jax.tree.map(lambda _: replicated(mesh), arrays)
             items = ocp.args.Composite(model=storage.restoring(arrays, on_all))

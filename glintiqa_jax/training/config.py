@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
 from glintiqa_jax.data.paths import check_path, is_remote
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
+from glintiqa_jax.models.config import VARIANTS, ModelConfig
 from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
 
 DATASETS = ("demo", "csv", *DATABASES)
@@ -177,12 +178,18 @@ class TrainConfig:
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     variant: str = _field("glintiqa_s16_r50", "a row of the variant table", tuple(VARIANTS))
-    model: GlintIQAConfig = dataclasses.field(default_factory=GlintIQAConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
 
     backbone_weights: tuple[str, ...] = _field(
         (),
         "where training starts from, comma-separated: 'timm' (downloaded), 'package' (installed with the extra "
         "'pretrained') or files of weights, each recognised by its keys; none: from scratch",
+    )
+
+    frozen: tuple[str, ...] = _field(
+        (),
+        "comma-separated regular expressions: parameters and statistics in whose dotted names one is found stay as "
+        r"they are; ^clfe\..*\.(mean|var)$ has the CNN normalise by what it has loaded",
     )
 
     steps: int = _field(10_000, "optimiser steps of the whole run; the schedule ends there")
@@ -325,7 +332,7 @@ class TrainConfig:
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
     """Nested plain values; tuples become lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(dataclasses.asdict(config) | {"model": settings.to_json(config.model)}))
 
 
 def from_json(content: dict[str, Any]) -> TrainConfig:
@@ -340,18 +347,20 @@ def from_json(content: dict[str, Any]) -> TrainConfig:
 def differences(ours: TrainConfig, theirs: TrainConfig) -> list[str]:
     """One ``field: ours, theirs`` for each field in which two configurations differ."""
     left, right = _flat(to_json(ours)), _flat(to_json(theirs))
-    return [f"{name}: {left[name]!r} here, {right[name]!r} there" for name in left if left[name] != right[name]]
+    names = [name for name in {**left, **right} if left.get(name) != right.get(name)]
+    return [f"{name}: {left.get(name)!r} here, {right.get(name)!r} there" for name in names]
 
 
 def _from_dict(kind: type, content: dict[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(content) - set(fields)):
         raise UserError(f"the configuration has fields that this version does not know: {', '.join(unknown)}")
-    nested = {"data": DataConfig, "model": GlintIQAConfig}
     values = {}
     for name, value in content.items():
-        if kind is TrainConfig and name in nested:
-            values[name] = _from_dict(nested[name], value)
+        if kind is TrainConfig and name == "data":
+            values[name] = _from_dict(DataConfig, value)
+        elif kind is TrainConfig and name == "model":
+            values[name] = settings.from_json(ModelConfig, value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

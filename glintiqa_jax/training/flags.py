@@ -1,20 +1,23 @@
 """Every field of the configuration as an absl flag, generated once; ``--flagfile`` composes them.
 
-The network's fields are ``--model_<field>`` and replace those of the chosen ``--variant``.
+The network's settings are ``--model_<setting>``, whatever group they are in, and replace those of the chosen
+``--variant``; ``--model_cnn`` and ``--model_vit`` say which kind of branch, or none.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax import settings
+from glintiqa_jax.errors import InputError, UserError
 from glintiqa_jax.evaluation.peers import check_peers
 from glintiqa_jax.evaluation.report import ReportOptions
-from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
+from glintiqa_jax.models.config import VARIANTS, ModelConfig, variant_config
 from glintiqa_jax.training.config import CSV_FIELDS, DataConfig, TrainConfig, check_numbers
 
 
@@ -27,7 +30,11 @@ def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the flags of ``TrainConfig``, of its data and of its network."""
     define_data_flags(flag_values)
     _define(TrainConfig, "", flag_values)
-    _define(GlintIQAConfig, "model_", flag_values)
+    for part, choices in _parts(ModelConfig):
+        _define(part, "model_", flag_values)
+        for name, kinds in choices.items():
+            help_text = "which branch, or 'none' (default: the variant's)"
+            flags.DEFINE_enum(f"model_{name}", None, [*kinds, "none"], help_text, flag_values=flag_values)
 
 
 def define_report_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -77,19 +84,48 @@ def train_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | 
     """The parsed flags as a configuration; arguments and errors as of ``data_config``."""
     values = _given(TrainConfig, "", flag_values)
     try:
-        model = variant_config(values["variant"], **_given(GlintIQAConfig, "model_", flag_values))
-    except ValueError as error:
-        raise UserError(f"--model_{error}") from error
-    check_numbers(model, "model_")
+        model = variant_config(values["variant"], **_given_model(values["variant"], flag_values))
+    except InputError as error:
+        raise UserError(error.text(lambda field: f"--model_{field}")) from error
+    for part in (model, model.vit, model.cnn, model.integration):
+        if part is not None:
+            check_numbers(part, "model_")
     return TrainConfig(data=data_config(flag_values, dataset=dataset), model=model, **values)
+
+
+def _parts(config: type) -> Iterator[tuple[type, dict[str, dict[str, type]]]]:
+    """A configuration and all that may be below it, each with its groups that may be another kind or none."""
+    hints, choices, below = typing.get_type_hints(config), {}, []
+    for field in filter(settings.is_group, dataclasses.fields(config)):
+        kinds = field.metadata["group"]
+        if kinds is None:
+            kind = settings.group_type(config, field)
+            kinds = {getattr(kind, "kind", field.name): kind}
+        below += kinds.values()
+        if type(None) in typing.get_args(hints[field.name]):
+            choices[field.name] = dict(kinds)
+    yield config, choices
+    for part in below:
+        yield from _parts(part)
+
+
+def _given_model(variant: str, flag_values: flags.FlagValues) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for part, choices in _parts(ModelConfig):
+        values |= _given(part, "model_", flag_values)
+        for name, kinds in choices.items():
+            kind = flag_values[f"model_{name}"].value
+            if kind is not None and kind != getattr(getattr(VARIANTS[variant], name), "kind", "none"):
+                values[name] = None if kind == "none" else kinds[kind]()
+    return values
 
 
 def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
     kinds = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        if "help" not in field.metadata:
+        if (said := _said(field)) is None:
             continue
-        kind, name, help_text = kinds[field.name], prefix + field.name, field.metadata["help"]
+        (help_text, choices), kind, name = said, kinds[field.name], prefix + field.name
         # A network's field has no default of its own here: the variant gives it.
         default: Any = None if prefix else field.default
         help_text += " (default: the variant's)" if prefix else ""
@@ -99,13 +135,20 @@ def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
             flags.DEFINE_integer(name, default, help_text, flag_values=flag_values)
         elif kind is float:
             flags.DEFINE_float(name, default, help_text, flag_values=flag_values)
-        elif kind is str and field.metadata.get("choices"):
-            flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
+        elif kind is str and choices:
+            flags.DEFINE_enum(name, default, choices, help_text, flag_values=flag_values)
         elif kind is str:
             flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
         else:
             text = None if default is None else ",".join(map(str, default))
             flags.DEFINE(_TupleParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
+
+
+def _said(field: dataclasses.Field) -> tuple[str, tuple[str, ...] | None] | None:
+    """Help and choices of a field; None for a group and what is no flag."""
+    if setting := settings.setting_of(field):
+        return setting.help, setting.choices and setting.choices()
+    return (field.metadata["help"], field.metadata.get("choices")) if "help" in field.metadata else None
 
 
 class _TupleParser(flags.ArgumentParser):
@@ -129,8 +172,6 @@ class _TupleParser(flags.ArgumentParser):
 
 def _given(config: type, prefix: str, flag_values: flags.FlagValues) -> dict[str, Any]:
     values = {
-        field.name: flag_values[prefix + field.name].value
-        for field in dataclasses.fields(config)
-        if "help" in field.metadata
+        field.name: flag_values[prefix + field.name].value for field in dataclasses.fields(config) if _said(field)
     }
     return {name: value for name, value in values.items() if value is not None}

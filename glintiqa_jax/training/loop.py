@@ -23,9 +23,10 @@ from glintiqa_jax.evaluation.peers import check_peers
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
+from glintiqa_jax.models.files import WeightsError
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
-from glintiqa_jax.models.weights import WeightsError, load_backbone
+from glintiqa_jax.models.weights import load_backbone
 from glintiqa_jax.sharding import check_divides, describe, make_mesh
 from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS

@@ -13,7 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glintiqa_jax import compilation
 from glintiqa_jax.models.computation import compute_in, recompute_blocks
-from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
+from glintiqa_jax.models.freezing import freeze, split_model
+from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.losses import LOSSES
@@ -56,7 +57,10 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, mesh: Mesh):
         optimiser = make_optimiser(config)
-        self.graphdef, params, rest = split_model(abstract_model(config.model))
+        self._frozen = config.frozen
+        model = abstract_model(config.model)
+        freeze(model, config.frozen)
+        self.graphdef, params, rest = split_model(model)
         check_rates(config, params)
         self.abstract_state = TrainState(
             jax.eval_shape(lambda: jnp.zeros((), jnp.int32)),
@@ -97,6 +101,8 @@ class Trainer:
 
         Every process gives the same values, and each device is given its shards alone.
         """
+        model = nnx.clone(model)
+        freeze(model, self._frozen)
         _, params, rest = split_model(model)
         average = params if self.abstract_state.average is not None else None
         state = place((np.int32(0), params, rest, average), (*self.sharding[:3], self.sharding.average))
@@ -108,6 +114,7 @@ def _gradients(config: TrainConfig, mesh: Mesh):
     """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``--accumulate`` over parts of the batch."""
     loss_function, parts = LOSSES[config.loss], config.accumulate
     model = abstract_model(config.model)
+    freeze(model, config.frozen)
     compute_in(model, config.compute_dtype)
     if config.remat:
         recompute_blocks(model)
@@ -118,7 +125,7 @@ def _gradients(config: TrainConfig, mesh: Mesh):
     ) -> tuple[jax.Array, nnx.State]:
         # copy=True: batch statistics change inside the trace
         model = nnx.merge(graphdef, params, rest, copy=True)
-        scores = model(model.preprocess(batch["image"]), train=True, rngs=nnx.Rngs(dropout=key))
+        scores = model(batch["image"], train=True, rngs=nnx.Rngs(dropout=key))
         return loss_function(scores, batch["target"]), split_model(model)[2]
 
     differentiated = jax.value_and_grad(loss_of, has_aux=True)

@@ -11,7 +11,8 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.tables import Judged
-from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
+from glintiqa_jax.models.config import VARIANTS
+from glintiqa_jax.models.glintiqa import parameter_counts
 from glintiqa_jax.protocols.ablations import SAQT, TABLES, _differences, ablation_rows, run_ablations
 from glintiqa_jax.training.config import TrainConfig, differences
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def changed(config, row):
-    return {line.split(":")[0].removeprefix("model.") for line in differences(config, row)}
+    return {line.split(":")[0].removeprefix("model.").split(".")[0] for line in differences(config, row)}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -40,17 +41,17 @@ def test_the_papers_rows():
     rows = ablation_rows(config, list(TABLES))
     assert {name: changed(config, row) for name, row in rows["branches"].items()} == {
         "both branches": set(),
-        "ViT branch only": {"use_cnn"},
-        "CNN branch only": {"use_vit"},
+        "ViT branch only": {"cnn"},
+        "CNN branch only": {"vit"},
     }
     assert [row.model.embedded_stages for row in rows["kernels"].values()] == [
         (1, 2, 3), (1, 2), (1, 3), (2, 3), (1,), (2,), (3,),
     ]  # fmt: skip
-    parts = [(row.model.use_cwsa, row.model.use_siem) for row in rows["integration"].values()]
+    parts = [(row.model.integration.use_cwsa, row.model.integration.use_siem) for row in rows["integration"].values()]
     assert parts == [(True, True), (True, False), (False, True), (False, False), (True, True)]
-    assert [row.model.tapped_blocks for row in rows["stages"].values()] == [(6, 7, 8, 9), (7, 8, 9), (8, 9), (9,)]
-    assert [row.model.tapped_blocks[0] for row in rows["taps"].values()] == [6, 0, 2, 4, 8]
-    assert max(row.model.tapped_blocks[-1] for row in rows["taps"].values()) == 11  # a ViT-S/16 has twelve
+    assert [row.model.vit.tapped_blocks for row in rows["stages"].values()] == [(6, 7, 8, 9), (7, 8, 9), (8, 9), (9,)]
+    assert [row.model.vit.tapped_blocks[0] for row in rows["taps"].values()] == [6, 0, 2, 4, 8]
+    assert max(row.model.vit.tapped_blocks[-1] for row in rows["taps"].values()) == 11  # a ViT-S/16 has twelve
     assert list(rows["backbones"]) == ["glintiqa_s16_r50", "glintiqa_ti16_r18", "glintiqa_b16_r50"]
 
 
@@ -133,8 +134,8 @@ def test_differences_of_rounds_have_their_sign_and_their_pair():
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(experiment, tmp_path):
-    no_vit = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, use_vit=False))
-    with pytest.raises(UserError, match="--tables=branches: use_vit and use_cnn must not both be off"):
+    no_vit = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, vit=None))
+    with pytest.raises(UserError, match=r"--tables=branches: .*expected a branch"):
         run_ablations(no_vit, tmp_path / "run", tables=["branches"], rounds=0)
     everything = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, split_by="all"))
     with pytest.raises(UserError, match="--split_by=all: there is nothing to test"):

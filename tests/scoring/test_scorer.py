@@ -11,7 +11,8 @@ from PIL import Image
 
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.pixels import BadImageError
-from glintiqa_jax.models.glintiqa import new_model, variant_config
+from glintiqa_jax.models.config import variant_config
+from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training.checkpoints import FOLDER, CheckpointStore, Description

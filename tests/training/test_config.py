@@ -8,7 +8,9 @@ import pytest
 from absl import flags
 
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
+from glintiqa_jax.models.backbones import BACKBONES
+from glintiqa_jax.models.config import ModelConfig, variant_config
+from glintiqa_jax.settings import settings
 from glintiqa_jax.training.config import DataConfig, TrainConfig, differences, from_json, to_json
 from glintiqa_jax.training.flags import define_train_flags, train_config
 
@@ -42,14 +44,35 @@ def test_every_field_is_a_flag():
     )
     assert config.data.score_range == (0.0, 100.0)
     assert config.data.lower_is_better
-    assert config.model == dataclasses.replace(VARIANTS["glintiqa_tiny"], tapped_blocks=(1, 3), use_siem=False)
+    assert config.model == variant_config("glintiqa_tiny", tapped_blocks=(1, 3), use_siem=False)
     assert (config.learning_rate, config.steps) == (0.01, 500)
     values = flags.FlagValues()
     define_train_flags(values)
-    for kind, prefix in ((DataConfig, ""), (TrainConfig, ""), (GlintIQAConfig, "model_")):
+    for kind in (DataConfig, TrainConfig):
         for field in dataclasses.fields(kind):
             if field.name not in ("data", "model"):
-                assert values[prefix + field.name].help
+                assert values[field.name].help
+    for name, _, _ in settings(ModelConfig()):
+        assert values[f"model_{name.split('.')[-1]}"].help
+
+
+@pytest.mark.parametrize(
+    ("variant", "arguments", "replaced"),
+    [
+        ("glintiqa_tiny", ["--model_cnn=none", "--model_vit_mlp_width=64"], {"cnn": None, "vit_mlp_width": 64}),
+        ("glintiqa_tiny", ["--model_vit=none", "--model_cnn=resnet"], {"vit": None}),
+        ("glintiqa_mini", ["--model_cnn=efficientnet_lite0"], {"cnn": BACKBONES["efficientnet_lite0"]()}),
+        ("glintiqa_lite", ["--model_cnn=resnet", "--model_resnet_width=8", "--model_embedded_stages=1,2"],
+         {"cnn": BACKBONES["resnet"](resnet_width=8), "embedded_stages": (1, 2)}),
+    ],
+)  # fmt: skip
+def test_flags_choose_branches(variant, arguments, replaced):
+    assert parse(f"--variant={variant}", *arguments).model == variant_config(variant, **replaced)
+
+
+def test_a_setting_of_another_backbone_is_refused():
+    with pytest.raises(UserError, match="--model_resnet_width: expected a setting: "):
+        parse("--variant=glintiqa_lite", "--model_resnet_width=8")
 
 
 def test_flagfiles_compose(tmp_path):
@@ -83,7 +106,10 @@ def test_json_round_trip_and_differences():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model_crop_size=100"], "--model_crop_size must be a positive multiple of patch_size 16, found 100"),
+        (
+            ["--model_crop_size=100"],
+            "--model_crop_size: expected a positive multiple of --model_patch_size=16, found 100",
+        ),
         (["--dataset=csv", "--scores=x"], "--images: needed with --dataset=csv"),
         (["--dataset=csv", "--images=x"], "--scores: needed with --dataset=csv"),
         (["--score_range=1"], "--score_range: expected lowest,highest, found 1"),
@@ -126,8 +152,8 @@ def test_a_count_that_32_bits_do_not_hold_is_refused_by_flag(flag):
 
 def test_no_number_is_a_traceback():
     """Of any field of a number: a configuration, or one error that names the flag."""
-    kinds = {DataConfig: "", TrainConfig: "", GlintIQAConfig: "model_"}
-    hints = {prefix + name: kind for owner, prefix in kinds.items() for name, kind in get_type_hints(owner).items()}
+    hints = {name: kind for owner in (DataConfig, TrainConfig) for name, kind in get_type_hints(owner).items()}
+    hints |= {f"model_{name.split('.')[-1]}": type(value) for name, _, value in settings(ModelConfig())}
     said = []
     for flag in sorted(name for name, kind in hints.items() if kind in (int, float)):
         for number in ("-0", "-1", "0", "2147483647", "1e-45", "1e308", "nan", "-inf"):

@@ -13,7 +13,7 @@ from small_runs import make_config, stop_after
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import variant_config
+from glintiqa_jax.models.config import variant_config
 from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
 from glintiqa_jax.training import loop

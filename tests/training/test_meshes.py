@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.models.glintiqa import new_model, variant_config
+from glintiqa_jax.models.config import variant_config
+from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.sharding import describe, make_mesh
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, load_model
 from glintiqa_jax.training.config import TrainConfig
