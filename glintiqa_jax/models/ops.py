@@ -26,8 +26,8 @@ class ConvolutionAsProduct(nnx.Linear):
 class PatchEmbedding(ConvolutionAsProduct):
     """A convolution whose kernel equals its stride, with bias.
 
-    Used by the ViT's patch embedding and by GlintIQA's multi-kernel embedding. As a product over patches every backend
-    takes it to its fastest kernel, and XLA's CPU backend its gradient as well.
+    Used by the ViT's patch embedding and by GlintIQA's multi-kernel embedding. XLA's CPU backend takes 1.6 times as long
+    over its convolution as over this product over patches, and 5 times over the gradient of 16 x 16 patches of images.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int, rngs: nnx.Rngs):
