@@ -17,7 +17,7 @@ from glintiqa_jax.models.freezing import freeze, split_model
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
 from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.losses import LOSSES
+from glintiqa_jax.training.losses import find
 from glintiqa_jax.training.optimiser import check_rates, make_optimiser
 
 
@@ -112,7 +112,7 @@ class Trainer:
 
 def _gradients(config: TrainConfig, mesh: Mesh):
     """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``--accumulate`` over parts of the batch."""
-    loss_function, parts = LOSSES[config.loss], config.accumulate
+    loss_function, parts = find(config.loss), config.accumulate
     model = abstract_model(config.model)
     freeze(model, config.frozen)
     compute_in(model, config.compute_dtype)
