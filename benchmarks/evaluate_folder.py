@@ -226,9 +226,15 @@ def _busy_with_others() -> float:
 
 def _fields_of_variants() -> dict[str, dict[str, Any]]:
     """The configurations that ``torch_glintiqa.py`` has, as plain values."""
-    from glintiqa_jax.models.glintiqa import VARIANTS
+    from glintiqa_jax.models.config import VARIANTS
+    from glintiqa_jax.settings import flat
 
-    return {name: dataclasses.asdict(config) for name, config in VARIANTS.items() if config.cnn == "resnet"}
+    plain = {name: flat(config) for name, config in VARIANTS.items()}
+    return {
+        name: {setting.split(".")[-1]: value for setting, value in config.items()}
+        for name, config in plain.items()
+        if config["cnn.kind"] == "resnet"
+    }
 
 
 def _ours(job: _Job) -> tuple[_Measured, _Measured]:
@@ -237,7 +243,8 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 
     from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.prediction import make_predict, predict_source
-    from glintiqa_jax.models.glintiqa import new_model, variant_config
+    from glintiqa_jax.models.config import variant_config
+    from glintiqa_jax.models.glintiqa import new_model
     from glintiqa_jax.models.weights import load_glintiqa
     from glintiqa_jax.sharding import make_mesh
 
@@ -364,7 +371,7 @@ def _make_weights(job: _Job) -> None:
     load_glintiqa(model, weights)
     source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
-    score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
+    score = nnx.jit(lambda model, crops: model(crops))
     batches = evaluation_batches(source, positions, crop_size=job.crop_size, grid=1, batch_size=1)
     scores = np.concatenate([np.asarray(score(model, batch["image"][0])) for batch in batches])
     gain = np.float32(_DEVIATION / max(scores.std(), 1e-3))

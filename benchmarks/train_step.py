@@ -55,7 +55,8 @@ from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.pipeline import training_batches
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import VARIANTS, new_model
+from glintiqa_jax.models.config import VARIANTS
+from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.sharding import check_divides, global_batch, make_mesh, replicated
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import Trainer, TrainState

@@ -187,7 +187,7 @@ MISTAKES = [
     ("train", ["--stepps=3", "--workdir=x"], "stepps"),
     ("train", [], "workdir"),
     ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
-    ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size must be a positive multiple"),
+    ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size: expected a positive multiple"),
     ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
     ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
     ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),

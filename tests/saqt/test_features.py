@@ -1,5 +1,6 @@
 """Whole-image features: PyTorch's values, one image's features whatever its batch, files that are what they say."""
 
+import dataclasses
 import io
 import re
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from reference import tensor
 
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.models.resnet import ResNet
-from glintiqa_jax.models.weights import WeightsError, load_classifier
+from glintiqa_jax.models.backbones.resnet import ResNet, ResNetConfig
+from glintiqa_jax.models.files import WeightsError
+from glintiqa_jax.models.weights import load_whole
 from glintiqa_jax.saqt import features
 from glintiqa_jax.saqt.features import colour_texture, features_of, semantic_features
 
@@ -64,10 +66,15 @@ def torchvision_resnet(blocks: tuple[int, ...], width: int = 64) -> dict[str, np
     return {name: tensor(name, shape) for name, shape in shapes.items()}
 
 
+def network(blocks: tuple[int, ...], rngs: nnx.Rngs, width: int = 64) -> ResNet:
+    return ResNet(stage_blocks=blocks, bottleneck=True, width=width, rngs=rngs)
+
+
 @pytest.fixture
 def small_resnet50(tmp_path, monkeypatch) -> str:
     """A file of weights for a "resnet50" of fewer blocks."""
-    monkeypatch.setitem(features._RESNET_BLOCKS, "resnet50", BLOCKS)
+    small = dataclasses.replace(ResNetConfig.whole["resnet50"], build=lambda rngs: network(BLOCKS, rngs))
+    monkeypatch.setitem(ResNetConfig.whole, "resnet50", small)
     path = tmp_path / "resnet50.npz"
     np.savez(path, **torchvision_resnet(BLOCKS))
     return str(path)
@@ -86,28 +93,23 @@ def test_a_resnets_features_are_pytorchs(small_resnet50):
 )
 def test_resnets_are_the_published_ones(kind, parameters, tensors):
     """torchvision's 25,557,032 and 44,549,160 parameters, 320 and 626 tensors with counters, less the classifier."""
-    state = dict(nnx.to_flat_state(nnx.state(nnx.eval_shape(lambda: features._network(kind)))))
+    state = dict(nnx.to_flat_state(nnx.state(nnx.eval_shape(lambda: ResNetConfig.whole[kind].build(nnx.Rngs(0))))))
     counted = [variable for variable in state.values() if isinstance(variable, nnx.Param)]
     assert sum(int(np.prod(variable.shape)) for variable in counted) == parameters
     norms = sum(path[-1] == "mean" for path in state)
     assert len(state) + norms + 2 == tensors
 
 
-def test_what_is_no_resnet50_is_listed():
-    def network() -> ResNet:
-        return nnx.eval_shape(
-            lambda: ResNet(stage_blocks=(1, 1, 1, 1), bottleneck=True, width=8, rngs=nnx.Rngs(0)),
-        )
-
-    weights = torchvision_resnet((1, 1, 1, 1), width=8)
-    load_classifier(network(), weights)
+def test_what_is_no_resnet50_is_listed(small_resnet50):
+    weights = torchvision_resnet(BLOCKS)
+    load_whole("resnet50", weights)
     with pytest.raises(WeightsError, match=re.escape("unexpected 15: layer3.1.bn1.bias")):
-        load_classifier(network(), torchvision_resnet((1, 1, 2, 1), width=8))
+        load_whole("resnet50", torchvision_resnet((1, 2, 2, 1)))
     without = {name: array for name, array in weights.items() if not name.startswith("layer4.0.bn3.")}
     with pytest.raises(WeightsError, match=re.escape("missing 4: layer4.0.bn3.bias")):
-        load_classifier(network(), without)
-    with pytest.raises(WeightsError, match="expected a ResNet in torchvision's or timm's names"):
-        load_classifier(network(), {"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)})
+        load_whole("resnet50", without)
+    with pytest.raises(WeightsError, match=r"expected weights of a ResNet, found _conv_stem\.weight"):
+        load_whole("resnet50", {"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)})
 
 
 @pytest.mark.parametrize("kind", [pytest.param("efficientnet_lite0", marks=pytest.mark.slow), "colour_texture"])
