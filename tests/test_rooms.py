@@ -38,6 +38,7 @@ OTHER_PROGRAMS = {"--shm-size", "--error-unmatch", "--porcelain", "--untracked-f
 
 BELOW = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in COMMAND_LINE]
 
+
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):

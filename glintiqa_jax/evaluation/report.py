@@ -67,13 +67,11 @@ class Evaluated:
     Attributes:
       source: the images.
       predictions: of some of them.
-      distortion_names: of each database with distortions that have names, by number.
       left_out: how many images were not predicted, as the network was trained on their contents.
     """
 
     source: Source
     predictions: Predictions
-    distortion_names: Mapping[str, Mapping[int, str]]
     left_out: int = 0
 
     @property
@@ -109,10 +107,11 @@ class Evaluated:
         """The distortion of each row, ``(images,)`` labels in order of their numbers; None where there are not two."""
         types = self.source.index.distortion_types[self.predictions.positions]
         databases = np.asarray(self.predictions.databases)
+        names = {part.name: part.distortions for part in self.source.parts}
         several, synthetic = len(self.databases) > 1, set(databases[types > 0])
         labels = []
         for database, kind in zip(databases.tolist(), types.tolist(), strict=True):
-            name = self.distortion_names.get(database, {}).get(kind, "") if kind else "not distorted"
+            name = names[database].get(kind, "") if kind else "not distorted"
             label = f"{kind:2d} {name}".rstrip() if database in synthetic else "as it was taken"
             labels.append(f"{database} {label}" if several else label)
         return np.asarray(labels) if len(set(labels)) > 1 else None

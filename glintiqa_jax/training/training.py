@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
-from glintiqa_jax.scoring.card import Calibration, ModelCard, Origin, TrainedOn, View
+from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
 from glintiqa_jax.scoring.files import FOLDER as MODEL
 from glintiqa_jax.scoring.files import TRAINED_ON, save_model
 from glintiqa_jax.scoring.model import Model
@@ -96,8 +98,7 @@ def train(
     """
     if report is not None:
         check_baselines(report.baselines)
-    temporary = tempfile.TemporaryDirectory(prefix="glintiqa_") if workdir is None else None
-    folder = local_path("workdir", temporary.name if temporary else workdir or "")
+    folder = local_path("workdir", tempfile.mkdtemp(prefix="glintiqa_") if workdir is None else workdir)
     elsewhere = execution.saving.checkpoint_dir
     checkpoints = place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
     with (
@@ -110,7 +111,9 @@ def train(
         source = source.resized(experiment.images.max_short_side)
         check_crops(source, split, experiment.model.crop_size)
         result = _Job(experiment, execution, folder, mesh, checkpoints, report).run(source, split)
-    return result and result.keeping(temporary)
+    if workdir is None and result is not None:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
 
 
 def check_begun(workdir: str | os.PathLike, experiment: Experiment, execution: Execution) -> None:
@@ -133,7 +136,10 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes
     crops = experiment.validation.eval_random_crops or experiment.validation.eval_grid**2
-    for field, size, each in (("batch_size", images.batch_size, 1), ("eval_batch_size", execution.eval_batch_size, crops)):
+    for field, size, each in (
+        ("batch_size", images.batch_size, 1),
+        ("eval_batch_size", execution.eval_batch_size, crops),
+    ):
         if (needed := size * each * crop // count) > room:
             raise InputError(
                 field=field,
@@ -281,7 +287,7 @@ class _Job:
             trained_on=TrainedOn(
                 source.name, len(split.train), source.identity, split_digest(split, source.index.names)
             ),
-            origin=Origin(settings.to_json(experiment), library_versions(), commit(), source.licences),
+            origin=Origin(settings.to_json(experiment), library_versions(), commit(), tuple(source.licences)),
         )
 
     def _begun(self) -> list[tuple[Description | None, str]]:
@@ -348,7 +354,7 @@ class _Job:
             train=split.train,
             history=read_metrics(self.workdir),
             results=results,
-            title=describe(self.experiment.model),
+            config={"variant": describe(self.experiment.model), "loss": self.experiment.objective.loss_name},
             provenance=provenance(),
             options=self.options,
         )
