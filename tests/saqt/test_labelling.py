@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pristine import write_photographs
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt import features
 from glintiqa_jax.saqt.generation import Recipe
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
@@ -91,7 +91,7 @@ def test_random_references_are_drawn_by_the_seed(world):
         ({"method": "mean", "reference_images": "", "weights": "timm"}, "--transfer=mean: takes no --weights"),
         ({"method": "topk", "k": 4}, "--top_k=4: expected at most the 3 references"),
         ({"reference_images": "{}/broken"}, r"broken.I02.png: not an image"),
-        ({"features": "resnet101"}, "--weights: features of resnet101 need"),
+        ({"features": "resnet101"}, "weights: features of resnet101 need"),
         (
             {"reference_scores": "{}/kadid/short.csv"},
             r"short.csv: expected 125 scores of each reference, 1 are missing: I03.png type 25 level 5",
@@ -106,7 +106,7 @@ def test_random_references_are_drawn_by_the_seed(world):
 )
 def test_what_cannot_be_is_said_before_any_long_work(world, fields, message):
     filled = {name: value.format(world) if isinstance(value, str) else value for name, value in fields.items()}
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         Labelling(**with_references(world, **filled)).check()
 
 
@@ -120,6 +120,6 @@ def test_features_are_computed_once(world, tmp_path, monkeypatch):
     other = Labelling(**given, features="efficientnet_lite0")
     photographs, _ = find_photographs(world / "pristine", Recipe())
     with pytest.raises(
-        UserError, match=r"reference_features.npz: .*a feature file of another backbone, colour_texture"
+        InputError, match=r"reference_features.npz: .*a feature file of another backbone, colour_texture"
     ):
         other.sources(photographs, other.check(), Recipe())
