@@ -93,6 +93,7 @@ def test_every_room_is_in_the_picture():
     ("module", "heavy"),
     [
         ("glintiqa_jax", ["jax", "flax", "tensorflow_datasets", "matplotlib", "skimage"]),
+        ("glintiqa_jax.models", ["jax", "flax"]),
         # Grain itself imports jax and Orbax; the static test above holds that we do not
         ("glintiqa_jax.data.pipeline", ["flax", "optax", "torch", "tensorflow"]),
         ("glintiqa_jax.training.loop", ["torch", "tensorflow"]),
