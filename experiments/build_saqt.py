@@ -104,8 +104,8 @@ def main() -> None:
     labelling = Labelling(
         reference_scores=_REFERENCE_SCORES.value,
         reference_images=_REFERENCE_IMAGES.value,
-        method=_TRANSFER.value,
-        k=_TOP_K.value,
+        transfer=_TRANSFER.value,
+        top_k=_TOP_K.value,
         features=_FEATURES.value,
         weights=_WEIGHTS.value,
         reference_features=_REFERENCE_FEATURES.value,

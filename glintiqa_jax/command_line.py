@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from glintiqa_jax.errors import LostProcessError, UserError, visible
+from glintiqa_jax.errors import InputError, LostProcessError, UserError, visible
 from glintiqa_jax.interruptions import ending_on_signals, what_failed
 from glintiqa_jax.progress import RESULTS, result
 
@@ -46,7 +46,9 @@ def run(main: Callable[..., None], *, advice: str = "run the same command again"
     def parse(argv: list[str]) -> list[str]:
         try:
             return flags.FLAGS([argv[0], *_with_files_of_flags(argv[1:])])
-        except (flags.Error, UserError) as error:
+        except InputError as error:
+            _fail(error.text(_as_flag))
+        except flags.Error as error:
             _fail(str(error))
 
     def call(argv: list[str]) -> None:
@@ -58,8 +60,8 @@ def run(main: Callable[..., None], *, advice: str = "run the same command again"
                 raise UserError(f"expected only --flags, found {' '.join(argv[1:])}")
             main(*([argv[1:]] if takes_arguments else []))
             _flush_results()
-        except UserError as error:
-            _fail(str(error))
+        except InputError as error:
+            _fail(error.text(_as_flag))
         except LostProcessError as error:
             _fail(str(error), code=1)
         except KeyboardInterrupt:
@@ -100,6 +102,10 @@ def print_metrics(results: dict[str, Any]) -> None:
     for name, metrics in results.items():
         if isinstance(metrics, dict):
             result(f"{name:>10}:  {result_line(metrics)}")
+
+
+def _as_flag(field: str) -> str:
+    return f"--{field.rpartition('.')[2]}"
 
 
 def _hush_matplotlib() -> None:

@@ -19,7 +19,7 @@ from glintiqa_jax.data.names import positions_by_name
 from glintiqa_jax.data.pipeline import evaluation_batches
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.tables import first_five, read_numbers
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.progress import progress_bar
 from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
@@ -108,13 +108,14 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
     """What ``write_csv`` wrote, of images of a source.
 
     Raises:
-      UserError: a file that is none, or names that the source does not have (the first five).
+      InputError: a file that is none, or names that the source does not have (the first five).
     """
     rows = read_numbers(path, "name", ["predicted", "crop_deviation"])
     position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
-        raise UserError(f"{path}: {len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}")
+        problem = f"{len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}"
+        raise InputError(problem, file=path)
     positions = np.asarray([position[name] for name in names], np.int64)
     values = np.asarray(list(rows.values()), np.float64)
     return Predictions.of(source, positions, values[:, 0], values[:, 1])
@@ -182,7 +183,7 @@ def predict_source(
         raw = source.scale.to_raw(scale.to_quality(raw))
     if not np.isfinite(raw).all():
         bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
-        raise FloatingPointError(f"predictions that are no numbers, for {', '.join(bad)}")
+        raise FloatingPointError(f"non-finite predictions, for {', '.join(bad)}")
     return Predictions.of(source, np.asarray(positions), raw.mean(axis=1), raw.std(axis=1))
 
 
@@ -206,7 +207,7 @@ def make_predict(
 ) -> Callable[[nnx.State, nnx.State, jax.typing.ArrayLike], jax.Array]:
     """``predict(params, rest, crops) -> scores``: uint8 ``(images, crops, height, width, 3)`` to ``(images, crops)``.
 
-    Scores are quality in [0, 1], higher is better, or what ``--target`` says the network was trained on.
+    Scores are quality in [0, 1], higher is better, or what the network was trained on.
     """
 
     def predict(params: nnx.State, rest: nnx.State, crops: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ from typing import Any
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.data.splits import split_digest
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
@@ -111,7 +111,7 @@ def _backbones(config: TrainConfig) -> Rows:
 def _selection(config: TrainConfig) -> Rows:
     """What the released way to keep a step adds to the figures: it looks at the test split."""
     if not config.data.validation_fraction:
-        raise UserError("--tables=selection: needs a validation split, found --validation_fraction=0")
+        raise InputError("needs a validation split, found `validation_fraction=0`")
     return {
         "selected on validation": dataclasses.replace(config, selection="validation"),
         "selected on the test split": dataclasses.replace(config, selection="test_best"),
@@ -139,19 +139,21 @@ def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: s
       saqt_weights: a file of weights that were pretrained on transferred scores, for the table "saqt".
 
     Raises:
-      UserError: an unknown table, one that the experiment has no rows for, or weights without their table or the other
+      InputError: an unknown table, one that the experiment has no rows for, or weights without their table or the other
         way round.
     """
     if not tables:
-        raise UserError(f"--tables: expected some of {', '.join((*TABLES, SAQT))}, found none")
+        raise InputError(field="tables", expected=f"some of {', '.join((*TABLES, SAQT))}", found="none")
     check_path("saqt_weights", saqt_weights)
     for name in tables:
         if name not in (*TABLES, SAQT) or tables.count(name) > 1:
-            raise UserError(f"--tables: expected each of {', '.join((*TABLES, SAQT))} at most once, found {name!r}")
+            expected = f"each of {', '.join((*TABLES, SAQT))} at most once"
+            raise InputError(field="tables", expected=expected, found=repr(name))
     if (SAQT in tables) != bool(saqt_weights):
-        raise UserError(
-            "--saqt_weights: needed with saqt in --tables, and only there, found "
-            f"{saqt_weights or 'nothing'} and --tables={','.join(tables)}"
+        raise InputError(
+            field="saqt_weights",
+            expected="weights with saqt among `tables`, and only there",
+            found=f"{saqt_weights or 'nothing'} and `tables={','.join(tables)}`",
         )
     found = {}
     for name in tables:
@@ -159,7 +161,7 @@ def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: s
             try:
                 found[name] = TABLES[name](config)
             except ValueError as error:  # a network without a branch has nothing to leave out, say
-                raise UserError(f"--tables={name}: {error}") from error
+                raise InputError(str(error), field="tables", value=name) from error
     if saqt_weights:
         pretrained = dataclasses.replace(config, backbone_weights=(saqt_weights,))
         found[SAQT] = {"without SAQT": config, "with SAQT": pretrained}
@@ -191,7 +193,7 @@ def run_ablations(
       The runs by table and row; None when a signal ended one after saving.
 
     Raises:
-      UserError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
+      InputError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
         else or in use, and what a run refuses.
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
@@ -201,7 +203,7 @@ def run_ablations(
     if rounds:
         check_rounds(config, rounds)
     elif config.data.split_by == "all":
-        raise UserError("--split_by=all: there is nothing to test, and so nothing to compare")
+        raise InputError("there is nothing to test, and so nothing to compare", field="split_by", value="all")
     experiments: dict[str, TrainConfig] = {}
     folders: dict[tuple[str, str], str] = {}
     for table, configs in rows.items():
@@ -224,7 +226,7 @@ def run_ablations(
 
 
 def _check_same_images(experiments: Mapping[str, TrainConfig]) -> None:
-    """``UserError`` for a row that cannot be trained, or is tested on other images than the first."""
+    """``InputError`` for a row that cannot be trained, or is tested on other images than the first."""
     splits = {}
     for name, config in experiments.items():
         source, split = check_experiment(config)
@@ -233,9 +235,11 @@ def _check_same_images(experiments: Mapping[str, TrainConfig]) -> None:
     for name in others:
         if splits[name] != splits[first]:
             sizes = [experiments[one].model.crop_size for one in (first, name)]
-            raise UserError(
-                f"--tables: rows are compared on the same images, but those that hold {name}'s crop of {sizes[1]} "
-                f"pixels are not those that hold {first}'s of {sizes[0]}; leave the smaller images out of the data"
+            raise InputError(
+                f"rows are compared on the same images, but those that hold {name}'s crop of {sizes[1]} pixels are not "
+                f"those that hold {first}'s of {sizes[0]}",
+                field="tables",
+                hint="leave the smaller images out of the data",
             )
 
 
@@ -283,7 +287,7 @@ def _report(
     )
     all_runs = [run for runs in by_table.values() for found in runs.values() for run in found]
     more = [commits(all_runs), *splits_of(first)]  # all rows have the first one's splits
-    write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
+    write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
 def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: bool, resamples: int) -> list[Block]:

@@ -14,7 +14,7 @@ from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
@@ -92,7 +92,7 @@ def cross_dataset(
       The matrix's cells, row by row; None when a signal ended a run after saving.
 
     Raises:
-      UserError: nothing to test, a test set whose contents were all trained on, a folder of something else or in use,
+      InputError: nothing to test, a test set whose contents were all trained on, a folder of something else or in use,
         and what a run refuses.
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
@@ -100,7 +100,8 @@ def cross_dataset(
     report = report or ReportOptions()
     pairs = [(trained, tested) for trained in configs for tested in tests if trained != tested]
     if not pairs:
-        raise UserError(f"--test_on: expected another database than --train_on's, found only {', '.join(tests)}")
+        only = f"only {', '.join(tests)}"
+        raise InputError(field="test_on", expected="another database than those of `train_on`", found=only)
     with sole_user(workdir, f"--workdir={workdir}"):
         sources = _checked(configs, tests)
         claim(workdir, "cross_dataset", configs)
@@ -140,7 +141,7 @@ def _runs_and_cells(
 def _checked(
     configs: Mapping[str, TrainConfig], tests: Mapping[str, DataConfig]
 ) -> dict[str, RatedSource | MixedSource]:
-    """The databases that are tested on; ``UserError`` for what cannot be used, before anything is trained."""
+    """The databases that are tested on; ``InputError`` for what cannot be used, before anything is trained."""
     crop_size = max(config.model.crop_size for config in configs.values())
     sources = {name: open_source(data, crop_size=crop_size, say=quiet) for name, data in tests.items()}
     for name, config in configs.items():
@@ -148,7 +149,7 @@ def _checked(
         known = looks(home, split.train, split.validation)
         for tested_on, source in sources.items():
             if tested_on != name:
-                new_positions(known, source, usable_positions(source, crop_size), f"--train_on={name}: the network")
+                new_positions(known, source, usable_positions(source, crop_size), f"train_on={name}: the network")
     return sources
 
 
@@ -229,7 +230,7 @@ def _report(
         sections.append(residuals_section(cell.evaluated, cell.title, plot=f"residuals_{name}"))
         sections.append(Section(f"Best and worst predicted, {cell.title}", pictures))
     more = [commits(runs), *splits_of(runs)]
-    write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
+    write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
 def _how(config: TrainConfig, runs: Sequence[Run]) -> str:

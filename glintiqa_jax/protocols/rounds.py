@@ -14,7 +14,7 @@ import numpy as np
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.splits import released_seed
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Plot, Section, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
@@ -64,7 +64,7 @@ def run_rounds(
       The runs, in the order of the rounds; None when a signal ended one after saving.
 
     Raises:
-      UserError: a split that is not left to the rounds, a folder of something else or in use, and what a run refuses.
+      InputError: a split that is not left to the rounds, a folder of something else or in use, and what a run refuses.
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
     workdir = local_path("workdir", workdir)
@@ -80,15 +80,14 @@ def run_rounds(
 
 
 def check_rounds(config: TrainConfig, rounds: int) -> None:
-    """``UserError`` where the flags say which split, which is for the rounds to say, or rounds have no seeds left."""
-    if config.data.split_round:
-        raise UserError(f"--split_round: is for the rounds to say, found {config.data.split_round}")
-    if config.data.split_by != "auto":
-        raise UserError(f"--split_by: is for the rounds to say, found {config.data.split_by}")
+    """``InputError`` where the split is not left to the rounds, or rounds have no seeds left."""
+    for field, automatic in (("split_round", 0), ("split_by", "auto")):
+        if (found := getattr(config.data, field)) != automatic:
+            raise InputError(f"the rounds choose it, found {found}", field=field)
     try:
         round_config(config, rounds)
-    except UserError as error:
-        raise UserError(f"--rounds={rounds}: round {rounds} cannot be run ({error})") from error
+    except InputError as error:
+        raise InputError(f"round {rounds} cannot be run ({error})", field="rounds", value=rounds) from error
 
 
 def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: ReportOptions) -> list[Run] | None:
@@ -187,7 +186,7 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
         Section(f"Predicted against true, {typical.name}, whose SROCC is the median", [main.scatter()]),
         residuals_section(_pooled(runs), "all rounds", rounds=[tested(run).predictions for run in runs]),
         Section(f"Best and worst predicted, {typical.name}", main.pictures(shown=report.pictures)),
-        provenance().section(commits(runs), *splits_of(runs)),
+        provenance(report.command).section(commits(runs), *splits_of(runs)),
     ]
     write_document(workdir, sections, latex=report.latex)
 

@@ -14,7 +14,7 @@ from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.data.splits import Split
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.document import MARKDOWN
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.report import Evaluated
@@ -80,7 +80,7 @@ def check_experiment(config: TrainConfig) -> tuple[RatedSource | MixedSource, Sp
     """The source and the split of an experiment, whose weights are there, too.
 
     Raises:
-      UserError: for whatever would stop its training after others have been trained.
+      InputError: for whatever would stop its training after others have been trained.
     """
     if config.backbone_weights:
         first_model(config)
@@ -103,32 +103,33 @@ def claim(folder: Path, protocol: str, configs: Mapping[str, TrainConfig], **fac
       facts: plain values that say what else must be the same.
 
     Raises:
-      UserError: where another protocol, another experiment or another report is in it.
+      InputError: where another protocol, another experiment or another report is in it.
     """
     path = folder / _FILE
+    whose: dict[str, Any] = {
+        "field": "workdir",
+        "value": folder,
+        "expected": "a new folder or one of this protocol",
+    }
     mine = {"protocol": protocol, "configs": {name: to_json(config) for name, config in configs.items()}} | facts
     mine = json.loads(json.dumps(mine))
     if path.is_file():
         try:
             theirs = _identity(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{path}: expected what a protocol of ours began with, found something else") from error
+            expected = "what a protocol of ours began with"
+            raise InputError(file=path, expected=expected, found="something else") from error
         if changed := _differences(_identity(mine), theirs):
-            raise UserError(
-                f"--workdir={folder}: expected a new folder or one of this protocol, found another one's: "
-                f"{'; '.join(changed)}"
-            )
+            raise InputError(**whose, found=f"another one's: {'; '.join(changed)}")
         return
     for name in (MARKDOWN, "config.json"):
         if (folder / name).exists():
-            raise UserError(
-                f"--workdir={folder}: expected a new folder or one of this protocol, found another's {name}"
-            )
+            raise InputError(**whose, found=f"another's {name}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, mine)
     except OSError as error:
-        raise UserError(f"--workdir={folder}: cannot be written ({error})") from error
+        raise InputError(f"cannot be written ({error})", field="workdir", value=folder) from error
 
 
 def _identity(content: dict[str, Any]) -> dict[str, Any]:

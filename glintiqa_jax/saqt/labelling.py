@@ -12,7 +12,7 @@ from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.data.walk import find_images
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.features import check_file, check_weights, features_of
 from glintiqa_jax.saqt.generation import Recipe, Source
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
@@ -33,8 +33,8 @@ class Labelling:
       reference_scores: table of a database's scores, as KADID-10k's ``dmos.csv``; "" for KADID-10k's means over its
         references, which are in this package.
       reference_images: folder of the references, "" for none: then similarity plays no part.
-      method: of ``transfer.transferred_scores``.
-      k: references that "topk" takes.
+      transfer: how, as of ``transfer.transferred_scores``.
+      top_k: references that "topk" takes.
       features: one of ``features.FEATURES``.
       weights: of the features' network.
       reference_features: file of the references' features, "" for none: read where it is there, else written.
@@ -43,31 +43,32 @@ class Labelling:
 
     reference_scores: str = ""
     reference_images: str = ""
-    method: str = "shrunk"
-    k: int = 5
+    transfer: str = "shrunk"
+    top_k: int = 5
     features: str = "resnet50"
     weights: str = ""
     reference_features: str = ""
     source_features: str = ""
 
     def __post_init__(self) -> None:
-        if self.method in ("mean", "random"):
+        if self.transfer in ("mean", "random"):
             for name in ("reference_images", "weights", "reference_features", "source_features"):
                 if value := getattr(self, name):
-                    raise UserError(f"--transfer={self.method}: takes no --{name}, found {value}")
+                    raise InputError(f"takes no `{name}`, found {value}", field="transfer", value=self.transfer)
         elif not self.reference_images:
-            raise UserError(f"--reference_images: needed with --transfer={self.method}, found nothing")
-        if not self.reference_scores and self.method != "mean":
-            raise UserError(
-                f"--reference_scores: needed with --transfer={self.method}, found nothing; the means of KADID-10k, "
-                "which are used without it, know no single references"
+            raise InputError(f"needed with `transfer={self.transfer}`, found nothing", field="reference_images")
+        if not self.reference_scores and self.transfer != "mean":
+            raise InputError(
+                f"needed with `transfer={self.transfer}`, found nothing",
+                field="reference_scores",
+                hint="the means of KADID-10k, which are used without it, know no single references",
             )
 
     def check(self) -> ReferenceScores:
         """Read what is needed, before any long work: the scores, and that each reference has an image.
 
         Raises:
-          UserError: where one does not, scores that are not whole, a file of features that could not be written.
+          InputError: where one does not, scores that are not whole, a file of features that could not be written.
         """
         for name in ("reference_features", "source_features"):
             if value := getattr(self, name):
@@ -83,8 +84,9 @@ class Labelling:
             for path in reference_paths(self.reference_images, scores.names):
                 decode_image(path.read_bytes(), str(path))
             check_weights(self.features, self.weights)
-        if self.method == "topk" and self.k > len(scores.names):
-            raise UserError(f"--top_k={self.k}: expected at most the {len(scores.names)} references with scores")
+        if self.transfer == "topk" and self.top_k > len(scores.names):
+            expected = f"at most the {len(scores.names)} references with scores"
+            raise InputError(field="top_k", value=self.top_k, expected=expected)
         return scores
 
     def sources(self, photographs: Sequence[Photograph], scores: ReferenceScores, recipe: Recipe) -> list[Source]:
@@ -109,7 +111,13 @@ class Labelling:
                 file=self.source_features,
             )
         transferred, matched = transferred_scores(
-            features, references, scores, method=self.method, k=self.k, seed=recipe.seed, images=len(photographs)
+            features,
+            references,
+            scores,
+            transfer=self.transfer,
+            top_k=self.top_k,
+            seed=recipe.seed,
+            images=len(photographs),
         )
         released = released_scores(transferred, scores).reshape(len(photographs), -1)  # (images, 125)
         return [
@@ -127,7 +135,7 @@ class Labelling:
     def describe(self) -> str:
         """For a card: ``scores by top1 over resnet50 (timm) from dmos.csv``."""
         origin = Path(self.reference_scores).name if self.reference_scores else "KADID-10k's means"
-        method = f"topk of {self.k}" if self.method == "topk" else self.method
+        method = f"topk of {self.top_k}" if self.transfer == "topk" else self.transfer
         weights = f" ({Path(self.weights).name})" if self.weights else ""
         return f"scores by {method}{f' over {self.features}{weights}' if self.reference_images else ''} from {origin}"
 
@@ -136,13 +144,14 @@ def reference_paths(folder: str, names: Sequence[str]) -> list[Path]:
     """The images of named references in a folder and below, in their order; the ending may be another.
 
     Raises:
-      UserError: for references without an image (the first five and the count).
+      InputError: for references without an image (the first five and the count).
     """
     found = {path.stem.casefold(): path for path in find_images([folder]).images}
     missing = [name for name in names if Path(name).stem.casefold() not in found]
     if missing:
-        raise UserError(
-            f"--reference_images={folder}: expected the {len(names)} references that have scores, "
-            f"{len(missing)} are missing: {first_five(missing)}"
+        raise InputError(
+            f"expected the {len(names)} references that have scores, {len(missing)} are missing: {first_five(missing)}",
+            field="reference_images",
+            value=folder,
         )
     return [found[Path(name).stem.casefold()] for name in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.progress import progress_bar
 
 
@@ -27,11 +27,11 @@ def nearest(
       first, the lower index first where two are equal.
 
     Raises:
-      UserError: features of different backbones, a ``k`` that there are not as many references of.
+      InputError: features of different backbones, a ``k`` that there are not as many references of.
     """
     check_channels(features, references)
     if not 1 <= k <= len(references):
-        raise UserError(f"k={k}: expected from 1 to the {len(references)} references")
+        raise InputError(field="k", value=k, expected=f"from 1 to the {len(references)} references")
     indices = np.empty((len(features), k), np.int64)
     similarities = np.empty((len(features), k), np.float32)
     short = len(features) <= block
@@ -49,9 +49,9 @@ def nearest(
 
 
 def check_channels(features: np.ndarray, references: np.ndarray) -> None:
-    """Raise ``UserError`` unless both are ``(count, channels)`` with as many channels."""
+    """Raise ``InputError`` unless both are ``(count, channels)`` with as many channels."""
     if features.ndim != 2 or references.ndim != 2 or features.shape[1] != references.shape[1]:
-        raise UserError(
-            "expected features (images, channels) and references (references, channels) of one backbone, found shapes "
-            f"{features.shape} and {references.shape}"
+        raise InputError(
+            expected="features (images, channels) and references (references, channels) of one backbone",
+            found=f"shapes {features.shape} and {references.shape}",
         )

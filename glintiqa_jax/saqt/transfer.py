@@ -16,7 +16,7 @@ import numpy as np
 from glintiqa_jax.data.catalog import DATABASES, ScoreScale
 from glintiqa_jax.data.readers.synthetic import read_kadid_table
 from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS
 from glintiqa_jax.saqt.retrieval import nearest
 
@@ -68,7 +68,7 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
     """The scores of a database's references from a table of KADID-10k's form (dist_img, ref_img, dmos).
 
     Raises:
-      UserError: no such table, and a name or number in it that is none; a type or level that is not among 25 and 5; a
+      InputError: no such table, and a name or number in it that is none; a type or level that is not among 25 and 5; a
         reference that misses one, or has it twice; a score out of range; one score for all.
     """
     table = Path(path)
@@ -76,19 +76,15 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
     for image in read_kadid_table(table):
         kind, level, score = image.distortion_type, image.distortion_level, image.raw_score
         if not (1 <= kind <= _TYPES and 1 <= level <= _LEVELS):
-            raise UserError(
-                f"{table}: expected types from 1 to {_TYPES} and levels from 1 to {_LEVELS}, found {image.name}"
-            )
+            expected = f"types from 1 to {_TYPES} and levels from 1 to {_LEVELS}"
+            raise InputError(file=table, expected=expected, found=image.name)
         if not scale.low <= score <= scale.high:
-            raise UserError(
-                f"{table}: expected scores from {scale.low:g} to {scale.high:g}, found {score:g} for {image.name}"
-            )
+            expected = f"scores from {scale.low:g} to {scale.high:g}"
+            raise InputError(file=table, expected=expected, found=f"{score:g} for {image.name}")
         scores = rated.setdefault(image.reference, np.full((_TYPES, _LEVELS), np.nan))
         if not np.isnan(scores[kind - 1, level - 1]):
-            raise UserError(
-                f"{table}: expected one score of {image.reference}, type {kind}, level {level}, found a second one, "
-                f"that of {image.name}"
-            )
+            expected = f"one score of {image.reference}, type {kind}, level {level}"
+            raise InputError(file=table, expected=expected, found=f"a second one, that of {image.name}")
         scores[kind - 1, level - 1] = score
     missing = [
         f"{name} type {kind + 1} level {level + 1}"
@@ -96,14 +92,12 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
         for kind, level in np.argwhere(np.isnan(scores))
     ]
     if missing:
-        raise UserError(
-            f"{table}: expected {_TYPES * _LEVELS} scores of each reference, {len(missing)} are missing: "
-            f"{first_five(missing)}"
-        )
+        expected = f"expected {_TYPES * _LEVELS} scores of each reference"
+        raise InputError(f"{expected}, {len(missing)} are missing: {first_five(missing)}", file=table)
     names = tuple(sorted(rated))
     tables = np.stack([rated[name] for name in names])
     if tables.min() == tables.max():
-        raise UserError(f"{table}: expected scores that differ, found {tables.min():g} alone")
+        raise InputError(file=table, expected="scores that differ", found=f"{tables.min():g} alone")
     return ReferenceScores(names, tables, scale)
 
 
@@ -112,22 +106,22 @@ def transferred_scores(
     references: np.ndarray | None,
     reference_scores: ReferenceScores,
     *,
-    method: str = "shrunk",
-    k: int = 5,
+    transfer: str = "shrunk",
+    top_k: int = 5,
     seed: int = 0,
     images: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores for the distortions of images that no observer has seen.
 
     Args:
-      features: float32 ``(images, channels)``, rows of length 1; None where ``method`` needs none.
+      features: float32 ``(images, channels)``, rows of length 1; None where ``transfer`` needs none.
       references: float32 ``(references, channels)``, the same features of the references; None likewise.
       reference_scores: the references' scores, in the order of ``references``.
-      method: "top1", the most similar reference's, as in the paper; "topk", the mean over the ``k`` most similar ones,
-        weighted by similarity; "mean", that over all references; "shrunk", the mean moved towards a similarity-weighted
-        one, by ``fit_shrinkage``; or "random", those of a reference drawn by ``seed``, as a bound. "mean" and "random"
-        need no features.
-      k: references that "topk" takes.
+      transfer: "top1", the most similar reference's, as in the paper; "topk", the mean over the ``top_k`` most similar
+        ones, weighted by similarity; "mean", that over all references; "shrunk", the mean moved towards a
+        similarity-weighted one, by ``fit_shrinkage``; or "random", those of a reference drawn by ``seed``, as a bound.
+        "mean" and "random" need no features.
+      top_k: references that "topk" takes.
       seed: of "random".
       images: how many images there are, where features are None.
 
@@ -136,31 +130,32 @@ def transferred_scores(
       reference: the most similar one, the one drawn, or -1 for "mean" without features.
 
     Raises:
-      UserError: an unknown method, features that are missing, or not of the references or their backbone.
+      InputError: an unknown method, features that are missing, or not of the references or their backbone.
     """
-    if method not in (*TRANSFERS, "random"):
-        raise UserError(f"--transfer={method}: expected one of {', '.join((*TRANSFERS, 'random'))}")
+    if transfer not in (*TRANSFERS, "random"):
+        raise InputError(field="transfer", value=transfer, expected=f"one of {', '.join((*TRANSFERS, 'random'))}")
     scores = reference_scores.scores
     count = images if features is None else len(features)
-    if method == "random":
+    if transfer == "random":
         drawn = np.random.default_rng(seed).integers(len(scores), size=count)
         return scores[drawn], drawn
     if features is None or references is None:
-        if method != "mean":
-            raise UserError(f"--transfer={method}: needs features of images and references; only mean does without")
+        if transfer != "mean":
+            problem = "needs features of images and references; only mean does without"
+            raise InputError(problem, field="transfer", value=transfer)
         return np.repeat(scores.mean(axis=0)[None], count, axis=0), np.full(count, -1, np.int64)
     _check_references(references, reference_scores)
-    indices, similarities = nearest(features, references, k if method == "topk" else 1)
+    indices, similarities = nearest(features, references, top_k if transfer == "topk" else 1)
     matched = indices[:, 0]
-    if method == "top1":
+    if transfer == "top1":
         return scores[matched], matched
-    if method == "mean":
+    if transfer == "mean":
         return np.repeat(scores.mean(axis=0)[None], count, axis=0), matched
-    if method == "topk":
+    if transfer == "topk":
         weights = np.maximum(similarities.astype(np.float64), 1e-6)  # those unlike weigh nothing, unless all are
         weights /= weights.sum(axis=1, keepdims=True)
         found = np.zeros((count, _TYPES, _LEVELS))
-        for rank in range(k):
+        for rank in range(top_k):
             found += weights[:, rank, None, None] * scores[indices[:, rank]]
         return found, matched
     return _shrunk(features, references, scores, fit_shrinkage(references, reference_scores)), matched
@@ -179,7 +174,7 @@ def fit_shrinkage(references: np.ndarray, reference_scores: ReferenceScores) -> 
       reference_scores: their scores, of at least three references for any weight.
 
     Raises:
-      UserError: features and scores of different numbers of references.
+      InputError: features and scores of different numbers of references.
     """
     _check_references(references, reference_scores)
     count = len(references)
@@ -217,7 +212,7 @@ def released_scores(scores: np.ndarray, reference_scores: ReferenceScores) -> np
     """
     low, high = reference_scores.scores.min(), reference_scores.scores.max()
     if low == high:
-        raise UserError(f"expected reference scores that differ, found {low:g} alone")
+        raise InputError(expected="reference scores that differ", found=f"{low:g} alone")
     part = (np.asarray(scores, np.float64) - low) / (high - low)
     return 9.0 * (1.0 - part if reference_scores.scale.lower_is_better else part)
 
@@ -242,7 +237,5 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def _check_references(references: np.ndarray, reference_scores: ReferenceScores) -> None:
     if len(references) != len(reference_scores.names):
-        raise UserError(
-            f"expected features of the {len(reference_scores.names)} references with scores, "
-            f"found {len(references)} of them"
-        )
+        expected = f"features of the {len(reference_scores.names)} references with scores"
+        raise InputError(expected=expected, found=f"{len(references)} of them")

@@ -15,6 +15,7 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.baselines import check_baselines
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
+from glintiqa_jax.settings import setting_of
 from glintiqa_jax.training.config import CSV_FIELDS, DataConfig, TrainConfig, check_numbers
 
 
@@ -87,9 +88,9 @@ def train_config(flag_values: flags.FlagValues = flags.FLAGS, *, dataset: str | 
 def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
     kinds = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        if "help" not in field.metadata:
+        if not (said := _help(field)):
             continue
-        kind, name, help_text = kinds[field.name], prefix + field.name, field.metadata["help"]
+        kind, name, help_text = kinds[field.name], prefix + field.name, said
         # A network's field has no default of its own here: the variant gives it.
         default: Any = None if prefix else field.default
         help_text += " (default: the variant's)" if prefix else ""
@@ -106,6 +107,11 @@ def _define(config: type, prefix: str, flag_values: flags.FlagValues) -> None:
         else:
             text = None if default is None else ",".join(map(str, default))
             flags.DEFINE(_TupleParser(typing.get_args(kind)[0]), name, text, help_text, flag_values=flag_values)
+
+
+def _help(field: dataclasses.Field) -> str:
+    found = setting_of(field)
+    return found.help if found else field.metadata.get("help", "")
 
 
 class _TupleParser(flags.ArgumentParser):
@@ -129,8 +135,6 @@ class _TupleParser(flags.ArgumentParser):
 
 def _given(config: type, prefix: str, flag_values: flags.FlagValues) -> dict[str, Any]:
     values = {
-        field.name: flag_values[prefix + field.name].value
-        for field in dataclasses.fields(config)
-        if "help" in field.metadata
+        field.name: flag_values[prefix + field.name].value for field in dataclasses.fields(config) if _help(field)
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -21,7 +21,7 @@ from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import UserError, about
 from glintiqa_jax.evaluation.baselines import check_baselines
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
+from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
@@ -30,7 +30,7 @@ from glintiqa_jax.sharding import check_divides, describe, make_mesh
 from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import FOLDER as CHECKPOINTS
 from glintiqa_jax.training.checkpoints import CheckpointStore, Description, digest, latest_description
-from glintiqa_jax.training.config import TrainConfig, to_json
+from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.dataset import distortion_names, find_parts, open_source, split_source
 from glintiqa_jax.training.metrics_log import plain, read_metrics
 from glintiqa_jax.training.provenance import commit, provenance
@@ -247,16 +247,18 @@ class _Job:
         for name, part in predictions.items():
             part.write_csv(self.workdir / f"predictions_{name}.csv")
         names = distortion_names(source)
-        write_report(
-            self.workdir,
-            evaluated={name: Evaluated(source, part, names) for name, part in predictions.items()},
-            train=split.train,
+        training = Training(
+            title=self.config.variant,
+            loss=self.config.loss,
             history=read_metrics(self.workdir),
-            results=results,
-            config=to_json(self.config),
-            provenance=provenance(),
-            options=self._options,
+            trained=split.train,
+            split=results["split_sha256"],
+            step=results["step"],
+            best_step=results["best_step"],
+            selection=self.config.selection,
         )
+        evaluated = {name: Evaluated(source, part, names) for name, part in predictions.items()}
+        write_report(self.workdir, training, evaluated, provenance(self._options.command), options=self._options)
         write_json(self.workdir / "results.json", results)
 
 

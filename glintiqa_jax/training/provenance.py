@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -15,16 +13,18 @@ from glintiqa_jax.training.checkpoints import library_versions
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def provenance() -> Provenance:
-    """Of this process; the command is empty where none of ours was run, as in a notebook."""
+def provenance(command: str = "") -> Provenance:
+    """Of this process.
+
+    Args:
+      command: the command that was run, as one would type it; empty where there was none, as in a notebook.
+    """
     device = jax.devices()[0]
     rows = [
         ("commit", commit() or "none: not run from a checkout"),
         ("libraries", ", ".join(f"{name} {version}" for name, version in library_versions().items())),
         ("devices", f"{jax.device_count()} x {device.device_kind} ({device.platform})"),
     ]
-    program = Path(sys.argv[0])
-    command = shlex.join(["python", *sys.argv]) if program.parent.name == "experiments" else ""
     return Provenance(rows, command)
 
 

@@ -10,7 +10,7 @@ from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError, UserError
 from glintiqa_jax.evaluation.prediction import Predictions, images_at_once, predict_source, read_predictions
 from glintiqa_jax.sharding import make_mesh
 
@@ -78,7 +78,7 @@ def test_a_record_that_cannot_be_read_is_left_out_on_request(rated_folder, tmp_p
 
     source._record = damaged
     seen = {"scale": source.scale, "crop_size": 8, "grid": 1, "batch_size": 8, "mesh": make_mesh()}
-    with pytest.raises(UserError, match="record 3 is damaged"):
+    with pytest.raises(InputError, match="record 3 is damaged"):
         predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), **seen)
     found = predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), on_bad_image="skip", **seen)
     assert found.positions.tolist() == [0, 1, 2, 4]
@@ -119,7 +119,7 @@ def test_predictions_of_other_images_are_refused_by_name(rated_folder, tmp_path)
     source = RatedSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
     rows = "".join(f"other{number}.png,1,0,1\n" for number in range(7))
     (tmp_path / "predictions.csv").write_text("name,predicted,crop_deviation,score\nimage01.png,1,0,1\n" + rows)
-    with pytest.raises(UserError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
+    with pytest.raises(InputError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
         read_predictions(tmp_path / "predictions.csv", source)
 
 

@@ -1,5 +1,6 @@
 """The report says what was measured, for people, and stands alone."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -11,36 +12,21 @@ from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers.own import read_csv
 from glintiqa_jax.data.source import RatedSource
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, write_report
+from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, Training, write_report
 
 PART = {"srocc": -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
-RESULTS = {
-    "step": 2,
-    "best_step": 2,
-    "selection": "validation",
-    "split_sha256": "5a11",
-    "validation": PART,
-    "test": PART,
-}
 HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": PART, "test": PART}]
+TRAINING = Training("glintiqa_tiny", "l1", HISTORY, np.arange(3), "5a11", step=2, best_step=2)
 
 
 def predictions_of(source: RatedSource, predicted: np.ndarray) -> Predictions:
     return Predictions.of(source, np.arange(len(predicted)), predicted, np.zeros(len(predicted)))
 
 
-def report(folder, source, predicted, *, names=None, results=RESULTS, options=ReportOptions()):  # noqa: B008
+def report(folder, source, predicted, *, names=None, training=TRAINING, options=ReportOptions()):  # noqa: B008
     evaluated = Evaluated(source, predictions_of(source, predicted), names or {})
-    write_report(
-        folder,
-        evaluated={"validation": evaluated, "test": evaluated},
-        train=np.arange(3),
-        history=HISTORY,
-        results=results,
-        config={"variant": "glintiqa_tiny", "loss": "l1"},
-        provenance=Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7"),
-        options=options,
-    )
+    provenance = Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7")
+    write_report(folder, training, {"validation": evaluated, "test": evaluated}, provenance, options=options)
     return (folder / "report.md").read_text()
 
 
@@ -65,7 +51,12 @@ def test_a_report_has_its_table_and_plots(source, tmp_path, constant):
 
 def test_a_report_says_how_it_was_made(source, tmp_path):
     text = report(tmp_path, source, source.index.raw_scores)
-    for fact in ("python experiments/train.py --seed=7", "c0ffee", "split.json, SHA-256 5a11", "best on validation"):
+    for fact in (
+        "python experiments/train.py --seed=7",
+        "c0ffee",
+        "split.json, SHA-256 5a11",
+        "best on validation by SROCC",
+    ):
         assert fact in text
     assert "flatter" not in text
 
@@ -89,7 +80,9 @@ def test_pictures_are_left_out_on_request_and_named_all_the_same(source, tmp_pat
 
 
 def test_what_was_selected_on_the_test_split_is_labelled(source, tmp_path):
-    text = report(tmp_path, source, source.index.raw_scores, results=RESULTS | {"selection": "test_best"})
+    text = report(
+        tmp_path, source, source.index.raw_scores, training=dataclasses.replace(TRAINING, selection="test_best")
+    )
     assert text.count("selected on the test split itself, as released: these figures flatter") == 2
     assert "used once" not in text
 

@@ -241,7 +241,7 @@ MISTAKES = [
         ["--workdir=x", "--scores=x.csv", "--predictions="],
         "--predictions: expected NAME=FILE.csv, found",
     ),
-    ("train", ["--workdir=x", "--baselines=oracle"], "baselines: expected names of laplacian_variance"),
+    ("train", ["--workdir=x", "--baselines=oracle"], "--baselines: expected names of laplacian_variance"),
 ]
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from small_runs import cheap_runs
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.protocols.ablations import SAQT, TABLES, ablation_rows, run_ablations
@@ -60,13 +60,15 @@ def test_rows_start_from_weights_that_there_are():
 
 
 def test_what_makes_no_table_is_refused(config, tmp_path):
-    with pytest.raises(UserError, match=r"--tables: expected each of branches, .*saqt at most once, found 'heads'"):
+    with pytest.raises(InputError, match=r"tables: expected each of branches, .*saqt at most once, found 'heads'"):
         ablation_rows(config, ["heads"])
-    with pytest.raises(UserError, match="--saqt_weights: needed with saqt in --tables, and only there, found nothing"):
+    with pytest.raises(
+        InputError, match="saqt_weights: expected weights with saqt among `tables`, and only there, found nothing"
+    ):
         ablation_rows(config, [SAQT])
     rows = ablation_rows(config, [SAQT], saqt_weights="saqt.npz")[SAQT]
     assert [row.backbone_weights for row in rows.values()] == [(), ("saqt.npz",)]
-    with pytest.raises(UserError, match=r"--backbone_weights.*saqt\.npz"):
+    with pytest.raises(InputError, match=r"backbone_weights.*saqt\.npz"):
         run_ablations(config, tmp_path / "run", tables=[SAQT], saqt_weights="saqt.npz")
     assert not (tmp_path / "run").exists()
 
@@ -118,14 +120,14 @@ def test_rounds_are_compared_one_by_one(experiment, tmp_path):
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(experiment, tmp_path):
     no_vit = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, use_vit=False))
-    with pytest.raises(UserError, match="--tables=branches: use_vit and use_cnn must not both be off"):
+    with pytest.raises(InputError, match="tables=branches: use_vit and use_cnn must not both be off"):
         run_ablations(no_vit, tmp_path / "run", tables=["branches"], rounds=0)
     everything = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, split_by="all"))
-    with pytest.raises(UserError, match="--split_by=all: there is nothing to test"):
+    with pytest.raises(InputError, match="split_by=all: there is nothing to test"):
         run_ablations(everything, tmp_path / "run", tables=["branches"], rounds=0)
-    with pytest.raises(UserError, match=r"expected a crop that fits into every image, found 224 pixels"):
+    with pytest.raises(InputError, match=r"expected a crop that fits into every image, found 224 pixels"):
         run_ablations(experiment, tmp_path / "run", tables=["selection", "backbones"], rounds=0)
     none = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, validation_fraction=0.0))
-    with pytest.raises(UserError, match="--tables=selection: needs a validation split"):
+    with pytest.raises(InputError, match="tables=selection: needs a validation split"):
         run_ablations(none, tmp_path / "run", tables=["selection"], rounds=0)
     assert not (tmp_path / "run").exists()

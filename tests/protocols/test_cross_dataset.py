@@ -12,7 +12,7 @@ from small_runs import cheap_runs
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.readers import read_database
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import cross_dataset as module
@@ -103,7 +103,7 @@ def test_a_test_set_that_has_changed_is_tested_anew(matrix, configs, tmp_path):
     (tmp_path / "fewer.csv").write_text("\n".join(rows[:-3]) + "\n")
     tests = {"csv": dataclasses.replace(configs["csv"].data, scores=str(tmp_path / "fewer.csv"))}
     only = {"biq2021": configs["biq2021"]}
-    with pytest.raises(UserError, match=r"found another one's: configs.csv"):
+    with pytest.raises(InputError, match=r"found another one's: configs.csv"):
         cross_dataset(only, tests, again)
     (again / "protocol.json").unlink()
     (again / "report.md").unlink()
@@ -114,7 +114,7 @@ def test_a_test_set_that_has_changed_is_tested_anew(matrix, configs, tmp_path):
 
 def test_what_cannot_be_trained_on_is_refused_before_anything_is(configs, tmp_path):
     missing = dataclasses.replace(configs["biq2021"], data=dataclasses.replace(configs["biq2021"].data, dataset="bid"))
-    with pytest.raises(UserError, match="--dataset=bid: expected a database prepared in"):
+    with pytest.raises(InputError, match="dataset=bid: expected a database prepared in"):
         cross_dataset(configs | {"bid": missing}, {"csv": configs["csv"].data}, tmp_path / "across")
     assert not (tmp_path / "across").exists()
 
@@ -131,11 +131,11 @@ def test_a_test_set_inside_the_training_set_is_refused(configs, tmp_path):
     inside = dataclasses.replace(
         csv.data, images=str(tmp_path / "inside"), scores=str(tmp_path / "scores.csv"), group_column="", split_column=""
     )
-    with pytest.raises(UserError, match=r"--train_on=csv: .* contents of all 5 images .*: new0.png, new1.png"):
+    with pytest.raises(InputError, match=r"train_on=csv: .* contents of all 5 images .*: new0.png, new1.png"):
         cross_dataset({"csv": csv}, {"inside": inside}, tmp_path / "across")
     assert not (tmp_path / "across").exists()
 
 
 def test_one_database_is_no_matrix(configs, tmp_path):
-    with pytest.raises(UserError, match="--test_on: expected another database than --train_on's, found only csv"):
+    with pytest.raises(InputError, match="test_on: expected another database than those of `train_on`, found only csv"):
         cross_dataset({"csv": configs["csv"]}, {"csv": configs["csv"].data}, tmp_path / "across")

@@ -9,7 +9,7 @@ import pytest
 from small_runs import cheap_runs, stop_after
 
 from glintiqa_jax.data.splits import released_seed
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import rounds
 from glintiqa_jax.protocols.rounds import median_run, published_column, run_rounds
@@ -90,11 +90,11 @@ def test_interrupted_rounds_go_on(three, experiment, tmp_path, monkeypatch):
 def test_a_folder_is_one_protocols_alone(three, experiment, workdir):
     folder, _ = three
     other = dataclasses.replace(experiment, learning_rate=0.5)
-    with pytest.raises(UserError, match=r"found another one's: configs.rounds.learning_rate: 0.5 here, 0.001 there"):
+    with pytest.raises(InputError, match=r"found another one's: configs.rounds.learning_rate: 0.5 here, 0.001 there"):
         run_rounds(other, folder, rounds=1)
     elsewhere = dataclasses.replace(experiment, num_workers=1, eval_batch_size=16)  # changes no figure
     assert run_rounds(elsewhere, folder, rounds=1)
-    with pytest.raises(UserError, match=r"expected a new folder or one of this protocol, found another's report.md"):
+    with pytest.raises(InputError, match=r"expected a new folder or one of this protocol, found another's report.md"):
         run_rounds(experiment, workdir, rounds=1)
 
 
@@ -102,7 +102,7 @@ def test_a_folder_is_one_protocols_alone(three, experiment, workdir):
 def test_a_file_of_another_program_is_refused_and_stays(experiment, tmp_path, content):
     (tmp_path / "protocol.json").write_text(content)
     with pytest.raises(
-        UserError, match=r"protocol\.json: expected what a protocol of ours began with, found something"
+        InputError, match=r"protocol\.json: expected what a protocol of ours began with, found something"
     ):
         run_rounds(experiment, tmp_path, rounds=1)
     assert (tmp_path / "protocol.json").read_text() == content
@@ -110,7 +110,7 @@ def test_a_file_of_another_program_is_refused_and_stays(experiment, tmp_path, co
 
 def test_a_refused_command_leaves_nothing_behind(experiment, tmp_path):
     wrong = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, images="nowhere"))
-    with pytest.raises(UserError, match="--images=nowhere"):
+    with pytest.raises(InputError, match="images=nowhere"):
         run_rounds(wrong, tmp_path / "run", rounds=1)
     assert not (tmp_path / "run").exists()
 
@@ -135,7 +135,7 @@ def test_published_figures_stand_beside_their_database():
 def test_the_split_is_for_the_rounds_to_say(experiment, tmp_path):
     for field, value in (("split_round", 3), ("split_by", "drawn")):
         config = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, **{field: value}))
-        with pytest.raises(UserError, match=f"--{field}: is for the rounds to say, found {value}"):
+        with pytest.raises(InputError, match=f"{field}: the rounds choose it, found {value}"):
             run_rounds(config, tmp_path, rounds=1)
     assert not list(tmp_path.iterdir())
 

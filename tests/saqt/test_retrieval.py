@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.retrieval import nearest
 
 
@@ -77,5 +77,5 @@ def test_a_memory_map_is_read_a_block_at_a_time(tmp_path):
     ],
 )
 def test_what_cannot_be_is_one_error(channels, k, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         nearest(vectors(3, 0), vectors(4, 1)[:, :channels], k)
