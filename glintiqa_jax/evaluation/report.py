@@ -92,7 +92,11 @@ class Training:
         if self.selection == "test_best":
             return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
         by = METRICS[self.selection_metric].title
-        kept += f"the best on validation by {by}. " if "validation" in splits else "the last: no split validates. "
+        kept += (
+            f"the best on validation by {by}. "
+            if "validation" in splits
+            else "the last, as there is no validation split. "
+        )
         return kept + (
             "The test split was used once, for this table." if "test" in splits else "There is no test split."
         )
