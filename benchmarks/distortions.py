@@ -29,7 +29,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS, Distortion, distort
 
 _REPEATS = flags.DEFINE_integer("repeats", 5, "how often each row is measured", lower_bound=1)
@@ -117,4 +117,4 @@ def _check(peer: _Distort, names: list[str], image: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

@@ -51,7 +51,7 @@ from processes import in_a_process
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.walk import images_below
 from glintiqa_jax.errors import UserError
 
@@ -226,18 +226,25 @@ def _busy_with_others() -> float:
 
 def _fields_of_variants() -> dict[str, dict[str, Any]]:
     """The configurations that ``torch_glintiqa.py`` has, as plain values."""
-    from glintiqa_jax.models.glintiqa import VARIANTS
+    from glintiqa_jax.models.config import VARIANTS
+    from glintiqa_jax.settings import flat
 
-    return {name: dataclasses.asdict(config) for name, config in VARIANTS.items() if config.cnn == "resnet"}
+    plain = {name: flat(config) for name, config in VARIANTS.items()}
+    return {
+        name: {setting.split(".")[-1]: value for setting, value in config.items()}
+        for name, config in plain.items()
+        if config["cnn.kind"] == "resnet"
+    }
 
 
 def _ours(job: _Job) -> tuple[_Measured, _Measured]:
     import jax
     from flax import nnx
 
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.prediction import make_predict, predict_source
-    from glintiqa_jax.models.glintiqa import new_model, variant_config
+    from glintiqa_jax.models.config import variant_config
+    from glintiqa_jax.models.glintiqa import new_model
     from glintiqa_jax.models.weights import load_glintiqa
     from glintiqa_jax.sharding import make_mesh
 
@@ -262,7 +269,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
     for _ in range(2):
         compile_seconds = 0.0
         start = time.perf_counter()
-        source = RatedSource(job.records)
+        source = RecordSource(job.records)
         found = predict_source(
             predict,
             source,
@@ -282,13 +289,13 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 
 def _our_data(job: _Job) -> _Measured:
     from glintiqa_jax.data.pipeline import evaluation_batches
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.prediction import images_at_once
     from glintiqa_jax.sharding import make_mesh
 
     size = images_at_once(job.batch_size, len(job.files), _CROPS * job.crop_size**2, make_mesh())
     start = time.perf_counter()
-    source = RatedSource(job.records)
+    source = RecordSource(job.records)
     positions = np.arange(len(source))
     for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=GRID, batch_size=size):
         pass
@@ -332,8 +339,8 @@ def _torch_data(job: _Job, way: type[CropsOfFiles | FilesInCrops]) -> _Measured:
 def _prepare(files: list[Path], folder: Path) -> tuple[Path, int, float]:
     """The folder of the prepared records, the shortest side of an image, and how many seconds it took."""
     from glintiqa_jax.data.builder import prepare
-    from glintiqa_jax.data.readers.own import read_csv
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.own import read_csv
+    from glintiqa_jax.data.records import RecordSource
 
     scores = folder / "scores.csv"
     with scores.open("w", newline="") as file:
@@ -343,7 +350,7 @@ def _prepare(files: list[Path], folder: Path) -> tuple[Path, int, float]:
     start = time.perf_counter()
     records = prepare(read_csv(files[0].parent, scores), folder / "prepared")
     seconds = time.perf_counter() - start
-    return records, int(RatedSource(records).sizes().min()), seconds
+    return records, int(RecordSource(records).sizes().min()), seconds
 
 
 def _make_weights(job: _Job) -> None:
@@ -351,7 +358,7 @@ def _make_weights(job: _Job) -> None:
     from flax import nnx
 
     from glintiqa_jax.data.pipeline import evaluation_batches
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.models.glintiqa import create_model
     from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 
@@ -362,9 +369,9 @@ def _make_weights(job: _Job) -> None:
         if array.ndim == 1:  # biases, scales and statistics, which begin as 0 or 1
             weights[name] = array + rng.uniform(-0.1, 0.1, array.shape).astype(np.float32)
     load_glintiqa(model, weights)
-    source = RatedSource(job.records)
+    source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
-    score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
+    score = nnx.jit(lambda model, crops: model(crops))
     batches = evaluation_batches(source, positions, crop_size=job.crop_size, grid=1, batch_size=1)
     scores = np.concatenate([np.asarray(score(model, batch["image"][0])) for batch in batches])
     gain = np.float32(_DEVIATION / max(scores.std(), 1e-3))
@@ -396,4 +403,4 @@ def _make_photographs(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

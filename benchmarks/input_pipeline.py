@@ -36,7 +36,7 @@ import numpy as np
 from absl import flags
 from processes import in_a_process
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.errors import UserError
 
 _IMAGES = flags.DEFINE_integer("images", 1000, "how many images, at least 128", lower_bound=128)
@@ -180,9 +180,9 @@ def _opencv(files: list[Path], records: Path, row: _Row) -> Iterator[Any]:
 
 def _ours(files: list[Path], records: Path, row: _Row) -> Iterator[Any]:
     from glintiqa_jax.data.pipeline import training_batches
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
 
-    source = RatedSource(records)
+    source = RecordSource(records)
     batches = training_batches(
         source,
         np.arange(len(source)),
@@ -267,9 +267,9 @@ def _with_peak_memory(function: Callable[..., _Result], *arguments: Any) -> tupl
 
 def _iterate_one_epoch(records: Path) -> None:
     from glintiqa_jax.data.pipeline import training_batches
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
 
-    source = RatedSource(records)
+    source = RecordSource(records)
     positions = np.arange(len(source))
     batches = iter(training_batches(source, positions, crop_size=_TINY_SIDE // 2, batch_size=_BATCH, seed=0))
     _exhaust(itertools.islice(batches, len(source) // _BATCH))
@@ -279,8 +279,8 @@ def _iterate_one_epoch(records: Path) -> None:
 def _prepare(files: list[Path], folder: Path) -> tuple[Path, int]:
     """The folder of the prepared records, and the shortest side of an image."""
     from glintiqa_jax.data.builder import prepare
-    from glintiqa_jax.data.readers.own import read_csv
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.own import read_csv
+    from glintiqa_jax.data.records import RecordSource
 
     folder.mkdir(exist_ok=True)
     scores = folder / "scores.csv"
@@ -289,7 +289,7 @@ def _prepare(files: list[Path], folder: Path) -> tuple[Path, int]:
         writer.writerow(["image", "mos"])
         writer.writerows([path.name, position % 100] for position, path in enumerate(files))
     records = prepare(read_csv(files[0].parent, scores), folder / "prepared")
-    return records, int(RatedSource(records).sizes().min())
+    return records, int(RecordSource(records).sizes().min())
 
 
 def _jpeg_files(folder: Path) -> list[Path]:
@@ -344,4 +344,4 @@ def _write_jpegs(folder: Path, count: int, make: Callable[[int], np.ndarray]) ->
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

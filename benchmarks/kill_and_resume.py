@@ -29,7 +29,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 
 _KILLS = flags.DEFINE_integer("kills", 12, "how many runs are killed", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "seed of the moments")
@@ -164,4 +164,4 @@ def _doing(workdir: Path) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

@@ -208,17 +208,16 @@ class GlintIQA(nn.Module):
     """One score per crop.
 
     Args:
-      config: anything with the fields of a ``GlintIQAConfig``.
+      config: anything with the settings of a ``ModelConfig`` and its groups as attributes.
 
     Raises:
-      ValueError: for a network that has another CNN branch, or lacks a part.
+      ValueError: for a network that lacks a part.
     """
 
     def __init__(self, config: Any):
         super().__init__()
-        parts = (config.use_vit, config.use_cnn, config.use_cwsa, config.use_siem)
-        if config.cnn != "resnet" or not all(parts) or config.attention_layout != "released":
-            raise ValueError("expected a network of all parts, with a ResNet and the released attention layout")
+        if not (config.use_cwsa and config.use_siem) or config.attention_layout != "released":
+            raise ValueError("expected a network of all parts, with the released attention layout")
         tokens = (config.crop_size // config.patch_size) ** 2
         self.stages = range(1, len(config.tapped_blocks) + 1)
         self.vgfe = nn.Module()

@@ -49,13 +49,14 @@ from jax.sharding import Mesh
 from processes import in_a_process
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.pipeline import training_batches
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import VARIANTS, new_model
+from glintiqa_jax.models.config import VARIANTS
+from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.sharding import check_divides, global_batch, make_mesh, replicated
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import Trainer, TrainState
@@ -198,7 +199,7 @@ def _whole(flag: flags.FlagHolder) -> list[int]:
         raise UserError(f"--{flag.name}: expected whole numbers, found {','.join(flag.value)}") from error
 
 
-def _measure(rows: list[_Row], source: RatedSource) -> list[_Measured]:
+def _measure(rows: list[_Row], source: RecordSource) -> list[_Measured]:
     """The rows of one variant, in turns."""
     mesh, variant = make_mesh(), rows[0].variant
     measured = [_compiled(row, mesh) for row in tqdm(rows, desc=f"{variant}: compiling", unit="row")]
@@ -260,13 +261,13 @@ def _lowered(row: _Row, mesh: Mesh) -> jax.stages.Lowered:
     return trainer.step.lower(trainer.abstract_state, batch, jax.eval_shape(lambda: jax.random.key(0)))
 
 
-def _batches(source: RatedSource, variant: str, batch_size: int) -> Any:
+def _batches(source: RecordSource, variant: str, batch_size: int) -> Any:
     crop_size = VARIANTS[variant].crop_size
     positions = np.arange(len(source))
     return iter(training_batches(source, positions, crop_size=crop_size, batch_size=batch_size, seed=0))
 
 
-def _source(folder: Path) -> RatedSource:
+def _source(folder: Path) -> RecordSource:
     """Parts of three photographs that ship inside scikit-image, with noise as of a camera."""
     import skimage.data
     from PIL import Image
@@ -287,7 +288,7 @@ def _source(folder: Path) -> RatedSource:
             name = f"{number:03d}.jpg"
             Image.fromarray(pixels).save(folder / "images" / name, quality=90)
             writer.writerow([name, number % 100])
-    return RatedSource(prepare(read_csv(folder / "images", folder / "scores.csv"), folder / "prepared"))
+    return RecordSource(prepare(read_csv(folder / "images", folder / "scores.csv"), folder / "prepared"))
 
 
 def _table(rows: list[_Row], measured: list[_Measured]) -> list[str]:
@@ -343,4 +344,4 @@ def _device_peak(row: _Row) -> int | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

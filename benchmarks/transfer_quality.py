@@ -30,7 +30,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import rmse, srocc
@@ -75,9 +75,9 @@ def leave_one_out(scores: ReferenceScores, features: np.ndarray | None, method: 
     for one in everyone:
         others = np.delete(everyone, one)
         mine, theirs = (None, None) if features is None else (features[[one]], features[others])
-        predicted[one] = transferred_scores(
-            mine, theirs, scores.only(others), transfer=method, top_k=_K.value, images=1
-        )[0][0]
+        predicted[one] = transferred_scores(mine, theirs, scores.only(others), method=method, k=_K.value, images=1)[0][
+            0
+        ]
     return predicted
 
 
@@ -170,4 +170,4 @@ def simulated_features(scores: np.ndarray, share: float, *, seed: int) -> np.nda
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

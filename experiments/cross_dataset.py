@@ -8,52 +8,7 @@ on all images but those that validate; with ``--split_by=auto`` it trains on the
 at home, too. Run again it goes on where it stopped.
 """
 
-from absl import flags
-
-from glintiqa_jax import command_line
-from glintiqa_jax.data.paths import local_path
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.progress import result
-
-with command_line.loading():
-    from glintiqa_jax.training import flags as config_flags
-    from glintiqa_jax.training.config import DATASETS
-
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", required=True)
-_TRAIN_ON = flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", required=True)
-_TEST_ON = flags.DEFINE_list("test_on", None, "databases to test on (default: those of --train_on)")
-config_flags.define_train_flags()
-config_flags.define_report_flags()
-flags.adopt_module_key_flags(config_flags)  # so that --help lists them
-
-
-def main() -> None:
-    """The command."""
-    if not flags.FLAGS["split_by"].present:
-        flags.FLAGS["split_by"].value = "all"
-    trained, tested = _TRAIN_ON.value, _TEST_ON.value or _TRAIN_ON.value
-    for flag, names in (("train_on", trained), ("test_on", tested)):
-        if not names:
-            raise UserError(f"--{flag}: expected some of {', '.join(DATASETS)}, found none")
-        for name in names:
-            if name not in DATASETS or names.count(name) > 1:
-                raise UserError(f"--{flag}: expected each of {', '.join(DATASETS)} at most once, found {name!r}")
-    configs = {name: config_flags.train_config(dataset=name) for name in trained}
-    tests = {name: config_flags.data_config(dataset=name) for name in tested}
-    report = config_flags.report_options()
-    from glintiqa_jax.evaluation.report import FLATTERED
-    from glintiqa_jax.protocols.cross_dataset import cross_dataset  # after the flags, as in train.py
-
-    workdir = local_path("workdir", _WORKDIR.value)
-    cells = cross_dataset(configs, tests, workdir, report=report)
-    if cells is None:
-        return
-    command_line.print_metrics({cell.title: cell.evaluated.predictions.metrics() for cell in cells})
-    if configs[trained[0]].selection == "test_best":
-        result(FLATTERED)
-    result("")
-    result(f"report:  {workdir}/report.html")
-
+from glintiqa_jax.cli.main import script
 
 if __name__ == "__main__":
-    command_line.run(main)
+    script("cross_dataset")

@@ -7,61 +7,7 @@
 nested. Then train with ``--dataset=koniq10k --data_dir=/data/prepared``.
 """
 
-import shlex
-
-from absl import flags
-
-from glintiqa_jax import command_line
-from glintiqa_jax.data.images import MAX_PIXELS
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.progress import result, say, warn
-
-with command_line.loading():
-    from glintiqa_jax.training import flags as config_flags
-
-_SOURCE = flags.DEFINE_string("source", "", "folder of the downloaded database (not for csv)")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace what was prepared from other files or with other options")
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger images are bad ones; 0: no limit", lower_bound=0)
-config_flags.define_data_flags()
-flags.adopt_module_key_flags(config_flags)  # so that --help lists them
-
-
-def main() -> None:
-    """The command."""
-    config = config_flags.data_config()
-    if len(config.datasets) > 1:
-        raise UserError(f"--dataset: expected one database to prepare, found {config.dataset}")
-    (name, _), *_ = config.datasets
-    from glintiqa_jax.data.readers import READERS, read_database
-    from glintiqa_jax.data.source import RatedSource
-    from glintiqa_jax.evaluation.card import describe, write_card
-    from glintiqa_jax.saqt.demo import read_demo
-    from glintiqa_jax.training.dataset import prepare_as_configured, read_own
-
-    if name in READERS:
-        if not _SOURCE.value:
-            raise UserError(f"--source: needed with --dataset={name}, found nothing")
-        collection = read_database(name, _SOURCE.value, on_bad_image=config.on_bad_image)
-    else:
-        if _SOURCE.value:
-            raise UserError(f"--source: needs a database's name, found --dataset={name}")
-        collection = read_demo() if name == "demo" else read_own(config)
-    for note in collection.notes:
-        (warn if note.startswith("warning:") else say)(note)
-    folder = prepare_as_configured(config, collection, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value)
-    source = RatedSource(folder)
-    path = write_card(source)
-    for line in describe(source):
-        result(line)
-    result("")
-    result(f"card:   {path}")
-    result(f"open:   glintiqa_jax.data.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
-    if name in READERS:
-        data_dir = shlex.quote(config.data_dir)
-        result(f"train:  python experiments/train.py --dataset={name} --data_dir={data_dir} --workdir=...")
-    else:
-        result("train:  python experiments/train.py with the same flags and --workdir=...")
-
+from glintiqa_jax.cli.main import script
 
 if __name__ == "__main__":
-    command_line.run(main)
+    script("prepare_dataset")

@@ -63,8 +63,7 @@ class InputError(ValueError):
         return named_fields(f"{line}; {self.hint}" if self.hint else line, name)
 
 
-class UserError(InputError):
-    """Being replaced by ``InputError``."""
+UserError = InputError  # the old name
 
 
 class LostProcessError(Exception):

@@ -21,7 +21,7 @@ from multiprocessing import context
 from pathlib import Path
 from typing import Any, NoReturn
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 GRACE = 5.0
 """Seconds that a command has to come to its end after a signal; then it is ended, whatever it waits for."""
@@ -228,19 +228,19 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def noticing_a_full_disk(*folders: str | os.PathLike) -> Iterator[None]:
-    """What the system refuses becomes one clear error, a ``UserError`` by ``what_failed``.
+    """What the system refuses becomes one clear error, an ``InputError`` by ``what_failed``.
 
     Args:
       folders: what is written, where an error does not say which file it was.
     """
     try:
         yield
-    except UserError:
+    except InputError:
         raise
     except Exception as error:
         if not (words := what_failed(error, folders)):
             raise
-        raise UserError(f"{words}; what was saved before is whole, and the same command goes on from there") from error
+        raise InputError(f"{words}; what was saved before is whole, and the same command goes on from there") from error
 
 
 def what_failed(error: BaseException, folders: Iterable[str | os.PathLike] = ()) -> str | None:

@@ -1,46 +1,75 @@
-"""What a person hears of long work, on stderr: progress bars, messages and warnings. Results alone go to stdout."""
+"""What a person hears of long work, on stderr: progress, messages and warnings. Results are returned, not printed.
+
+All of it goes through a ``Log``, which the caller may choose. In worker processes, warnings go to ``LOGGER`` instead.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from absl import logging
 from tqdm import tqdm
 
 from glintiqa_jax.errors import visible
 
-RESULTS = "standard output"
-"""What an error of writing the results names as its file."""
+LOGGER = logging.getLogger("glintiqa_jax")
+"""Its level says how much is told: at INFO, what happens, wherever stderr goes."""
 
 
-def progress_bar(iterable: Iterable | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
-    """A bar with rate and time left, silent where stderr is no terminal: redirected, it would write thousands of lines.
+class Log(Protocol):
+    """Where messages go."""
 
-    Args:
-      iterable: what is counted as it is taken; none where ``update`` is called.
-      hidden: show none at a terminal either.
-      options: tqdm's own, such as ``total``, ``desc``, ``unit`` and ``leave``.
-    """
-    return tqdm(iterable, disable=True if hidden else None, file=sys.stderr, **options)
+    def say(self, line: str) -> None:
+        """What happens, for a person who looks on."""
+
+    def warn(self, line: str) -> None:
+        """What has to be heard."""
+
+    def progress(self, iterable: Iterable | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
+        """A bar with rate and time left.
+
+        Args:
+          iterable: what is counted as it is taken; none where ``update`` is called.
+          hidden: show none.
+          options: tqdm's own, such as ``total``, ``desc``, ``unit`` and ``leave``.
+        """
+        ...
 
 
-def say(line: str) -> None:
-    """Tell the person at the terminal what happens, above any bar; elsewhere it is told with ``--verbosity=0`` only."""
-    if sys.stderr.isatty() or logging.get_verbosity() >= logging.INFO:
+class Terminal:
+    """A ``Log`` on stderr. Where nobody looks on, as in a redirected file, it shows no bars and warnings alone."""
+
+    def say(self, line: str) -> None:
+        if _is_watched() or LOGGER.isEnabledFor(logging.INFO):
+            tqdm.write(visible(line), file=sys.stderr)
+
+    def warn(self, line: str) -> None:
         tqdm.write(visible(line), file=sys.stderr)
 
-
-def warn(line: str) -> None:
-    """Tell what has to be heard, wherever stderr goes."""
-    tqdm.write(visible(line), file=sys.stderr)
+    def progress(self, iterable: Iterable | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
+        return tqdm(iterable, disable=hidden or not _is_watched(), file=sys.stderr, **options)
 
 
-def result(line: str) -> None:
-    """Print a line of the results on stdout, above any bar and at once, so that who reads a pipe has it, too."""
-    try:
-        tqdm.write(visible(line), file=sys.stdout)
-        sys.stdout.flush()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, RESULTS) from error
+class Silent:
+    """A ``Log`` that nobody hears."""
+
+    def say(self, line: str) -> None:
+        pass
+
+    def warn(self, line: str) -> None:
+        pass
+
+    def progress(self, iterable: Iterable | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
+        return tqdm(iterable, disable=True, **options)
+
+
+TERMINAL, SILENT = Terminal(), Silent()
+# For functions that are not handed a log.
+say, warn, progress_bar = TERMINAL.say, TERMINAL.warn, TERMINAL.progress
+
+
+def _is_watched() -> bool:
+    """Whether stderr is a terminal or a notebook's cell."""
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")

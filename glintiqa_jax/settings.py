@@ -1,14 +1,15 @@
 """Fields of configurations: each says its default, its help and its effect; hashes, comparisons and flags follow.
 
 A configuration is a frozen dataclass. Its fields are settings, or configurations below it: a group has a name of its
-own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag
-``--learning_rate`` need no path.
+own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag of
+that name need no path.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -117,9 +118,26 @@ def to_json(config: Any) -> dict[str, Any]:
         if is_group(field) and value is not None:
             kind = {_BY_KIND: value.kind} if field.metadata["group"] is not None else {}
             content[field.name] = kind | to_json(value)
+        elif callable(value):
+            content[field.name] = _function(value)
         else:
             content[field.name] = list(value) if isinstance(value, tuple) else value
     return content
+
+
+def _function(function: Callable) -> str:
+    """A function's name and a digest of its source: ``my.module.loss@d1f0c2...``."""
+    try:
+        told = inspect.getsource(function)
+    except (OSError, TypeError):  # of an object, or typed in
+        told = getattr(function, "__code__", type(function).__init__.__code__).co_code.hex()
+    name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    return f"{name}@{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
+def _is_function(value: Any) -> bool:
+    """Whether a value is a function, or what ``to_json`` made of one."""
+    return callable(value) or (isinstance(value, str) and "@" in value)
 
 
 def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
@@ -219,5 +237,5 @@ def check_choices(config: Any) -> None:
     for field in dataclasses.fields(config):
         found = setting_of(field)
         choices, value = found and found.choices and found.choices(), getattr(config, field.name)
-        if choices and value not in choices:
+        if choices and not _is_function(value) and value not in choices:
             raise InputError(field=field.name, expected=f"one of {', '.join(choices)}", found=repr(value))

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.interruptions import noticing_a_full_disk, stop_on_signals, what_failed
 
 COMMAND = """
 import os, time
-from glintiqa_jax import command_line, interruptions
+import sys
+from glintiqa_jax import interruptions
+from glintiqa_jax.cli.run import run as run_job
 
 interruptions.GRACE = float(os.environ["GRACE"])
 way = os.environ["WAY"]
@@ -31,7 +33,10 @@ def wait(number):
         os.write(1, f"{os.getpid()}\\n".encode())
     time.sleep(60)
 
-def main():
+def define(values):
+    pass
+
+def run(values, arguments):
     if way == "processes":
         with interruptions.process_pool(2, begin) as pool:
             for future in [pool.submit(wait, number) for number in range(9)]:
@@ -63,7 +68,7 @@ def main():
                 pass
 
 if __name__ == "__main__":
-    command_line.run(main, advice="the same command goes on")
+    run_job(lambda: sys.modules["__main__"], [], "")
 """
 
 
@@ -111,7 +116,7 @@ def is_gone(pid: int) -> bool:
 def test_a_signal_ends_a_command_and_its_processes_with_one_line(start, number, to_all, code):
     process, workers = start("processes")
     (os.killpg if to_all else os.kill)(process.pid, number)
-    assert process.communicate(timeout=30) == ("", "interrupted; the same command goes on\n")
+    assert process.communicate(timeout=30) == ("", "interrupted; run the same command again\n")
     assert process.returncode == code
     assert all(is_gone(int(pid)) for pid in workers)
 
@@ -141,7 +146,7 @@ def test_a_signal_while_garbage_is_collected_is_not_lost(start, number):
 def test_what_does_not_listen_is_ended_after_a_while_and_by_a_second_signal_at_once(start):
     process, _ = start("swallowed", grace=0.2)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30)[1] == "interrupted; the same command goes on\n"
+    assert process.communicate(timeout=30)[1] == "interrupted; run the same command again\n"
     assert process.returncode == 143
     process, _ = start("swallowed")
     for _ in range(100):  # some at once may be one
@@ -217,7 +222,7 @@ def test_an_error_names_what_failed(tmp_path, error, message):
         finally:
             raise ValueError("what could not be written cannot be closed")
 
-    with pytest.raises(UserError, match=f"^{message.format(folder=tmp_path)}"), noticing_a_full_disk(tmp_path):
+    with pytest.raises(InputError, match=f"^{message.format(folder=tmp_path)}"), noticing_a_full_disk(tmp_path):
         write()
 
 
@@ -227,7 +232,7 @@ def test_a_full_disk_is_recognised_by_what_is_really_raised(write):
         with Path("/dev/full").open("wb") as file:
             write(file)
 
-    with pytest.raises(UserError, match=r"^/dev: the disk is full; .* the same command goes on"):  # noqa: SIM117
+    with pytest.raises(InputError, match=r"^/dev: the disk is full; .* the same command goes on"):  # noqa: SIM117
         with noticing_a_full_disk("/dev"):
             write_to_the_full()
 

@@ -1,6 +1,7 @@
 """Which room may import which, and what importing costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,84 +9,34 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
-# A room may import itself and the rooms listed for it. CONTRIBUTING.md draws the same picture.
-MAY_IMPORT = {
-    "errors": set(),
-    "version": set(),
-    "identity": set(),
-    "settings": {"errors"},
-    "interruptions": {"errors", "progress"},
-    "compilation": set(),
-    "progress": {"errors"},
-    "models": {"errors", "settings"},
-    "sharding": {"errors", "compilation"},
-    "data": {"errors", "settings", "progress", "interruptions"},
-    "saqt": {
-        "errors",
-        "identity",
-        "settings",
-        "progress",
-        "interruptions",
-        "compilation",
-        "data",
-        "models",
-        "sharding",
-    },
-    "evaluation": {
-        "errors",
-        "identity",
-        "settings",
-        "progress",
-        "interruptions",
-        "compilation",
-        "data",
-        "models",
-        "sharding",
-    },
-    "training": {
-        "errors",
-        "settings",
-        "progress",
-        "interruptions",
-        "compilation",
-        "data",
-        "models",
-        "sharding",
-        "saqt",
-        "evaluation",
-    },
-    "scoring": {
-        "errors",
-        "settings",
-        "progress",
-        "interruptions",
-        "data",
-        "models",
-        "sharding",
-        "evaluation",
-        "training",
-    },
-    "protocols": {
-        "errors",
-        "settings",
-        "progress",
-        "interruptions",
-        "data",
-        "models",
-        "sharding",
-        "evaluation",
-        "training",
-        "scoring",
-    },
-    "command_line": {"errors", "progress", "interruptions", "data", "evaluation"},
-    "__init__": {"models", "scoring", "version"},
+# From below to above: a room may import itself and what stands before it. CONTRIBUTING.md draws the same picture.
+ROOMS = (
+    *("errors", "version", "lazily", "identity", "settings", "options", "progress", "interruptions", "compilation"),
+    *("models", "data", "sharding", "saqt", "scoring", "evaluation", "datasets", "training", "protocols"),
+    *("face", "recipes", "__init__", "cli"),
+)
+# What stands side by side.
+APART = {
+    "data": {"models", "compilation"},
+    "models": {"progress", "interruptions", "options"},
+    "scoring": {"saqt"},
+    "evaluation": {"saqt"},
+    "datasets": {"models", "scoring", "evaluation"},
+    "training": {"saqt", "datasets", "options"},
+    "protocols": {"saqt", "options"},
 }
 FORBIDDEN = {
     "data": {"jax", "flax", "optax", "orbax"},
     "saqt": set(),
 }
 EVERYWHERE_FORBIDDEN = {"torch", "tensorflow", "experiments"}
+# Rooms that are the command line, whose words and libraries nothing below them knows.
+COMMAND_LINE = {"cli", "recipes"}
+SPEAKS_OF_FLAGS = re.compile(r"(?<![\w-])--[a-z][\w-]*|experiments/")
+OTHER_PROGRAMS = {"--shm-size", "--error-unmatch", "--porcelain", "--untracked-files"}  # docker's and git's flags
 
+
+BELOW = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in COMMAND_LINE]
 
 def imports(path: Path) -> set[str]:
     found = set()
@@ -105,7 +56,8 @@ def test_arrows_point_one_way(path):
         top, *rest = name.split(".")
         assert top not in EVERYWHERE_FORBIDDEN | FORBIDDEN.get(room, set()), f"{path} imports {name}"
         if top == "glintiqa_jax" and rest and rest[0] != room:
-            assert rest[0] in MAY_IMPORT[room], f"{path} imports {name}, which {room} may not"
+            below = set(ROOMS[: ROOMS.index(room)]) - APART.get(room, set())
+            assert rest[0] in below, f"{path} imports {name}, which {room} may not"
 
 
 def test_everything_is_compiled_in_one_way():
@@ -118,9 +70,22 @@ def test_everything_is_compiled_in_one_way():
         assert not calls or path.name == "compilation.py", f"{path}: {calls}"
 
 
+def strings(path: Path) -> list[str]:
+    """The text of every literal, those in f-strings and documentation among them."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+@pytest.mark.parametrize("path", BELOW, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_knows_flags(path):
+    """Messages name fields, which ``cli/`` turns into flags; only it parses flags, with absl."""
+    assert not {found for text in strings(path) for found in SPEAKS_OF_FLAGS.findall(text)} - OTHER_PROGRAMS
+    assert not {name for name in imports(path) if name.split(".")[0] == "absl"}
+
+
 def test_every_room_is_in_the_picture():
     rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert rooms - {"__pycache__"} == set(MAY_IMPORT)
+    assert rooms - {"__pycache__"} == set(ROOMS)
 
 
 @pytest.mark.parametrize(

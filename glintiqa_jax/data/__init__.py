@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glintiqa_jax.data.source import open_dataset
+    from glintiqa_jax.data.arrays import from_arrays, from_folder
 
-__all__ = ["open_dataset"]
+__all__ = ["from_arrays", "from_folder"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "open_dataset":
-        from glintiqa_jax.data.source import open_dataset
+    if name in __all__:
+        from glintiqa_jax.data import arrays
 
-        return open_dataset
+        return getattr(arrays, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,11 +11,8 @@ import dataclasses
 import hashlib
 import io
 import itertools
-import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +22,29 @@ from absl import logging
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.digests import digests
+from glintiqa_jax.data.checking import Checked, Keep
+from glintiqa_jax.data.digests import digest, digests
 from glintiqa_jax.data.files import write_csv, write_json
-from glintiqa_jax.data.images import MAX_PIXELS, BadImageError, decode_image, encode_png, limit_long_side
-from glintiqa_jax.data.near_duplicates import Fingerprint, merge_groups, near_duplicates, save_fingerprints
-from glintiqa_jax.data.paths import local_path
-from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
-from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.data.workplace import workplace
-from glintiqa_jax.errors import UserError, visible
-from glintiqa_jax.progress import progress_bar, warn
-
-RECORD_SPLIT = "images"  # the one TFDS split; train, validation and test are drawn later, by content
-INDEX_COLUMNS = (
-    "name",
-    "raw_score",
-    "score_std",
-    "group",
-    "split",
-    "reference",
-    "distortion_type",
-    "distortion_level",
-    "height",
-    "width",
-    "sha256",
+from glintiqa_jax.data.images import MAX_PIXELS, encode_png, limit_long_side
+from glintiqa_jax.data.near_duplicates import near_duplicates, save_looks, shared_groups
+from glintiqa_jax.data.rated_images import Collection, RatedImage
+from glintiqa_jax.data.records import (
+    BUILDER,
+    CARD,
+    INDEX,
+    INDEX_COLUMNS,
+    LOOKS,
+    RECORD_SPLIT,
+    TOLD_BY,
+    VERSION,
+    Card,
+    records_folder,
 )
+from glintiqa_jax.data.workplace import workplace
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.progress import warn
+
 _LISTED = 1000  # pairs of near-duplicates that the card names; all of them are merged where they are
-_TOLD_BY = "content"  # what the fingerprint of records made of files knows them by
 _UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
 
 
@@ -79,8 +72,8 @@ class _LocalInfo(tfds.core.DatasetInfo):
 class RatedImages(tfds.core.GeneratorBasedBuilder):
     """TFDS builder over any collection, or over what Beam makes; image bytes are stored as they are."""
 
-    name = "rated_images"
-    VERSION = tfds.core.Version("1.1.0")
+    name = BUILDER
+    VERSION = tfds.core.Version(VERSION)
 
     def __init__(self, *, rated_images: Iterable[RatedImage] | OnBeam = (), **kwargs):
         self._rated_images = rated_images
@@ -122,24 +115,6 @@ def _example(position: int, rated: RatedImage) -> tuple[int, dict[str, Any]]:
     return position, facts | {"image": io.BytesIO(rated.encoded())}
 
 
-def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
-    """Where the records of a prepared collection are, by its folder's name: a database's, or one of ``csv-...``.
-
-    Raises:
-      UserError: a ``data_dir`` whose name ArrayRecord cannot open.
-    """
-    try:
-        os.fspath(data_dir).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"--data_dir={visible(data_dir)}: expected a name in UTF-8, found other bytes") from error
-    return local_path("data_dir", data_dir) / records_path(name)
-
-
-def records_path(name: str) -> str:
-    """The same from the folder of all prepared collections on."""
-    return f"{RatedImages.name}/{name}/{RatedImages.VERSION}"
-
-
 def prepare(
     collection: Collection,
     data_dir: str | os.PathLike,
@@ -165,7 +140,7 @@ def prepare(
       on_beam: writes the same images in the same order; they must be such that ``max_side`` leaves them as they are.
 
     Raises:
-      UserError: a bad image with "fail", no good image at all with "skip", a folder that cannot be written, or a
+      InputError: a bad image with "fail", no good image at all with "skip", a folder that cannot be written, or a
         database that is already prepared in another way.
     """
     merge = _merges(collection, merge_near_duplicates)
@@ -178,12 +153,18 @@ def prepare(
         _warn_of_former(folder)
     try:
         with workplace(folder.parent) as work:
-            written = _write(
-                _Checked(collection, on_bad_image, max_side, max_pixels), work, config, identity, merge, on_beam
+            checked = Checked(
+                collection,
+                _as_stored(max_side),
+                on_bad_image=on_bad_image,
+                max_pixels=max_pixels,
+                doing="preparing",
             )
+            card = {"max_side": max_side, "identity": identity, "near_duplicates_merged": merge}
+            written = _write(checked, work, config, card, on_beam)
             _put_in_place(written, folder, identity)
     except OSError as error:
-        raise UserError(f"--data_dir={data_dir}: cannot be written ({error})") from error
+        raise InputError(f"cannot be written ({error})", field="data_dir", value=data_dir) from error
     return folder
 
 
@@ -191,7 +172,7 @@ def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrit
     """Whether ``prepare`` with its defaults would find a database's records written, and so need no images.
 
     Raises:
-      UserError: for records that were prepared in another way, unless they may be overwritten.
+      InputError: for records that were prepared in another way, unless they may be overwritten.
     """
     identity = _identity(collection, data_dir, "fail", 0, _merges(collection, None))
     return _is_prepared(records_folder(collection.name, data_dir), identity, overwrite)
@@ -202,7 +183,7 @@ def _identity(
 ) -> str:
     """What records show: neither where the images are, nor when they were written."""
     contents = [digests(collection.sources, data_dir)] if collection.sources else []
-    return fingerprint(collection.fingerprint, *contents, on_bad_image, max_side, merge)
+    return digest(collection.identity, *contents, on_bad_image, max_side, merge)
 
 
 def _merges(collection: Collection, asked: bool | None) -> bool:
@@ -211,22 +192,22 @@ def _merges(collection: Collection, asked: bool | None) -> bool:
 
 
 def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
-    if not (folder / "card.json").is_file():
+    if not (folder / CARD).is_file():
         return False
-    card = read_card(folder)
-    if card["fingerprint"] == identity:
+    card = Card.read(folder)
+    if card.identity == identity:
         return _is_whole(folder, card)
     if not overwrite:
         why = "from other files or with other options"
-        if card.get("told_by") != _TOLD_BY:
+        if card.told_by != TOLD_BY:
             why += ", or by an earlier version, whose records can be used as they are"
-        raise UserError(f"{folder}: already prepared, {why}; --overwrite replaces it")
+        raise InputError(f"already prepared, {why}", file=folder, hint="`overwrite` replaces it")
     return False
 
 
 def _warn_of_former(folder: Path) -> None:
     """Name the records of one's own images that are not found any more: their folders' names told place and time."""
-    former = [path.parent.parent.name for path in folder.parents[1].glob("csv-*/*/card.json") if _is_former(path)]
+    former = [path.parent.parent.name for path in folder.parents[1].glob(f"csv-*/*/{CARD}") if _is_former(path)]
     if former:
         warn(
             f"{folder.parents[1]}: {', '.join(sorted(former))} were prepared by an earlier version and are not used "
@@ -236,15 +217,15 @@ def _warn_of_former(folder: Path) -> None:
 
 def _is_former(card: Path) -> bool:
     try:
-        return read_card(card.parent).get("told_by") != _TOLD_BY
-    except UserError:
+        return Card.read(card.parent).told_by != TOLD_BY
+    except InputError:
         return False
 
 
-def _is_whole(folder: Path, card: dict[str, Any]) -> bool:
+def _is_whole(folder: Path, card: Card) -> bool:
     """Whether the files that the card lists are there, by their sizes."""
-    sizes = card.get("files", {})
-    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+    sizes = card.files.items()
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes)
 
 
 def _put_in_place(written: Path, folder: Path, identity: str) -> None:
@@ -256,8 +237,8 @@ def _put_in_place(written: Path, folder: Path, identity: str) -> None:
     written.rename(folder)
 
 
-def _write(checked: _Checked, work: Path, config: str, identity: str, merge: bool, on_beam: OnBeam | None) -> Path:
-    collection, max_side = checked.collection, checked.max_side
+def _write(checked: Checked[RatedImage], work: Path, config: str, said: dict[str, Any], on_beam: OnBeam | None) -> Path:
+    collection = checked.collection
     if on_beam:
         for _ in checked:  # what Beam's machines know of the images does not come back: they are looked at here
             pass
@@ -265,136 +246,63 @@ def _write(checked: _Checked, work: Path, config: str, identity: str, merge: boo
         builder = RatedImages(
             rated_images=on_beam or checked,
             data_dir=str(work),
-            config=tfds.core.BuilderConfig(name=config, version=str(RatedImages.VERSION)),
+            config=tfds.core.BuilderConfig(name=config, version=VERSION),
             file_format="array_record",
         )
         download = tfds.download.DownloadConfig(beam_options=_beam_options(on_beam.options) if on_beam else None)
         builder.download_and_prepare(download_dir=str(work / "downloads"), download_config=download)
     folder = records_folder(config, work)
-    rows = checked.index
+    rows = checked.rows
     groups = [row["group"] for row in rows]
-    pairs = [] if collection.compared else near_duplicates(checked.fingerprints, groups)
-    identical = [pair for pair in pairs if len({checked.fingerprints[position].digest for position in pair}) == 1]
-    # the same bytes are the same content, whatever the user wants of near-duplicates
-    merged = merge_groups(groups, pairs if merge else identical)
-    for row, group in zip(rows, merged, strict=True):
+    pairs = [] if collection.compared else near_duplicates(checked.looks, groups)
+    for row, group in zip(
+        rows, shared_groups(groups, checked.looks, pairs, merge=said["near_duplicates_merged"]), strict=True
+    ):
         row["group"] = group
-    save_fingerprints(folder / "fingerprints.npz", checked.fingerprints)
-    write_csv(folder / "index.csv", INDEX_COLUMNS, ([row[column] for column in INDEX_COLUMNS] for row in rows))
+    save_looks(folder / LOOKS, checked.looks)
+    write_csv(folder / INDEX, INDEX_COLUMNS, ([row[column] for column in INDEX_COLUMNS] for row in rows))
     for name, content in collection.files.items():
         (folder / name).write_bytes(content)
     scores = [row["raw_score"] for row in rows]
-    card = {
-        "name": collection.name,
-        "images": len(rows),
-        "groups": len(set(merged)),
-        "score_min": min(scores),
-        "score_max": max(scores),
-        "direction": "lower is better" if collection.scale.lower_is_better else "higher is better",
-        "scale": dataclasses.asdict(collection.scale),
-        "notes": list(collection.notes),
-        "skipped": [*collection.missing, *checked.skipped],
-        "max_side": max_side,
-        "resize": "Pillow, bicubic, antialiased" if max_side else None,
-        "near_duplicate_pairs": len(pairs),
-        "near_duplicates": [[rows[position]["name"] for position in pair] for pair in pairs[:_LISTED]],
-        "identical": [[rows[position]["name"] for position in pair] for pair in identical[:_LISTED]],
-        "near_duplicates_merged": merge,
-        "index_sha256": hashlib.sha256((folder / "index.csv").read_bytes()).hexdigest(),
-        "fingerprint": identity,
-        "told_by": _TOLD_BY,
-        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-    }
-    write_json(folder / "card.json", card)
+    identical = [(a, b) for a, b in pairs if checked.looks[a].digest == checked.looks[b].digest]
+    card = Card(
+        name=collection.name,
+        scale=collection.scale,
+        images=len(rows),
+        groups=len({row["group"] for row in rows}),
+        score_min=min(scores),
+        score_max=max(scores),
+        notes=list(collection.notes),
+        skipped=[*collection.missing, *checked.skipped],
+        near_duplicate_pairs=len(pairs),
+        near_duplicates=[[rows[position]["name"] for position in pair] for pair in pairs[:_LISTED]],
+        identical=[[rows[position]["name"] for position in pair] for pair in identical[:_LISTED]],
+        index_sha256=hashlib.sha256((folder / INDEX).read_bytes()).hexdigest(),
+        files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        told_by=TOLD_BY,
+        **said,
+    )
+    write_json(folder / CARD, dataclasses.asdict(card))
     return folder
 
 
-class _Checked:
-    """The images of a collection that decode, as they are stored; what is known of them is kept on the way.
+def _as_stored(max_side: int) -> Keep[RatedImage]:
+    """An image as its record holds it: its file's bytes, or PNG where it is shrunk or was not compressed."""
 
-    Several are read and decoded at once, in order, and few wait to be written.
-    """
-
-    def __init__(self, collection: Collection, on_bad_image: str, max_side: int, max_pixels: int):
-        self.collection, self.on_bad_image = collection, on_bad_image
-        self.max_side, self.max_pixels = max_side, max_pixels
-        self.index: list[dict[str, Any]] = []
-        self.fingerprints: list[Fingerprint] = []
-        self.skipped: list[str] = []
-
-    def __iter__(self) -> Iterator[RatedImage]:
-        name, size = self.collection.name, self.collection.size
-        with progress_bar(total=size, desc=f"preparing {name}", unit="image") as bar:
-            for result in _in_order(self._stored, self.collection.images()):
-                bar.update()
-                try:
-                    rated, row, fingerprint_ = result.result()
-                except BadImageError as error:
-                    if self.on_bad_image == "fail":
-                        raise BadImageError(f"{error}; --on_bad_image=skip leaves such images out") from error
-                    self.skipped.append(str(error))
-                    continue
-                self.index.append(row)
-                self.fingerprints.append(fingerprint_)
-                yield rated
-        if not self.index:
-            raise UserError(f"none of the {size} images of {name} can be decoded: {first_five(self.skipped[:1])}")
-
-    def _stored(self, rated: RatedImage) -> tuple[RatedImage, dict[str, Any], Fingerprint]:
-        try:
-            encoded = rated.encoded()
-        except OSError as error:
-            raise BadImageError(f"{rated.name}: cannot be read ({error})") from error
-        pixels = decode_image(encoded, rated.name, max_pixels=self.max_pixels)
-        found = Fingerprint.of(encoded, pixels)
-        limited = limit_long_side(pixels, self.max_side)
-        if limited is not pixels or encoded.startswith(_UNCOMPRESSED):
+    def stored(rated: RatedImage, encoded: bytes, pixels: np.ndarray) -> tuple[RatedImage, np.ndarray]:
+        limited = limit_long_side(pixels, max_side)
+        made = limited is not pixels or isinstance(rated.image, np.ndarray)
+        if made or encoded.startswith(_UNCOMPRESSED):
             encoded = encode_png(limited)
-        row = {field.name: getattr(rated, field.name) for field in dataclasses.fields(rated) if field.name != "image"}
-        height, width = limited.shape[:2]
-        row |= {"height": height, "width": width, "sha256": found.digest}
-        return dataclasses.replace(rated, image=encoded), row, found
+        return dataclasses.replace(rated, image=encoded), limited
 
-
-def _in_order(
-    function: Callable[[RatedImage], Any], images: Iterable[RatedImage]
-) -> Iterator[Future[tuple[RatedImage, dict[str, Any], Fingerprint]]]:
-    """``function`` of each image as a finished future, by several threads that are never far ahead."""
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future] = deque()
-        try:
-            for image in images:
-                waiting.append(pool.submit(function, image))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return stored
 
 
 def _beam_options(flags: Sequence[str]) -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     return PipelineOptions(list(flags))
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The content of a prepared collection's ``card.json``; ``UserError`` where there is none, or a broken one."""
-    path = folder / "card.json"
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{folder}: expected a prepared dataset (with card.json), found none") from error
-    except ValueError as error:
-        raise UserError(f"{path}: expected what a preparation wrote, found no JSON ({error})") from error
-    if not isinstance(card, dict) or "index_sha256" not in card:
-        raise UserError(
-            f"{path}: expected what a preparation of version {RatedImages.VERSION} wrote, found something else"
-        )
-    return card
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from etils import epath
 
-from glintiqa_jax.data.builder import records_path
 from glintiqa_jax.data.paths import check_path, local_path
+from glintiqa_jax.data.records import records_path
 from glintiqa_jax.data.workplace import workplace
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _BLOCK = 2**22  # bytes
 
@@ -32,7 +32,7 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
       say: is told what is copied.
 
     Raises:
-      UserError: where nothing is prepared at ``data_dir``, it cannot be read, or ``cache_dir`` cannot be written.
+      InputError: where nothing is prepared at ``data_dir``, it cannot be read, or ``cache_dir`` cannot be written.
     """
     check_path("data_dir", data_dir, stores=True)
     source = epath.Path(data_dir).expanduser() / records_path(name)
@@ -40,8 +40,8 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
     try:
         card = (source / "card.json").read_text(encoding="utf-8")
     except Exception as error:  # each object store's client has exceptions of its own
-        raise UserError(
-            f"--data_dir={data_dir}: expected a prepared {name}, found none that can be read ({error})"
+        raise InputError(
+            field="data_dir", value=data_dir, expected=f"a prepared {name}", found=f"none that can be read ({error})"
         ) from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +56,10 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
                     target.rename(work / "replaced")
                 (work / "records").rename(target)
     except Exception as error:
-        raise UserError(
-            f"--data_cache_dir={cache_dir}: records of {name} could not be copied from --data_dir={data_dir} ({error})"
+        raise InputError(
+            f"records of {name} could not be copied from `data_dir={data_dir}` ({error})",
+            field="data_cache_dir",
+            value=cache_dir,
         ) from error
 
 

@@ -4,54 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreScale:
-    """A database's opinion scores, and the way to the MOS-like score that everything inside works with.
-
-    Attributes:
-      low: the lowest score the database can give, in its own unit.
-      high: the highest.
-      lower_is_better: True for DMOS-like scores.
-      unit: what a person calls the score, "MOS" or "DMOS".
-      raw_target: networks are trained on the raw scores (``--target=raw``, as released) rather than on quality.
-    """
-
-    low: float
-    high: float
-    lower_is_better: bool = False
-    unit: str = "MOS"
-    raw_target: bool = False
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"a score range needs low < high, both finite; found {self.low}, {self.high}")
-
-    def to_quality(self, raw):
-        """Scores in the database's unit to quality in [0, 1], higher is better."""
-        quality = (np.asarray(raw) - self.low) / (self.high - self.low)
-        return 1.0 - quality if self.lower_is_better else quality
-
-    def to_raw(self, quality):
-        """Quality in [0, 1] (predictions may lie outside) back to the database's unit and direction."""
-        quality = np.asarray(quality)
-        quality = 1.0 - quality if self.lower_is_better else quality
-        return quality * (self.high - self.low) + self.low
-
-    def to_target(self, raw):
-        """What the network is trained on: quality, or with ``raw_target`` the score itself."""
-        return np.asarray(raw) if self.raw_target else self.to_quality(raw)
-
-    def from_target(self, predicted):
-        """What the network says, in the database's unit and direction."""
-        return np.asarray(predicted) if self.raw_target else self.to_raw(predicted)
-
-    def describe(self) -> str:
-        """For people: ``MOS 1 to 5, higher is better``."""
-        direction = "lower is better" if self.lower_is_better else "higher is better"
-        return f"{self.unit} {self.low:g} to {self.high:g}, {direction}"
+from glintiqa_jax.data.scale import ScoreScale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,9 +221,3 @@ DATABASES: dict[str, Database] = {
         merge_near_duplicates=True,
     ),
 }
-
-# KADID-10k's observers rated impairment from 1 (very annoying) to 5 (imperceptible); the demo carries their means.
-DEMO_SCALE = DATABASES["kadid10k"].scale
-
-# Of several databases together: each brought to quality by its own row.
-MIXED_SCALE = ScoreScale(0, 1, unit="quality")

@@ -1,4 +1,4 @@
-"""What files hold, wherever they are and whenever they were written: the SHA-256 of their bytes."""
+"""Digests: of facts, and of what files hold, wherever they are and whenever they were written."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from glintiqa_jax.progress import progress_bar
 _FOLDER = ".digests"  # in the folder of all prepared collections
 
 Known = dict[str, tuple[int, int, int, str]]  # by path: size, two times, digest
+
+
+def digest(*facts: object) -> str:
+    """SHA-256 of JSON-serialisable facts."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def digests(paths: Sequence[Path], cache: str | os.PathLike) -> list[str]:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
 from glintiqa_jax.data.paths import local_path
-from glintiqa_jax.errors import UserError, encoded
+from glintiqa_jax.errors import InputError, encoded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,43 +135,43 @@ class Output:
 
 
 @overload
-def open_output(flag: str, value: None, *, inputs: Iterable[str | os.PathLike] = ()) -> contextlib.nullcontext: ...
+def open_output(field: str, value: None, *, inputs: Iterable[str | os.PathLike] = ()) -> contextlib.nullcontext: ...
 
 
 @overload
-def open_output(flag: str, value: str | os.PathLike, *, inputs: Iterable[str | os.PathLike] = ()) -> Output: ...
+def open_output(field: str, value: str | os.PathLike, *, inputs: Iterable[str | os.PathLike] = ()) -> Output: ...
 
 
 def open_output(
-    flag: str, value: str | os.PathLike | None, *, inputs: Iterable[str | os.PathLike] = ()
+    field: str, value: str | os.PathLike | None, *, inputs: Iterable[str | os.PathLike] = ()
 ) -> Output | contextlib.nullcontext:
-    """The ``Output`` that a flag asks for, opened before the work that it is for; of no value a context of None.
+    """The ``Output`` that a person asks for, opened before the work that it is for; of no value a context of None.
 
     Args:
-      flag: the flag's name.
+      field: the setting's or the argument's name.
       value: a path as a user gives it.
       inputs: files that are read, of which it may be none.
 
     Raises:
-      UserError: where nothing could be written, or an input would be lost.
+      InputError: where nothing could be written, or an input would be lost.
     """
     if value is None:
         return contextlib.nullcontext()
-    named, text = f"--{flag}={value}", os.fspath(value)
+    text = os.fspath(value)
     if not text:
-        raise UserError(f"{named}: expected a file to write, found nothing")
-    path = os.fspath(local_path(flag, text)) + (os.sep if text.endswith(os.sep) else "")
+        raise InputError(field=field, expected="a file to write", found="nothing")
+    path = os.fspath(local_path(field, text)) + (os.sep if text.endswith(os.sep) else "")
     if lost := next((one for one in inputs if _is_same(path, one)), None):
-        raise UserError(f"{named}: expected another file than what is read, found {lost}")
+        raise InputError(field=field, value=text, expected="another file than what is read", found=lost)
     try:
         return Output(path)
     except IsADirectoryError as error:
-        raise UserError(f"{named}: expected a file, found a folder") from error
+        raise InputError(field=field, value=text, expected="a file", found="a folder") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        folder = Path(error.filename or path).parent
-        raise UserError(f"{named}: expected a file in an existing folder, found no folder {folder}") from error
+        found = f"no folder {Path(error.filename or path).parent}"
+        raise InputError(field=field, value=text, expected="a file in an existing folder", found=found) from error
     except OSError as error:
-        raise UserError(f"{named}: cannot be written ({error.strerror})") from error
+        raise InputError(f"cannot be written ({error.strerror})", field=field, value=text) from error
 
 
 def descriptor(path: str) -> int | None:

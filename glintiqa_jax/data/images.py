@@ -43,10 +43,12 @@ def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> 
             width, height = image.size
             if max_pixels and width * height > max_pixels:
                 raise BadImageError(
-                    f"{visible(name)}: expected at most {max_pixels:,} pixels (max_pixels), found {width:,}x{height:,}"
+                    file=visible(name),
+                    expected=f"at most {max_pixels:,} pixels (max_pixels)",
+                    found=f"{width:,}x{height:,}",
                 )
             if image.format == "TIFF" and _is_camera_raw(content, image):
-                raise BadImageError(f"{visible(name)}: camera raw, of which only a preview could be decoded")
+                raise BadImageError("camera raw, of which only a preview could be decoded", file=visible(name))
             image.info.update(info)
             image.load()
             return from_pillow(image)
@@ -69,7 +71,7 @@ def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> 
                 if (pixels := mended(encoded, decode)) is not None:
                     return pixels
             why = visible(error) if encoded else "the file is empty"
-            raise BadImageError(f"{visible(name)}: not an image that can be decoded ({why})") from error
+            raise BadImageError(f"not an image that can be decoded ({why})", file=visible(name)) from error
 
 
 def _is_camera_raw(encoded: bytes, image: Image.Image) -> bool:
@@ -92,26 +94,31 @@ def _opened(encoded: bytes, name: str) -> Image.Image:
 def limit_short_side(image: np.ndarray, limit: int) -> np.ndarray:
     """Shrink uint8 ``(height, width, 3)`` so that its shorter side is at most ``limit`` pixels; 0 is no limit.
 
-    Pillow's antialiased bicubic; images are never enlarged, so detail is never invented.
+    Images are never enlarged, so detail is never invented.
     """
     height, width = image.shape[:2]
-    size = limited_size(height, width, limit)
-    if size == (height, width):
-        return image
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+    return resized(image, limited_size(height, width, limit))
 
 
 def limit_long_side(image: np.ndarray, limit: int) -> np.ndarray:
-    """Shrink uint8 ``(height, width, 3)`` so that its longer side is at most ``limit`` pixels; 0 is no limit.
-
-    Pillow's antialiased bicubic, as everywhere; an image that is small enough comes back as it is.
-    """
+    """Shrink uint8 ``(height, width, 3)`` so that its longer side is at most ``limit`` pixels; 0 is no limit."""
     height, width = image.shape[:2]
     if limit == 0 or max(height, width) <= limit:
         return image
     scale = limit / max(height, width)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    return resized(image, (max(round(height * scale), 1), max(round(width * scale), 1)))
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Another (height, width) by Pillow's antialiased bicubic, as everywhere; itself where it has it.
+
+    Args:
+      image: uint8 ``(height, width, 3)``, or float32 ``(height, width)``.
+      size: height and width.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def limited_size(height: int, width: int, limit: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _FILE = ".lock"
 _BEAT = 15  # seconds between two signs of life
@@ -23,7 +23,7 @@ _SILENT = 90  # seconds after which a run of another machine counts as ended
 
 
 @contextlib.contextmanager
-def sole_user(folder: Path, flag: str) -> Iterator[None]:
+def sole_user(folder: Path, field: str) -> Iterator[None]:
     """Hold a folder, made where it is not there, against every other run until the end of the block.
 
     The kernel releases the lock of a process that is killed. Where a file system's locks do not reach other machines,
@@ -31,18 +31,18 @@ def sole_user(folder: Path, flag: str) -> Iterator[None]:
 
     Args:
       folder: of a local or shared file system.
-      flag: what names it in an error, ``--workdir=runs/one``.
+      field: the setting or argument that it is, such as ``workdir``.
 
     Raises:
-      UserError: where another run holds it, naming that run, or the folder cannot be made.
+      InputError: where another run holds it, naming that run, or the folder cannot be made.
     """
     try:
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"{flag}: expected a folder, found a file")
+            raise InputError(field=field, value=folder, expected="a folder", found="a file")
         made = _make(folder)
-        file = _locked(folder / _FILE, flag)
+        file = _locked(folder / _FILE, field)
     except OSError as error:
-        raise UserError(f"{flag}: cannot be written ({error.strerror})") from error
+        raise InputError(f"cannot be written ({error.strerror})", field=field, value=folder) from error
     released = threading.Event()
     beat = threading.Thread(target=_beat, args=(folder / _FILE, released), daemon=True)
     try:
@@ -66,7 +66,7 @@ def _make(folder: Path) -> list[Path]:
     return missing
 
 
-def _locked(path: Path, flag: str) -> int:
+def _locked(path: Path, field: str) -> int:
     """A descriptor of the lock's file, once it is this process's."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -74,9 +74,12 @@ def _locked(path: Path, flag: str) -> int:
             kernel = _lock(file)
             owner = _read(file)
             if kernel is False or _lives(owner, path, trusted=kernel is True):
-                raise UserError(
-                    f"{flag}: expected a folder that no run works in, found {_described(owner)} at work there; wait "
-                    f"for it, or give another folder (where it is long gone, remove {path})"
+                raise InputError(
+                    field=field,
+                    value=path.parent,
+                    expected="a folder that no run works in",
+                    found=f"{_described(owner)} at work there",
+                    hint=f"wait for it, or give another folder (where it is long gone, remove {path})",
                 )
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
                 return file

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 from etils import epath
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _SIDE = 32  # pixels of the small grey picture from which everything is computed
 _HASHED = 8  # its lowest frequencies that make the hash, per side
@@ -30,7 +30,7 @@ _BLOCK = 64  # hashes compared with all others at a time: with 40,000 of them, 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Fingerprint:
+class Look:
     """What is kept of an image to compare it with others.
 
     Attributes:
@@ -44,30 +44,30 @@ class Fingerprint:
     picture: np.ndarray
 
     @classmethod
-    def of(cls, encoded: bytes, pixels: np.ndarray) -> Fingerprint:
-        """The fingerprint of an image file's bytes and its decoded pixels, uint8 ``(height, width, 3)``."""
+    def of(cls, encoded: bytes, pixels: np.ndarray) -> Look:
+        """The look of an image file's bytes and its decoded pixels, uint8 ``(height, width, 3)``."""
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         picture = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         low = scipy.fft.dctn(picture.astype(np.float32), norm="ortho")[:_HASHED, :_HASHED].ravel()[1:]  # less the mean
         bits = int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
         return cls(hashlib.sha256(encoded).hexdigest(), bits, picture)
 
-    def is_near(self, other: Fingerprint) -> bool:
+    def is_near(self, other: Look) -> bool:
         """Whether the bytes are the same, or the pictures but for brightness and contrast."""
         pictures = np.stack([self.picture, other.picture])
         return self.digest == other.digest or bool(_alike(pictures, np.array([0]), np.array([1]))[0])
 
 
-def near_duplicates(fingerprints: Sequence[Fingerprint], groups: Sequence[str]) -> list[tuple[int, int]]:
+def near_duplicates(looks: Sequence[Look], groups: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of positions, the first the smaller, of images of different groups that show nearly the same.
 
     Images of one group share their content anyway and are not compared. Byte-identical images are among the pairs.
     """
-    if not fingerprints:
+    if not looks:
         return []
-    bits = np.asarray([one.bits for one in fingerprints], np.uint64)
-    pictures = np.stack([one.picture for one in fingerprints])
-    digests = np.unique([one.digest for one in fingerprints], return_inverse=True)[1]
+    bits = np.asarray([one.bits for one in looks], np.uint64)
+    pictures = np.stack([one.picture for one in looks])
+    digests = np.unique([one.digest for one in looks], return_inverse=True)[1]
     numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(bits), _BLOCK):
@@ -82,21 +82,19 @@ def near_duplicates(fingerprints: Sequence[Fingerprint], groups: Sequence[str]) 
     return pairs
 
 
-def known_contents(
-    known: Sequence[Fingerprint], fingerprints: Sequence[Fingerprint], groups: Sequence[str]
-) -> np.ndarray:
+def known_contents(known: Sequence[Look], looks: Sequence[Look], groups: Sequence[str]) -> np.ndarray:
     """Which images are of a content that others, known ones, show: those near to one of them, and their whole groups.
 
     Args:
       known: of the images that are known, such as those that were trained on.
-      fingerprints: of each image.
+      looks: of each image.
       groups: the content of each image.
 
     Returns:
       bool ``(images,)``.
     """
-    sides = ["known"] * len(known) + ["asked"] * len(fingerprints)
-    near = {groups[other - len(known)] for _, other in near_duplicates([*known, *fingerprints], sides)}
+    sides = ["known"] * len(known) + ["asked"] * len(looks)
+    near = {groups[other - len(known)] for _, other in near_duplicates([*known, *looks], sides)}
     return np.asarray([group in near for group in groups], bool)
 
 
@@ -108,26 +106,33 @@ def _alike(pictures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nd
     return (norms > _FLAT) & (np.einsum("pi,pi->p", one, other) > _CORRELATION * norms)
 
 
-def save_fingerprints(path: Path, fingerprints: Sequence[Fingerprint]) -> None:
-    """Write fingerprints as ``.npz``, about 1 KB each."""
+def save_looks(path: Path, looks: Sequence[Look]) -> None:
+    """Write looks as ``.npz``, about 1 KB each."""
     temporary = path.with_name("partial." + path.name)  # with its ending, which NumPy would add
     np.savez_compressed(
         temporary,
-        digests=np.asarray([one.digest for one in fingerprints]),
-        bits=np.asarray([one.bits for one in fingerprints], np.uint64),
-        pictures=np.stack([one.picture for one in fingerprints]),
+        digests=np.asarray([one.digest for one in looks]),
+        bits=np.asarray([one.bits for one in looks], np.uint64),
+        pictures=np.stack([one.picture for one in looks]),
     )
     temporary.replace(path)
 
 
-def load_fingerprints(path: Path | epath.Path) -> list[Fingerprint]:
-    """What ``save_fingerprints`` wrote; ``UserError`` for another file."""
+def load_looks(path: Path | epath.Path) -> list[Look]:
+    """What ``save_looks`` wrote; ``InputError`` for another file."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             rows = zip(file["digests"].tolist(), file["bits"].tolist(), file["pictures"], strict=True)
-            return [Fingerprint(*row) for row in rows]
+            return [Look(*row) for row in rows]
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: expected what a preparation wrote, found something else ({error})") from error
+        raise InputError(file=path, expected="what a preparation wrote", found=f"something else ({error})") from error
+
+
+def shared_groups(
+    groups: Sequence[str], looks: Sequence[Look], pairs: Sequence[tuple[int, int]], *, merge: bool
+) -> list[str]:
+    """Groups where the same bytes are the same content, and with ``merge`` what shows nearly the same is, too."""
+    return merge_groups(groups, [(a, b) for a, b in pairs if merge or looks[a].digest == looks[b].digest])
 
 
 def merge_groups(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:

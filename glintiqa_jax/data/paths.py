@@ -1,4 +1,4 @@
-"""What a path in a flag may mean: a place on this machine or, where that is meant, an object store's address."""
+"""What a path means that a person gives: a place on this machine or, where that is meant, an object store's address."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 STORES = ("gs", "s3")  # whose addresses etils, fsspec and TensorStore all open
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of one slash, too, as pathlib writes gs://bucket
@@ -17,42 +17,40 @@ def is_remote(path: str | os.PathLike) -> bool:
     return os.fspath(path).startswith(tuple(f"{scheme}://" for scheme in STORES))
 
 
-def check_path(flag: str, path: str | os.PathLike, *, stores: bool = False) -> None:
+def check_path(field: str, path: str | os.PathLike, *, stores: bool = False) -> None:
     """Refuse an address that would become a folder called ``gs:`` or ``file:`` on this machine.
 
     Args:
-      flag: the flag's name, or an argument's, without dashes.
+      field: the setting's or the argument's name.
       path: its value; an empty one is none.
       stores: object stores' addresses are meant, too.
 
     Raises:
-      UserError: names the flag, and what to write instead.
+      InputError: says what to write instead.
     """
     text = os.fspath(path)
     if "\0" in text:
-        raise UserError(f"--{flag}={text!r}: expected a path, found one that holds a zero byte")
-    found = _SCHEME.match(text)
-    if found is None or (stores and is_remote(text)):
+        raise InputError(field=field, value=repr(text), expected="a path", found="one that holds a zero byte")
+    match = _SCHEME.match(text)
+    if match is None or (stores and is_remote(text)):
         return
-    scheme = found[1].lower()
-    if scheme == "file":
-        raise UserError(f"--{flag}={text}: expected a path, found an address; write {_without_scheme(text)}")
+    expected, hint = "a path of this machine", f"for a folder of this name write ./{text}"
     if stores:
         expected = f"a path or an address of {' or '.join(f'{name}://' for name in STORES)}"
-    else:
-        expected = "a path of this machine"
-    raise UserError(f"--{flag}={text}: expected {expected}, found an address; for a folder of this name write ./{text}")
+    if match[1].lower() == "file":
+        expected, hint = "a path", f"write {_without_scheme(text)}"
+    raise InputError(field=field, value=text, expected=expected, found="an address", hint=hint)
 
 
-def local_path(flag: str, path: str | os.PathLike) -> Path:
-    """A place on this machine, ``~`` expanded; ``UserError`` for no path, another's address, or a ~ of nobody's."""
-    check_path(flag, path)
+def local_path(field: str, path: str | os.PathLike) -> Path:
+    """A place on this machine, ``~`` expanded; ``InputError`` for no path, another's address, or a ~ of nobody's."""
+    check_path(field, path)
     if not os.fspath(path):  # which pathlib takes for the folder one is in
-        raise UserError(f"--{flag}: expected a path, found nothing")
+        raise InputError(field=field, expected="a path", found="nothing")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise UserError(f"--{flag}={path}: expected a path, found no home folder for its ~") from error
+        raise InputError(field=field, value=path, expected="a path", found="no home folder for its ~") from error
 
 
 def _without_scheme(address: str) -> str:

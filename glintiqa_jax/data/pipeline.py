@@ -1,4 +1,4 @@
-"""Records -> batches, by Grain.
+"""Sources -> batches, by Grain.
 
 Batches are made before ``to_iter_dataset``, so that their content is the same for any number of workers. Batch n is a
 function of the seed and n alone: where training stands in the data is its step, and nothing else has to be saved.
@@ -6,9 +6,9 @@ function of the seed and n alone: where training stands in the data is its step,
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -16,107 +16,142 @@ import grain
 import numpy as np
 from absl import logging
 
-from glintiqa_jax.data.mixture import MixedSource, database_of, part_starts
-from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops, random_crops
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.loading import USUAL, Loading
+from glintiqa_jax.data.source import Source
+from glintiqa_jax.data.transforms import Crops, RandomCropsAndFlips, Transform
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.interruptions import deaf_children, end_with_parent
 
 # Batches are small next to what Grain expects to buffer: two threads and a few batches hide the decoding.
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 
 
+@dataclasses.dataclass(frozen=True)
+class Batching:
+    """What training batches hold: they are a function of this, of the source, its positions and the targets.
+
+    Attributes:
+      crop_size: side of a crop, in pixels.
+      batch_size: crops per batch over all processes, a multiple of their number times ``crops_per_image``.
+      seed: of the order, the crops, the flips and the transforms.
+      crops_per_image: crops of an image each time it comes, side by side in a batch; it is decoded once for them.
+      vertical_flips: flip upside down, too, as released.
+      transforms: what happens to an image before it is cropped, in this order.
+    """
+
+    crop_size: int
+    batch_size: int
+    seed: int = 0
+    crops_per_image: int = 1
+    vertical_flips: bool = True
+    transforms: Sequence[Transform] = ()
+
+    @property
+    def smallest(self) -> int:
+        """The smallest side of an image, in pixels, of which crops can be made."""
+        return max([self.crop_size, *(transform.smallest(self.crop_size) for transform in self.transforms)])
+
+
 def training_batches(
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
+    targets: np.ndarray,
+    batching: Batching,
     *,
-    crop_size: int,
-    batch_size: int,
-    seed: int,
-    crops_per_image: int = 1,
-    vertical_flips: bool = True,
     first_batch: int = 0,
     process: tuple[int, int] = (0, 1),
-    on_bad_image: str = "fail",
-    cache_bytes: int = 0,
-    num_workers: int = 0,
+    loading: Loading = USUAL,
 ) -> Iterable[dict[str, np.ndarray]]:
     """Endless batches of random crops, each epoch in its own order; a function of the seed alone.
 
     A batch is ``{"image": uint8 (batch, crop, crop, 3), "target": float32 (batch,), "position": int64 (batch,)}``, the
-    position being the record's that a crop was taken from.
+    position being the image's that a crop was taken from.
 
     Args:
       source: where the images are; the parts of a mixture are drawn by its weights, each in epochs of its own.
       positions: which of them.
-      crop_size: side of a crop, in pixels.
-      batch_size: crops per batch over all processes, a multiple of their number times ``crops_per_image``.
-      seed: of the order, the crops and the flips.
-      crops_per_image: crops of an image each time it comes, side by side in a batch; it is decoded once for them.
-      vertical_flips: flip upside down, too, as released.
-      first_batch: number of the batch to start with, to go on after as many steps.
+      targets: what the network should say of each image of the source, ``(len(source),)``.
+      batching: what is in a batch.
+      first_batch: number of the batch to start with, to resume after as many steps.
       process: this process's number and how many there are; each has its own rows of the batch that one process alone
         would have, in their order.
-      on_bad_image: a record that cannot be read any more is an error ("fail"), or the next one is taken for it, and
-        said ("skip").
-      cache_bytes: decoded images are kept in memory if all of them fit into this.
-      num_workers: processes that load images; 0 is threads.
+      loading: how they are made.
 
     Raises:
-      ValueError: when ``crops_per_image`` times the processes does not divide ``batch_size``.
+      InputError: when ``crops_per_image`` times the processes does not divide ``batch_size``, targets that are not one
+        for each image, and images that are smaller than what is made of them.
     """
     index, count = process
-    if batch_size % (crops_per_image * count):
-        raise ValueError(
-            f"crops_per_image times {count} processes must divide the batch of {batch_size} crops, "
-            f"found {crops_per_image}"
+    crops = batching.crops_per_image
+    if batching.batch_size % (crops * count):
+        raise InputError(
+            field="crops_per_image",
+            expected=f"a number that, times {count} processes, divides the batch of {batching.batch_size} crops",
+            found=crops,
         )
-    images = batch_size // crops_per_image // count  # in each of this process's batches
-    each = 3 * int(np.prod(source.sizes()[positions], axis=1).sum())  # bytes that every process that loads would keep
-    fits = each * max(num_workers, 1) <= cache_bytes
-    numbers = database_of(source, positions)
-    starts = part_starts(source)
+    if np.shape(targets) != (len(source),):
+        raise InputError(field="targets", expected=f"{len(source)} numbers, one an image", found=np.shape(targets))
+    sizes = source.sizes()[positions]
+    for number in np.flatnonzero(sizes.min(axis=1) < batching.smallest)[:1]:
+        raise InputError(
+            field="crop_size",
+            value=batching.crop_size,
+            expected=f"images of at least {batching.smallest} pixels a side",
+            found=f"{source.index.names[positions[number]]} of {sizes[number, 1]}x{sizes[number, 0]}",
+        )
+    images = batching.batch_size // crops // count  # in each of this process's batches
+    each = 3 * int(np.prod(sizes, axis=1).sum())  # bytes that every process that loads would keep
+    fits = each * max(loading.num_workers, 1) <= loading.cache_megabytes * 2**20
+    numbers, starts = source.part_of(positions), source.part_starts()
+    crop = RandomCropsAndFlips(
+        batching.crop_size, crops, vertical_flips=batching.vertical_flips, transforms=batching.transforms
+    )
     datasets = [
         grain.MapDataset.source(
-            _Part(part, positions[numbers == number], starts[number], keep=fits, skip=on_bad_image == "skip")
+            _Part(
+                part,
+                positions[numbers == number] - starts[number],
+                int(starts[number]),
+                np.asarray(targets, np.float32)[starts[number] : starts[number + 1]],
+                keep=fits,
+                skip=loading.on_bad_image == "skip",
+            )
         )
-        .seed(seed + number)
+        .seed(batching.seed + number)
         .shuffle()
         .repeat()
-        .random_map(RandomCropsAndFlips(crop_size, crops_per_image, vertical_flips=vertical_flips))
+        .random_map(crop)
         for number, part in enumerate(source.parts)
     ]
-    if isinstance(source, MixedSource):
-        dataset = grain.MapDataset.mix(datasets, source.weights)
-    else:
-        (dataset,) = datasets
+    dataset = datasets[0] if len(datasets) == 1 else grain.MapDataset.mix(datasets, source.weights)
     if count > 1:
         dataset = grain.MapDataset.source(_Share(dataset, images, index, count))
     dataset = dataset.batch(images, drop_remainder=True, batch_fn=_side_by_side)
-    return _iterate(dataset[first_batch:], num_workers)
+    return _iterate(dataset[first_batch:], loading.num_workers)
 
 
 def evaluation_batches(
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
+    crops: Crops,
     *,
-    crop_size: int,
-    grid: int,
     batch_size: int,
-    crops_at_random: int = 0,
-    seed: int = 0,
     process: tuple[int, int] = (0, 1),
-    on_bad_image: str = "fail",
-    num_workers: int = 0,
+    loading: Loading = USUAL,
 ) -> Iterable[dict[str, np.ndarray]]:
-    """Each image once, decoded once, as a fixed grid of crops or as many at random, in batches of one shape.
+    """Each image once, decoded once, as its crops, in batches of one shape.
 
     A batch is ``{"image": uint8 (batch, crops, crop, crop, 3), "position": int32 (batch,)}``, of which each of
     the processes has its own rows and as many batches as the others. Rows whose position is -1 are no images: they
-    fill up the last batch and, with ``on_bad_image="skip"``, stand for records that cannot be read any more.
+    fill up the last batch and, with ``on_bad_image="skip"``, stand for images that cannot be read any more.
 
-    Args as for ``training_batches``; ``batch_size`` counts images, over all processes. Crops at random, where there are
-    any, take the place of the grid; they are a function of the seed, the image's name and its size.
+    Args:
+      source: where the images are.
+      positions: which of them.
+      crops: of each image.
+      batch_size: images per batch, over all processes.
+      process: this process's number and how many there are.
+      loading: how they are made.
     """
     index, count = process
     slots = np.full(-(-len(positions) // batch_size) * batch_size, -1, np.int32)
@@ -125,29 +160,18 @@ def evaluation_batches(
     slots = slots.reshape(-1, count, batch_size // count)[:, index].reshape(-1)
 
     def load(position: np.ndarray) -> dict[str, Any]:
-        nothing = {
-            "image": np.zeros((crops_at_random or grid**2, crop_size, crop_size, 3), np.uint8),
-            "position": np.int32(-1),
-        }
-        if position < 0:
-            return nothing
-        try:
-            image = source[int(position)]["image"]
-        except UserError as error:
-            if on_bad_image != "skip":
-                raise
-            logging.warning("left out: %s", error)
-            return nothing
-        if crops_at_random:
-            name = source.index.names[int(position)]
-            crops = random_crops(
-                image, crop_size, crops_at_random, np.random.default_rng([seed, zlib.crc32(name.encode())])
-            )
-        else:
-            crops = grid_crops(image, crop_size, grid)
-        return {"image": crops, "position": np.int32(position)}
+        if position >= 0:
+            try:
+                image = source[int(position)]["image"]
+                return {"image": crops.of(image, source.index.names[position]), "position": np.int32(position)}
+            except InputError as error:
+                if loading.on_bad_image != "skip":
+                    raise
+                logging.warning("left out: %s", error)
+        nothing = np.zeros((crops.count, crops.crop_size, crops.crop_size, 3), np.uint8)
+        return {"image": nothing, "position": np.int32(-1)}
 
-    return _iterate(grain.MapDataset.source(slots).map(load).batch(batch_size // count), num_workers)
+    return _iterate(grain.MapDataset.source(slots).map(load).batch(batch_size // count), loading.num_workers)
 
 
 def _side_by_side(items: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -196,14 +220,14 @@ class _Share:
 
 
 class _Part:
-    """Some positions of a source that starts at ``start``, as a source of image, target and position.
+    """Some positions of a part of a source, which starts at ``start`` of it, as images, targets and positions.
 
     With ``keep``, decoded images stay in memory; with ``skip``, the next image stands for one that cannot be read.
     """
 
-    def __init__(self, source: RatedSource, positions: np.ndarray, start: int, *, keep: bool, skip: bool):
-        self.source, self.positions, self._start, self._keep, self._skip = source, positions, start, keep, skip
-        self._targets = source.scale.to_target(source.index.raw_scores[positions - start]).astype(np.float32)
+    def __init__(self, part: Source, positions: np.ndarray, start: int, targets: np.ndarray, *, keep: bool, skip: bool):
+        self.part, self.positions, self._start, self._targets = part, positions, start, targets
+        self._keep, self._skip = keep, skip
         self._kept: dict[int, np.ndarray] = {}
         self._bad: set[int] = set()
 
@@ -212,24 +236,25 @@ class _Part:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         for number in (*range(index, len(self)), *range(index)):
+            position = self.positions[number]
             try:
-                image = self._image(number)
-            except UserError as error:
+                image = self._image(position)
+            except InputError as error:
                 if not self._skip:
                     raise
                 if number not in self._bad:
                     logging.warning("the next image is taken instead: %s", error)
                     self._bad.add(number)
             else:
-                return {"image": image, "target": self._targets[number], "position": self.positions[number]}
-        raise UserError(f"{self.source.folder}: none of the {len(self)} images to train on can be read")
+                return {"image": image, "target": self._targets[position], "position": position + self._start}
+        raise InputError(f"none of the {len(self)} images of {self.part.name} to train on can be read")
 
-    def _image(self, number: int) -> np.ndarray:
-        image = self._kept.get(number)
+    def _image(self, position: int) -> np.ndarray:
+        image = self._kept.get(position)
         if image is None:
-            image = self.source[self.positions[number] - self._start]["image"]
+            image = self.part[position]["image"]
             if self._keep:
-                self._kept[number] = image
+                self._kept[position] = image
         return image
 
     def __getstate__(self) -> dict[str, Any]:

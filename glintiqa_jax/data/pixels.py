@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from glintiqa_jax.data.colour import to_srgb
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _ORIENTATION = 0x0112  # EXIF's tag, and how its values are undone
 _PHOTOMETRIC = 0x0106  # TIFF's tag
@@ -49,7 +49,7 @@ _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # whose mode "I" is 16-bit samples
 _SHAPES = "expected (height, width), or (height, width, channels) with 1 to 4 channels"
 
 
-class BadImageError(UserError):
+class BadImageError(InputError):
     """An image that cannot be used; the message names it and says why."""
 
 
@@ -69,13 +69,13 @@ def to_pixels(image: Any, name: str = "image") -> np.ndarray:
             image.load()
             return from_pillow(image)
         except ValueError as error:
-            raise BadImageError(f"{name}: {error}") from error
+            raise BadImageError(str(error), file=name) from error
         except (OSError, SyntaxError) as error:
-            raise BadImageError(f"{name}: not an image that can be decoded ({error})") from error
+            raise BadImageError(f"not an image that can be decoded ({error})", file=name) from error
     try:
         return _from_array(_as_array(image))
     except ValueError as error:
-        raise BadImageError(f"{name}: {error}") from error
+        raise BadImageError(str(error), file=name) from error
 
 
 def from_pillow(image: Image.Image) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from glintiqa_jax.data.catalog import ScoreScale
+import numpy as np
 
+from glintiqa_jax.data.scale import ScoreScale
+
+LEAVES_OUT = "`on_bad_image='skip'` leaves them out"
 SPLIT_NAMES = ("train", "validation", "test")
 # What tables call them, in lower case.
 SPLIT_WORDS = {
@@ -23,6 +24,7 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+SPLIT_EXPECTED = ", ".join(dict.fromkeys(SPLIT_WORDS.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class RatedImage:
 
     Attributes:
       name: unique in its collection; what errors, reports and score files call the image.
-      image: the file that holds it, or its encoded bytes.
+      image: the file that holds it, its encoded bytes, or uint8 RGB ``(height, width, 3)``.
       raw_score: opinion score in the collection's own unit and direction.
       group: images with the same content share a group, which never crosses a split.
       score_std: standard deviation of the opinions, in the same unit; NaN where it is not known.
@@ -42,7 +44,7 @@ class RatedImage:
     """
 
     name: str
-    image: Path | bytes
+    image: Path | bytes | np.ndarray
     raw_score: float
     group: str
     score_std: float = math.nan
@@ -52,8 +54,15 @@ class RatedImage:
     distortion_level: int = 0
 
     def encoded(self) -> bytes:
-        """The image file's bytes."""
+        """The image file's bytes; of an array its shape and values, which tell it from others."""
+        if isinstance(self.image, np.ndarray):
+            return f"{self.image.shape}".encode() + self.image.tobytes()
         return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+
+    @property
+    def facts(self) -> list[str]:
+        """All but the image, for digests."""
+        return [str(value) for value in dataclasses.astuple(dataclasses.replace(self, image=b""))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +73,8 @@ class Collection:
       name: short name, part of the prepared records' path.
       scale: what the scores mean.
       size: how many images ``images`` yields.
-      fingerprint: changes when anything changes that the records would show but the bytes of ``sources``.
-      sources: the files whose bytes the records show, where ``fingerprint`` does not know them.
+      identity: changes when anything changes that the records would show but the bytes of ``sources``.
+      sources: the files whose bytes the records show, where ``identity`` does not know them.
       images: a new iterator over the images, always in the same order.
       notes: what the reader noticed and the user should hear, a line each.
       missing: scored images that are not there, left out because the user asked for that.
@@ -76,15 +85,10 @@ class Collection:
     name: str
     scale: ScoreScale
     size: int
-    fingerprint: str
+    identity: str
     images: Callable[[], Iterator[RatedImage]]
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     compared: bool = False
-
-
-def fingerprint(*facts: object) -> str:
-    """Digest of JSON-serialisable facts."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,33 +1,31 @@
-"""Prepared records as a random-access source of decoded, rated images."""
+"""Rated images as a source: any of them by its position, whatever it lies in.
+
+Four kinds: ``RecordSource`` (prepared records), ``FolderSource`` (files and their scores), ``ArraySource`` (memory) and
+``MixedSource`` (several of these).
+"""
 
 from __future__ import annotations
 
-import csv
+import abc
+import copy
 import dataclasses
-import hashlib
-import io
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
+import numpy.typing as npt
 
-from glintiqa_jax.data.builder import INDEX_COLUMNS, RECORD_SPLIT, read_card, records_folder
-from glintiqa_jax.data.catalog import DATABASES, ScoreScale
-from glintiqa_jax.data.images import decode_image, limit_short_side, limited_size
-from glintiqa_jax.data.near_duplicates import Fingerprint, load_fingerprints
-from glintiqa_jax.errors import UserError
-
-# Of a record only these are read, the rest is in the index: converting all features takes four times as long.
-_READ = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "name": tfds.features.Text()})
-_UNDECODED = {"image": tfds.decode.SkipDecoding()}
+from glintiqa_jax.data.images import limit_short_side, limited_size
+from glintiqa_jax.data.near_duplicates import Look
+from glintiqa_jax.data.scale import ScoreScale
 
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """All that is known of the records but their pixels: one entry per record, in record order."""
+    """All that is known of a source's images but their pixels: one entry per image, by position.
+
+    What ``RatedImage`` says of each, and its height and width in pixels before ``resized``.
+    """
 
     names: list[str]
     raw_scores: np.ndarray
@@ -39,43 +37,72 @@ class Index:
     distortion_levels: np.ndarray
     heights: np.ndarray
     widths: np.ndarray
-    sha256s: list[str]
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, Any]]) -> Index:
+        """Of a row per image: values, or their texts, by ``RatedImage``'s attribute, ``height`` and ``width``."""
+
+        def texts(column: str) -> list[str]:
+            return [row[column] for row in rows]
+
+        def numbers(column: str, dtype: type) -> np.ndarray:
+            return np.asarray([row[column] for row in rows], dtype)
+
+        return cls(
+            names=texts("name"),
+            raw_scores=numbers("raw_score", np.float64),
+            score_stds=numbers("score_std", np.float64),
+            groups=texts("group"),
+            splits=texts("split"),
+            references=texts("reference"),
+            distortion_types=numbers("distortion_type", np.int32),
+            distortion_levels=numbers("distortion_level", np.int32),
+            heights=numbers("height", np.int64),
+            widths=numbers("width", np.int64),
+        )
 
 
-class RatedSource:
-    """``len()`` and ``[position]`` over a prepared collection.
+class Source(abc.ABC):
+    """``len()`` and ``[position]`` over rated images.
 
     An item is a dict: ``image`` uint8 ``(height, width, 3)``; ``score`` in [0, 1], higher is better; ``raw_score`` and
-    ``score_std`` (NaN where not known) in the collection's unit and direction; ``name``, ``group``, ``split``,
-    ``reference``, ``distortion_type``, ``distortion_level``.
+    ``score_std`` (NaN where not known) in the unit and direction of ``scale``; ``name``, ``group``, ``split``,
+    ``reference``, ``distortion_type``, ``distortion_level``. A position counts from the end where it is negative, and
+    is an ``IndexError`` beyond it; an image that cannot be read is an ``InputError``.
 
-    Args:
-      folder: what ``prepare`` returned.
-      max_short_side: images whose shorter side is longer are shrunk to it; 0 leaves them as they are.
-      raw_target: networks are trained on the raw scores (``--target=raw``), not on ``score``.
-
-    Raises:
-      UserError: when the folder holds no prepared collection, and by ``[position]`` when a record is damaged.
+    Attributes:
+      name: the database's, "csv" of one's own; of a mixture all of them, comma-separated.
+      scale: what the scores mean.
+      index: all but the pixels.
+      identity: a digest of the images, their scores and whatever else an item shows, before ``resized``; not of where
+        they are.
+      skipped: what was left out, and why, a line each.
+      max_side: the longer side to which images were shrunk when they were prepared; 0 where they were not.
+      max_short_side: the shorter side to which ``[position]`` shrinks larger images; 0 where it does not.
+      merges_near_duplicates: images that show nearly the same share a group.
+      weights: how often each of ``parts`` is drawn in training, in any unit.
     """
 
-    def __init__(self, folder: str | os.PathLike, *, max_short_side: int = 0, raw_target: bool = False):
-        self.folder = Path(folder)
-        self.max_short_side = max_short_side
-        self.card = read_card(self.folder)
-        self.scale = ScoreScale(**self.card["scale"] | {"raw_target": raw_target})
-        self.index = _read_index(self.folder / "index.csv", self.card["index_sha256"])
-        self._records: Any = None
+    name: str
+    scale: ScoreScale
+    index: Index
+    identity: str
+    skipped: Sequence[str] = ()
+    max_side: int = 0
+    max_short_side: int = 0
+    merges_near_duplicates: bool = False
+    weights: Sequence[float] = (1.0,)
 
     @property
-    def parts(self) -> list[RatedSource]:
-        """The databases this is made of: itself."""
+    def parts(self) -> Sequence[Source]:
+        """The databases that this is made of, one after the other: itself, unless it is a mixture."""
         return [self]
 
     def __len__(self) -> int:
         return len(self.index.names)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        position = range(len(self))[int(position)]  # from the end where it is negative, IndexError beyond it
+        position = range(len(self))[int(position)]
         index = self.index
         raw_score = float(index.raw_scores[position])
         return {
@@ -91,106 +118,32 @@ class RatedSource:
             "distortion_level": int(index.distortion_levels[position]),
         }
 
-    def fingerprints(self) -> list[Fingerprint]:
-        """What the images look like, in record order, to find near-duplicates in other databases."""
-        return load_fingerprints(self.folder / "fingerprints.npz")
+    @abc.abstractmethod
+    def _pixels(self, position: int) -> np.ndarray:
+        """The image before ``resized``."""
 
-    def contradictions(self) -> list[str]:
-        """A line for each pair of identical files that were rated differently."""
-        scores = dict(zip(self.index.names, self.index.raw_scores, strict=True))
-        return [
-            f"warning: {one} and {other} are the same file, scored {scores[one]:g} and {scores[other]:g}"
-            for one, other in self.card["identical"]
-            if scores[one] != scores[other]
-        ]
+    @abc.abstractmethod
+    def looks(self) -> list[Look]:
+        """What the images look like, by position, to find near-duplicates in other sources."""
 
     def sizes(self) -> np.ndarray:
         """Height and width of every image as ``[position]`` gives it, int64 ``(images, 2)``."""
-        sizes = [
-            limited_size(height, width, self.max_short_side)
-            for height, width in zip(self.index.heights, self.index.widths, strict=True)
-        ]
-        return np.asarray(sizes, np.int64)
+        sizes = zip(self.index.heights.tolist(), self.index.widths.tolist(), strict=True)
+        return np.asarray([limited_size(*size, self.max_short_side) for size in sizes], np.int64)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For worker processes: they open the files themselves."""
-        return self.__dict__ | {"_records": None}
+    def resized(self, max_short_side: int) -> Source:
+        """The same images, shrunk where the shorter side is longer than this, in pixels; 0 leaves them as they are.
 
-    def _pixels(self, position: int) -> np.ndarray:
-        """The image as it was prepared."""
-        return self._record(position, self.index.names[position])
+        Pillow's antialiased bicubic; the shape is kept, and nothing is ever enlarged.
+        """
+        other = copy.copy(self)
+        other.max_short_side = max_short_side
+        return other
 
-    def _record(self, position: int, name: str) -> np.ndarray:
-        """The image of the record at a position, whose name must be this."""
-        try:
-            if self._records is None:
-                builder = tfds.builder_from_directory(str(self.folder))
-                raw = tfds.decode.DeserializeMethod.RAW_BYTES
-                self._records = builder.as_data_source(split=RECORD_SPLIT, deserialize_method=raw)
-            record = _READ.deserialize_example_np(self._records[position], decoders=_UNDECODED)
-        except Exception as error:  # ArrayRecord checks what it reads, and says so with whatever is at hand
-            raise UserError(
-                f"{self.folder}: record {position}, {name!r}, is damaged ({error}); where it stays so, remove the "
-                "folder and prepare it anew"
-            ) from error
-        if record["name"].decode() != name:
-            raise UserError(f"{self.folder}: record {position} is {record['name'].decode()!r}, expected {name!r}")
-        return decode_image(record["image"], name, max_pixels=0)  # it was looked at when it was prepared
+    def part_starts(self) -> np.ndarray:
+        """The position at which each part begins, and last the length, int64 ``(parts + 1,)``."""
+        return np.cumsum([0, *(len(part) for part in self.parts)])
 
-
-def open_dataset(
-    name: str,
-    *,
-    data_dir: str | os.PathLike = "~/.cache/glintiqa_jax",
-    max_short_side: int = 0,
-    raw_target: bool = False,
-) -> RatedSource:
-    """A database that ``experiments/prepare_dataset.py`` has written, as a random-access source.
-
-    Args:
-      name: the database's, such as "koniq10k", or the folder's name that preparing one's own images printed.
-      data_dir: where it was prepared.
-      max_short_side: images whose shorter side is longer are shrunk to it; 0 leaves them as they are.
-      raw_target: networks are trained on the raw scores, not on ``score``.
-
-    Raises:
-      UserError: when it is not prepared there; the message says what is, and how to prepare it.
-    """
-    folder = records_folder(name, data_dir)
-    if not (folder / "card.json").is_file():
-        prepared = sorted(path.parents[1].name for path in folder.parents[1].glob("[!.]*/*/card.json"))
-        command = f"prepare_dataset.py --dataset={name} --source=DIR"
-        if name == "saqt":
-            command = "build_saqt.py --sources=DIR"
-        hint = f"; python experiments/{command} --data_dir={data_dir} prepares it"
-        raise UserError(
-            f"--dataset={name}: expected a database prepared in --data_dir={data_dir}, "
-            f"found {', '.join(prepared) or 'none'}{hint if name in DATABASES else ''}"
-        )
-    return RatedSource(folder, max_short_side=max_short_side, raw_target=raw_target)
-
-
-def _read_index(path: Path, sha256: str) -> Index:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: expected the index of a prepared dataset, found none ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(
-            f"{path}: has changed since it was prepared; prepare_dataset.py with --overwrite writes it again"
-        )
-    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
-    columns: dict[str, Sequence[str]] = {column: [row[column] for row in rows] for column in INDEX_COLUMNS}
-    return Index(
-        names=list(columns["name"]),
-        raw_scores=np.asarray(columns["raw_score"], np.float64),
-        score_stds=np.asarray(columns["score_std"], np.float64),
-        groups=list(columns["group"]),
-        splits=list(columns["split"]),
-        references=list(columns["reference"]),
-        distortion_types=np.asarray(columns["distortion_type"], np.int32),
-        distortion_levels=np.asarray(columns["distortion_level"], np.int32),
-        heights=np.asarray(columns["height"], np.int64),
-        widths=np.asarray(columns["width"], np.int64),
-        sha256s=list(columns["sha256"]),
-    )
+    def part_of(self, positions: npt.ArrayLike) -> np.ndarray:
+        """The number of the part that each position belongs to, int64 of the same shape."""
+        return np.searchsorted(self.part_starts(), positions, side="right") - 1

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from glintiqa_jax.data.names import OutsideError, normal_name
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.data.walk import files_below
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 
 class SourceFolder:
@@ -23,14 +23,14 @@ class SourceFolder:
       root: the folder; a link to one is fine.
 
     Raises:
-      UserError: when it is no folder, or an empty one.
+      InputError: when it is no folder, or an empty one.
     """
 
     def __init__(self, root: str | os.PathLike):
         self.root = Path(root).expanduser()
         if not str(root) or not self.root.is_dir():
             kind = "nothing given" if not str(root) else ("a file" if self.root.exists() else "nothing there")
-            raise UserError(f"--source={root}: expected the folder of a downloaded database, found {kind}")
+            raise InputError(field="source", value=root, expected="the folder of a downloaded database", found=kind)
         self._real = functools.cache(lambda folder: Path(os.path.realpath(folder)))
         self._by_name: dict[str, list[PurePosixPath]] = {}
         for file in files_below(self.root).images:
@@ -38,19 +38,21 @@ class SourceFolder:
             self._by_name.setdefault(_plain(inside.name), []).append(inside)
         self.files = sum(map(len, self._by_name.values()))
         if not self.files:
-            raise UserError(f"--source={root}: expected the files of a downloaded database, found an empty folder")
+            raise InputError(
+                field="source", value=root, expected="the files of a downloaded database", found="an empty folder"
+            )
 
     def find(self, name: str) -> Path | None:
         """The file whose path ends with ``name``, in any case; None where there is none.
 
         Raises:
-          UserError: when ``name`` points outside the folder, by ``..``, an absolute path or a link, or several files
+          InputError: when ``name`` points outside the folder, by ``..``, an absolute path or a link, or several files
             that are nested equally deep answer to it.
         """
         try:
             wanted = PurePosixPath(normal_name(name, self.root))
         except OutsideError as error:
-            raise UserError(f"{name!r} points outside the folder --source={self.root}") from error
+            raise InputError(f"{name!r} points outside the folder", field="source", value=self.root) from error
         except ValueError:
             return None  # an empty name
         tail = _lower(wanted)
@@ -62,21 +64,26 @@ class SourceFolder:
         if len(shallowest) > 1:
             exact = [path for path in shallowest if path.parts[-len(tail) :] == wanted.parts]
             if len(exact) != 1:
-                raise UserError(
-                    f"--source={self.root}: expected one file {name}, found {first_five([str(p) for p in shallowest])}"
+                raise InputError(
+                    field="source",
+                    value=self.root,
+                    expected=f"one file {name}",
+                    found=first_five([str(p) for p in shallowest]),
                 )
             shallowest = exact
         path = self._within(shallowest[0])
         return path if path.is_file() else None  # a link to nothing
 
     def file(self, *names: str) -> Path:
-        """The first of ``names`` that is there; ``UserError`` says what was looked for where none is."""
+        """The first of ``names`` that is there; ``InputError`` says what was looked for where none is."""
         for name in names:
             if (path := self.find(name)) is not None:
                 return path
-        raise UserError(
-            f"--source={self.root}: expected {' or '.join(names)}, in any case and at any depth, "
-            f"found none of these among {self.files} files"
+        raise InputError(
+            field="source",
+            value=self.root,
+            expected=f"{' or '.join(names)}, in any case and at any depth",
+            found=f"none of these among {self.files} files",
         )
 
     def inside(self, folder: str, suffix: str) -> list[Path]:
@@ -87,11 +94,11 @@ class SourceFolder:
         return [self._within(path) for path in sorted(wanted)]
 
     def only_file(self, suffix: str) -> Path:
-        """The one file with a suffix, in any case; ``UserError`` where there are none or several."""
+        """The one file with a suffix, in any case; ``InputError`` where there are none or several."""
         found = [path for paths in self._by_name.values() for path in paths if path.suffix.lower() == suffix]
         if len(found) != 1:
             names = first_five(sorted(map(str, found))) or "none"
-            raise UserError(f"--source={self.root}: expected one *{suffix} file, found {names}")
+            raise InputError(field="source", value=self.root, expected=f"one *{suffix} file", found=names)
         return self._within(found[0])
 
     def has_folder(self, name: str) -> bool:
@@ -99,12 +106,12 @@ class SourceFolder:
         return any(_plain(name) in _lower(path)[:-1] for paths in self._by_name.values() for path in paths)
 
     def _within(self, path: PurePosixPath) -> Path:
-        """The path from where we are; ``UserError`` where it is a link that leaves the folder."""
+        """The path from where we are; ``InputError`` where it is a link that leaves the folder."""
         file = self.root / path
         # realpath, unlike resolve, takes links that go round in circles
         real = Path(os.path.realpath(file)) if file.is_symlink() else self._real(file.parent)
         if not real.is_relative_to(self._real(self.root)):
-            raise UserError(f"{file} is a link that points outside the folder --source={self.root}")
+            raise InputError(f"{file} is a link that points outside the folder", field="source", value=self.root)
         return file
 
 

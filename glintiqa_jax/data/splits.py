@@ -15,7 +15,7 @@ from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.names import normal_name, positions_by_name
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
 from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _RELEASED_SEED = 12345  # times the number of the round (paper section IV-A, as released)
 
@@ -42,14 +42,14 @@ def split_by_group(groups: Sequence[str], *, validation_fraction: float, test_fr
       seed: the same seed and the same set of groups give the same split, in whatever order the images come.
 
     Raises:
-      UserError: with fewer groups than parts.
+      InputError: with fewer groups than parts.
     """
     distinct = sorted(set(groups))
     parts = 1 + bool(validation_fraction) + bool(test_fraction)
     if len(distinct) < parts:
-        raise UserError(
-            f"a split into {parts} parts needs at least {parts} content groups, "
-            f"found {len(distinct)}: {', '.join(distinct)}"
+        raise InputError(
+            expected=f"at least {parts} content groups, for a split into {parts} parts",
+            found=f"{len(distinct)}: {', '.join(distinct)}",
         )
     shuffled = [distinct[i] for i in np.random.default_rng(seed).permutation(len(distinct))]
     tests = validations = 0
@@ -91,7 +91,7 @@ def split_as_declared(
       needed: the parts that must have images.
 
     Raises:
-      UserError: when a group is on two sides (naming the first five), a part is empty, or training has fewer than two
+      InputError: when a group is on two sides (naming the first five), a part is empty, or training has fewer than two
         groups to hold one out from.
     """
     declared = list(splits)
@@ -100,7 +100,7 @@ def split_as_declared(
         sides.setdefault(group, set()).add(side)
     torn = {group: found for group, found in sides.items() if len(found) > 1}
     if torn and not leave_out:
-        raise UserError(
+        raise InputError(
             f"{len(torn)} content groups are on two sides of the declared split: {first_five(sorted(torn))}"
         )
     for position, group in enumerate(groups):
@@ -109,11 +109,11 @@ def split_as_declared(
             declared[position] = kept if declared[position] == kept else ""
     for part in needed:
         if part not in declared:
-            raise UserError(f"the declared split has no image in {part!r}, found {', '.join(sorted(set(declared)))}")
+            raise InputError(f"the declared split has no image in {part!r}, found {', '.join(sorted(set(declared)))}")
     if "validation" not in declared and validation_fraction:
         training = sorted({group for group, side in zip(groups, declared, strict=True) if side == "train"})
         if len(training) < 2:
-            raise UserError("to hold a validation split out, 'train' needs at least two content groups, found 1")
+            raise InputError("to hold a validation split out, 'train' needs at least two content groups, found 1")
         count = min(max(round(validation_fraction * len(training)), 1), len(training) - 1)
         chosen = np.random.default_rng(seed).permutation(len(training))[:count]
         held_out = {training[i] for i in chosen}
@@ -132,21 +132,23 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
     """A split that ``save_split`` wrote, over the images of a source; those it does not name are in no part.
 
     Raises:
-      UserError: a file that is no split, or of another database, names that the source does not have or that are in two
-        parts, a content group on two sides, nothing to train on or to test.
+      InputError: a file that is no split, or of another database, names that the source does not have or that are in
+        two parts, a content group on two sides, nothing to train on or to test.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(
-            f"--split_by={path}: expected 'auto', 'published', 'drawn', 'all' or a file of a split, {error}"
+        raise InputError(
+            field="split_by", value=path, expected="the name of a way to split, or a file of a split", found=error
         ) from error
     except ValueError as error:
-        raise UserError(f"--split_by={path}: expected JSON, found something else ({error})") from error
+        raise InputError(field="split_by", value=path, expected="JSON", found=f"something else ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in SPLIT_NAMES):
-        raise UserError(f"--split_by={path}: expected lists of image names called {', '.join(SPLIT_NAMES)}")
+        raise InputError(field="split_by", value=path, expected=f"lists of image names called {', '.join(SPLIT_NAMES)}")
     if content.get("database") != database:
-        raise UserError(f"--split_by={path}: expected a split of {database}, found one of {content.get('database')}")
+        raise InputError(
+            field="split_by", value=path, expected=f"a split of {database}", found=f"one of {content.get('database')}"
+        )
     positions = positions_by_name(names)
     declared = [""] * len(names)
     unknown = []
@@ -155,23 +157,23 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
             try:
                 name = normal_name(str(given))
             except ValueError as error:
-                raise UserError(f"--split_by={path}, {part!r}: {error}") from error
+                raise InputError(f"{part!r}: {error}", field="split_by", value=path) from error
             if name not in positions:
                 unknown.append(str(given))
             elif declared[positions[name]]:
-                raise UserError(f"--split_by={path}: {given!r} is named twice")
+                raise InputError(f"{given!r} is named twice", field="split_by", value=path)
             else:
                 declared[positions[name]] = part
     if unknown:
-        raise UserError(
-            f"--split_by={path}: {len(unknown)} of its images are not in this dataset: {first_five(unknown)}"
+        raise InputError(
+            f"{len(unknown)} of its images are not in this dataset: {first_five(unknown)}", field="split_by", value=path
         )
     kept = [position for position, part in enumerate(declared) if part]
     sides, contents = ([values[position] for position in kept] for values in (declared, groups))
     try:
         chosen = split_as_declared(sides, contents, validation_fraction=0, seed=0)
-    except UserError as error:
-        raise UserError(f"--split_by={path}: {error}") from error
+    except InputError as error:
+        raise InputError(str(error), field="split_by", value=path) from error
     return Split(*(np.asarray(kept)[getattr(chosen, part)] for part in SPLIT_NAMES))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.names import normal_name, without_blanks
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _DELIMITERS = (",", ";", "\t")
 _DECLARED = re.compile(r'\ufeff?"?(?i:sep)=(.)"?[ \t,;]*(?:\r\n|\r|\n)')  # how Excel is told the delimiter
@@ -65,7 +65,7 @@ class Table:
         """The images' names in a column, in the spelling of ``normal_name``.
 
         Raises:
-          UserError: what is no name, and a name that is there twice, in whatever spellings.
+          InputError: what is no name, and a name that is there twice, in whatever spellings.
         """
         lines: dict[str, int] = {}
         for line, fields in self.rows:
@@ -73,10 +73,11 @@ class Table:
             try:
                 name = normal_name(given, folder)
             except ValueError as error:
-                raise UserError(f"{self.path}, line {line}: {error}") from error
+                raise InputError(str(error), file=f"{self.path}, line {line}") from error
             if name in lines:
-                raise UserError(
-                    f"{self.path}, line {line}: {given.strip()!r} is named a second time, first in line {lines[name]}"
+                raise InputError(
+                    f"{given.strip()!r} is named a second time, first in line {lines[name]}",
+                    file=f"{self.path}, line {line}",
                 )
             lines[name] = line
         return list(lines)
@@ -93,7 +94,7 @@ class Table:
           missing: what an empty field means; None: an error.
 
         Raises:
-          UserError: a field that is no number, or may be one of two.
+          InputError: a field that is no number, or may be one of two.
         """
         fields = self.texts(column)
         comma = self._has_decimal_comma(column, fields)
@@ -113,12 +114,14 @@ class Table:
         ]
 
     def words(self, column: str, known: Mapping[str, str]) -> list[str]:
-        """What the words in a column, in any case, stand for; ``UserError`` for one that is not known."""
+        """What the words in a column, in any case, stand for; ``InputError`` for one that is not known."""
         words = [word.lower() for word in self.texts(column)]
         for (line, _), word in zip(self.rows, words, strict=True):
             if word not in known:
                 expected = ", ".join(dict.fromkeys(known.values()))
-                raise UserError(f"{self.path}, line {line}, column {column!r}: expected {expected}, found {word!r}")
+                raise InputError(
+                    file=f"{self.path}, line {line}, column {column!r}", expected=expected, found=repr(word)
+                )
         return [known[word] for word in words]
 
     def _has_decimal_comma(self, column: str, fields: Sequence[str]) -> bool:
@@ -136,13 +139,16 @@ class Table:
         line, text = commas[0]
         where = f"{self.path}, line {line}, column {column!r}"
         if point := next((one for _, one in marked if "." in one and one != text), None):
-            raise UserError(
-                f"{where}: expected one decimal mark in the column, found {point!r} and {text!r}; {_ADVICE}"
+            raise InputError(
+                file=where, expected="one decimal mark in the column", found=f"{point!r} and {text!r}", hint=_ADVICE
             )
         for other_line, other in commas:
             if not _DECIMAL_COMMA.fullmatch(other):
-                raise UserError(
-                    f"{self.path}, line {other_line}, column {column!r}: expected a number, found {other!r}; {_ADVICE}"
+                raise InputError(
+                    file=f"{self.path}, line {other_line}, column {column!r}",
+                    expected="a number",
+                    found=repr(other),
+                    hint=_ADVICE,
                 )
         if not all(_THOUSANDS.fullmatch(other) for _, other in commas):
             return True
@@ -163,11 +169,13 @@ class Table:
                 return True
         return False
 
-    def _may_mean(self, line: int, column: str, text: str) -> UserError:
+    def _may_mean(self, line: int, column: str, text: str) -> InputError:
         meanings = f"{text.replace(',', '.')} or {re.sub('[,.]', '', text)}"
-        return UserError(
-            f"{self.path}, line {line}, column {column!r}: expected a number, found {text!r}, which may mean "
-            f"{meanings}; {_ADVICE}"
+        return InputError(
+            file=f"{self.path}, line {line}, column {column!r}",
+            expected="a number",
+            found=f"{text!r}, which may mean {meanings}",
+            hint=_ADVICE,
         )
 
 
@@ -182,8 +190,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
       columns: those that must be there, once each.
 
     Raises:
-      UserError: other encodings and files, a missing column, no row, a row with too few or too many fields, quotes that
-        are never closed.
+      InputError: other encodings and files, a missing column, no row, a row with too few or too many fields, quotes
+        that are never closed.
     """
     content = _bytes(path)
     if content.startswith(_ZIP):
@@ -197,11 +205,11 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     if declared := _DECLARED.match(text):
         text, skipped, candidates = text[declared.end() :], 1, (declared[1],)
     parsed: dict[str, list[tuple[int, list[str]]]] = {}
-    problems: dict[str, UserError] = {}
+    problems: dict[str, InputError] = {}
     for delimiter in candidates:
         try:
             parsed[delimiter] = _csv_lines(text, delimiter, path, skipped)
-        except UserError as error:
+        except InputError as error:
             problems[delimiter] = error
     fields = max((len(_header(lines)) for lines in parsed.values()), default=0)
     for delimiter, problem in problems.items():  # of the delimiter that is the likeliest
@@ -215,7 +223,7 @@ def read_numbers(path: Path, name_column: str, columns: Sequence[str]) -> dict[s
     """The numbers of each image in a table, in its order, the columns in theirs.
 
     Raises:
-      UserError: as ``read_table``, a name twice, a field that is no finite number.
+      InputError: as ``read_table``, a name twice, a field that is no finite number.
     """
     table = read_table(path, [name_column, *columns])
     values = zip(*(table.numbers(column) for column in columns), strict=True)
@@ -223,21 +231,23 @@ def read_numbers(path: Path, name_column: str, columns: Sequence[str]) -> dict[s
 
 
 def read_text_rows(table: Path, fields: int) -> list[tuple[int, list[str]]]:
-    """Number and fields of each line, separated by blanks or tabs; ``UserError`` where it has more or fewer fields."""
+    """Number and fields of each line, separated by blanks or tabs; ``InputError`` where it has more or fewer fields."""
     rows = []
     for line, text in enumerate(_text(table, _bytes(table)).splitlines(), start=1):
         row = text.split()
         if row and len(row) != fields:
-            raise UserError(f"{table}, line {line}: expected {fields} fields, found {len(row)}: {text[:80]!r}")
+            raise InputError(
+                file=f"{table}, line {line}", expected=f"{fields} fields", found=f"{len(row)}: {text[:80]!r}"
+            )
         if row:
             rows.append((line, row))
     if not rows:
-        raise UserError(f"{table}: expected one line per image, found none")
+        raise InputError(file=table, expected="one line per image", found="none")
     return rows
 
 
 def read_excel_rows(table: Path, sheet: str | None = None) -> list[tuple[int, list[Any]]]:
-    """Number and cells of each row of a sheet, by default the first, less empty ones; ``UserError`` where it has none.
+    """Number and cells of each row of a sheet, by default the first, less empty ones; ``InputError`` where it has none.
 
     All rows have as many cells as the longest; what is not there is None.
     """
@@ -249,17 +259,17 @@ def read_excel_rows(table: Path, sheet: str | None = None) -> list[tuple[int, li
             book = openpyxl.load_workbook(io.BytesIO(_bytes(table)), read_only=True, data_only=True)
             with contextlib.closing(book):
                 if sheet is not None and sheet not in book.sheetnames:
-                    raise UserError(f"{table}: expected a sheet {sheet!r}, found {', '.join(book.sheetnames)}")
+                    raise InputError(file=table, expected=f"a sheet {sheet!r}", found=", ".join(book.sheetnames))
                 worksheet = book[sheet] if sheet is not None else book.worksheets[0]
                 worksheet.reset_dimensions()  # as some programs write them wrong, and rows would be lost
                 numbered = enumerate(worksheet.iter_rows(values_only=True), start=1)
                 rows = [(line, list(row)) for line, row in numbered if any(cell is not None for cell in row)]
-    except UserError:
+    except InputError:
         raise
     except Exception as error:  # a broken file raises whatever zip, XML or openpyxl raise
-        raise UserError(f"{table}: expected an Excel file (.xlsx), found something else ({error})") from error
+        raise InputError(file=table, expected="an Excel file (.xlsx)", found=f"something else ({error})") from error
     if not rows:
-        raise UserError(f"{table}: expected one row per image, found an empty sheet")
+        raise InputError(file=table, expected="one row per image", found="an empty sheet")
     width = max(len(row) for _, row in rows)
     return [(line, row + [None] * (width - len(row))) for line, row in rows]
 
@@ -268,17 +278,19 @@ def read_matlab(table: Path, variable: str) -> np.ndarray:
     """A variable of a MATLAB file, flat: float64 ``(n,)``, or ``(n,)`` strings of a cell array.
 
     Raises:
-      UserError: no MATLAB file (of version 7 or older), or none with this variable.
+      InputError: no MATLAB file (of version 7 or older), or none with this variable.
     """
     import scipy.io
 
     try:
         content = scipy.io.loadmat(table, variable_names=[variable])
     except Exception as error:  # a broken file raises whatever its parser trips over
-        raise UserError(f"{table}: expected a MATLAB file up to version 7, found something else ({error})") from error
+        raise InputError(
+            file=table, expected="a MATLAB file up to version 7", found=f"something else ({error})"
+        ) from error
     if variable not in content:
         found = ", ".join(name for name, *_ in scipy.io.whosmat(table))
-        raise UserError(f"{table}: expected a variable {variable!r}, found {found or 'none'}")
+        raise InputError(file=table, expected=f"a variable {variable!r}", found=found or "none")
     values = content[variable].ravel()
     if values.dtype == object:
         return np.asarray([str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in values])
@@ -286,7 +298,7 @@ def read_matlab(table: Path, variable: str) -> np.ndarray:
 
 
 def number(field: Any, table: Path, line: int, column: str, *, shown: Any = None) -> float:
-    """A finite number from a table's field, written with a decimal point; ``UserError`` names the place otherwise.
+    """A finite number from a table's field, written with a decimal point; ``InputError`` names the place otherwise.
 
     Args:
       field: text, or a spreadsheet's number.
@@ -304,15 +316,15 @@ def number(field: Any, table: Path, line: int, column: str, *, shown: Any = None
             value = float(field)
     if not math.isfinite(value):
         found = field if shown is None else shown
-        raise UserError(f"{table}, line {line}, column {column!r}: expected a number, found {found!r}")
+        raise InputError(file=f"{table}, line {line}, column {column!r}", expected="a number", found=repr(found))
     return value
 
 
 def whole_number(field: Any, table: Path, line: int, column: str) -> int:
-    """A whole number from a table's field; ``UserError`` names the place where it is none."""
+    """A whole number from a table's field; ``InputError`` names the place where it is none."""
     value = number(field, table, line, column)
     if value != int(value):
-        raise UserError(f"{table}, line {line}, column {column!r}: expected a whole number, found {field!r}")
+        raise InputError(file=f"{table}, line {line}, column {column!r}", expected="a whole number", found=repr(field))
     return int(value)
 
 
@@ -325,18 +337,18 @@ def _table(path: Path, lines: list[tuple[int, list[str]]], columns: Sequence[str
     header = _header(lines)
     for column in columns:
         if header.count(without_blanks(column)) != 1:
-            raise UserError(f"{path}: expected one column {column!r}, found {', '.join(header) or 'an empty file'}")
+            raise InputError(file=path, expected=f"one column {column!r}", found=", ".join(header) or "an empty file")
     rows: list[Row] = []
     for line, fields in lines[1:]:
         if not any(map(without_blanks, fields)):
             continue  # spreadsheets leave rows of empty fields behind
         if len(fields) < len(header):
-            raise UserError(f"{path}, line {line}: expected {len(header)} fields, found fewer")
+            raise InputError(file=f"{path}, line {line}", expected=f"{len(header)} fields", found="fewer")
         if any(map(without_blanks, fields[len(header) :])):  # a decimal comma among commas, say
-            raise UserError(f"{path}, line {line}: expected {len(header)} fields, found more")
+            raise InputError(file=f"{path}, line {line}", expected=f"{len(header)} fields", found="more")
         rows.append((line, dict(zip(header, fields, strict=False))))
     if not rows:
-        raise UserError(f"{path}: expected one row per image below the header, found none")
+        raise InputError(file=path, expected="one row per image below the header", found="none")
     return Table(path, header, rows, delimiter)
 
 
@@ -352,8 +364,8 @@ def _csv_lines(text: str, delimiter: str, path: Path, skipped: int) -> list[tupl
             lines.append((reader.line_num + skipped, fields))
             began = reader.line_num
     except csv.Error as error:
-        raise UserError(
-            f"{path}, line {began + 1 + skipped}: expected rows of a CSV file, found none ({error})"
+        raise InputError(
+            file=f"{path}, line {began + 1 + skipped}", expected="rows of a CSV file", found=f"none ({error})"
         ) from error
     while lines and not any(map(without_blanks, lines[0][1])):
         del lines[0]
@@ -369,9 +381,10 @@ def _delimiter(path: Path, parsed: dict[str, list[tuple[int, list[str]]]], colum
     even = [one for one in finding if len({len(fields) for _, fields in parsed[one] if any(fields)}) == 1] or finding
     if any(parsed[one] != parsed[even[0]] for one in even[1:]):
         kinds = " and ".join("tabs" if one == "\t" else repr(one) for one in even)
-        raise UserError(
-            f"{path}: cannot tell whether its fields are separated by {kinds}; a first line such as 'sep={even[0]}' "
-            "says it"
+        raise InputError(
+            f"cannot tell whether its fields are separated by {kinds}",
+            file=path,
+            hint=f"a first line such as 'sep={even[0]}' says it",
         )
     return even[0]
 
@@ -391,24 +404,31 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
 
 
 def _text(path: Path, content: bytes) -> str:
     if content.startswith(_OLD_OFFICE):
-        raise UserError(f"{path}: expected a CSV file or .xlsx, found an old Excel file (.xls); save it as .xlsx")
+        raise InputError(
+            file=path, expected="a CSV file or .xlsx", found="an old Excel file (.xls)", hint="save it as .xlsx"
+        )
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: expected text in UTF-8, found other bytes ({error.reason}); save it as UTF-8 "
-            f"(in Excel: 'CSV UTF-8'), or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        raise InputError(
+            file=f"{path}, line {line}",
+            expected="text in UTF-8",
+            found=f"other bytes ({error.reason})",
+            hint="save it as UTF-8 (in Excel: 'CSV UTF-8'), or convert it: iconv -f WINDOWS-1252 -t UTF-8",
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(
-            f"{path}, line {line}: expected text, found a zero byte; UTF-16 is read where it begins with its mark"
+        raise InputError(
+            file=f"{path}, line {line}",
+            expected="text",
+            found="a zero byte",
+            hint="UTF-16 is read where it begins with its mark",
         )
     return text

@@ -1,27 +1,58 @@
-"""What happens to an image on its way into a batch: small Grain transforms over the items of a ``RatedSource``."""
+"""What happens to an image on its way into a batch: crops, flips and what is done before."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import cv2
 import grain
 import numpy as np
 
+from glintiqa_jax.data.pixels import BadImageError
+
+
+class Transform(Protocol):
+    """What may happen to a training image before it is cropped; one of ``Batching.transforms``.
+
+    Attributes:
+      name: of its random stream, unique among the transforms of a batch.
+    """
+
+    name: str
+
+    def smallest(self, crop_size: int) -> int:
+        """The smallest side, in pixels, of an image from which it makes one that holds a crop."""
+
+    def __call__(self, image: np.ndarray, crop_size: int, rng: np.random.Generator) -> np.ndarray:
+        """uint8 ``(height, width, 3)`` to the same of maybe another size, neither side shorter than the crop."""
+
 
 class RandomCropsAndFlips(grain.transforms.RandomMap):
     """The released augmentation (paper section IV-A): random crops, flipped at random both ways, never resized.
 
-    ``vertical_flips=False`` leaves the upside down ones out, which photographs are not.
-
     An item of an image, its target and its position to those of its crops, each array with an axis of crops in front.
+
+    Args:
+      crop_size: side of a crop, in pixels.
+      crops: of an image.
+      vertical_flips: False leaves the upside down ones out, which photographs are not.
+      transforms: what happens to the image before. Each draws from a stream of its own, so that with or without one
+        the crops, the flips and the other transforms draw the same.
     """
 
-    def __init__(self, crop_size: int, crops: int = 1, *, vertical_flips: bool = True):
-        self.crop_size, self.crops, self.vertical_flips = crop_size, crops, vertical_flips
+    def __init__(
+        self, crop_size: int, crops: int = 1, *, vertical_flips: bool = True, transforms: Sequence[Transform] = ()
+    ):
+        self.crop_size, self.crops, self.vertical_flips, self.transforms = crop_size, crops, vertical_flips, transforms
 
     def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         image, size = element["image"], self.crop_size
+        for transform in self.transforms:
+            image = transform(image, size, _stream(rng, transform.name))
+        _checked_size(image, size)
         crops = np.empty((self.crops, size, size, 3), np.uint8)
         for out in crops:
             top = int(rng.integers(image.shape[0] - size + 1))
@@ -39,6 +70,46 @@ class RandomCropsAndFlips(grain.transforms.RandomMap):
         }
 
 
+def _stream(rng: np.random.Generator, name: str) -> np.random.Generator:
+    """Another stream, a function of where this one stands, which stays there, and of a name."""
+    state = rng.bit_generator.state["state"]
+    words = [int(word) for value in state.values() for word in np.ravel(np.asarray(value, object))]
+    return np.random.default_rng([*words, zlib.crc32(name.encode())])
+
+
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """The crops of an image that is evaluated: a fixed grid, or as many at random.
+
+    Attributes:
+      crop_size: side of a crop, in pixels.
+      grid: crops per side of the grid.
+      random: this many at random rather than the grid, 25 as released; 0 for the grid.
+      seed: of the crops at random, which are a function of it, the image's name and its size.
+    """
+
+    crop_size: int
+    grid: int = 5
+    random: int = 0
+    seed: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are of an image."""
+        return self.random or self.grid**2
+
+    def of(self, image: np.ndarray, name: str = "") -> np.ndarray:
+        """Those of uint8 ``(height, width, 3)``: uint8 ``(count, crop_size, crop_size, 3)``.
+
+        Raises:
+          BadImageError: when the image is smaller than a crop.
+        """
+        if not self.random:
+            return grid_crops(image, self.crop_size, self.grid)
+        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        return random_crops(image, self.crop_size, self.random, rng)
+
+
 def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
     """A fixed grid of crops that covers the image as evenly as it can: the same crops for the same size, always.
 
@@ -51,7 +122,7 @@ def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
       uint8 ``(grid * grid, crop_size, crop_size, 3)``, row by row.
 
     Raises:
-      ValueError: when the image is smaller than the crop.
+      BadImageError: when the image is smaller than the crop.
     """
     height, width = _checked_size(image, crop_size)
     return np.stack(
@@ -76,7 +147,7 @@ def random_crops(image: np.ndarray, crop_size: int, crops: int, rng: np.random.G
       uint8 ``(crops, crop_size, crop_size, 3)``.
 
     Raises:
-      ValueError: when the image is smaller than the crop.
+      BadImageError: when the image is smaller than the crop.
     """
     height, width = _checked_size(image, crop_size)
     tops = rng.integers(height - crop_size + 1, size=crops)
@@ -89,7 +160,7 @@ def random_crops(image: np.ndarray, crop_size: int, crops: int, rng: np.random.G
 def _checked_size(image: np.ndarray, crop_size: int) -> tuple[int, int]:
     height, width = image.shape[:2]
     if min(height, width) < crop_size:
-        raise ValueError(f"an image of {width}x{height} pixels is smaller than the model's crop of {crop_size}")
+        raise BadImageError(f"an image of {width}x{height} pixels is smaller than the model's crop of {crop_size}")
     return height, width
 
 

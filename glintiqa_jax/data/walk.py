@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from glintiqa_jax.data.pillow import is_image
-from glintiqa_jax.errors import UserError, visible
+from glintiqa_jax.errors import InputError, visible
 
 # What systems leave in folders, beside the files whose names begin with a full stop. In lower case.
 _SYSTEM = frozenset(
@@ -85,27 +85,28 @@ def find_images(paths: Iterable[str | os.PathLike]) -> Found:
     An image is what Pillow loads, whatever its name ends with.
 
     Raises:
-      UserError: for a path that does not exist and a folder without an image.
+      InputError: for a path that does not exist and a folder without an image.
     """
     found = Found()
     for given in paths:
         if not os.fspath(given):  # which pathlib takes for the folder one is in
-            raise UserError("expected an image or a folder of images, found an empty path")
+            raise InputError(expected="an image or a folder of images", found="an empty path")
         path = Path(given).expanduser()
         try:
             is_folder = stat.S_ISDIR(path.stat().st_mode)
         except (OSError, ValueError) as error:
             why = "nothing there" if isinstance(error, FileNotFoundError) else visible(error)
-            raise UserError(f"{visible(path)}: expected an image or a folder of images, found {why}") from error
+            raise InputError(file=visible(path), expected="an image or a folder of images", found=why) from error
         if not is_folder:
             found.images.append(path)
             continue
         below = images_below(path)
         if not below.images:
-            note = below.note()
-            raise UserError(
-                f"{visible(path)}: expected images in this folder (JPEG, PNG, TIFF and what else Pillow reads), "
-                f"found none" + (f"; {note}" if note else "")
+            raise InputError(
+                file=visible(path),
+                expected="images in this folder (JPEG, PNG, TIFF and what else Pillow reads)",
+                found="none",
+                hint=below.note() or "",
             )
         found.images += below.images
         for reason, left in below.left_out.items():

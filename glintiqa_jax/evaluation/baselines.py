@@ -18,9 +18,7 @@ import cv2
 import numpy as np
 
 from glintiqa_jax.data.files import write_csv
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.rated_images import fingerprint
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.identity import digest
@@ -70,7 +68,7 @@ def check_baselines(names: Iterable[str]) -> None:
 
 
 def baseline_values(
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
     names: Sequence[str],
     folder: Path,

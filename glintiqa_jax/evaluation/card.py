@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.document import Items, Plot, Section, write_markdown
 
 _COLUMNS = 6  # images in a row of the contact sheet, and pairs of near-duplicates shown
 
 
-def write_card(source: RatedSource) -> Path:
+def write_card(source: RecordSource) -> Path:
     """Write ``card.md`` and its pictures beside the records, and return its path.
 
     The pictures are ``scores.png``, ``images.png`` (the worst, the middle and the best by opinion score) and, where
@@ -28,28 +28,32 @@ def write_card(source: RatedSource) -> Path:
     return path
 
 
-def describe(source: RatedSource) -> list[str]:
+def describe(source: RecordSource) -> list[str]:
     """What a card says in words, a line each."""
     card, index = source.card, source.index
     widths, heights = index.widths, index.heights
     lines = [
-        f"{card['images']:,} images of {card['groups']:,} contents",
-        f"scores {card['score_min']:g} to {card['score_max']:g} of {source.scale.describe()}",
+        f"{len(source):,} images of {len(set(index.groups)):,} contents",
+        f"scores {card.score_min:g} to {card.score_max:g} of {source.scale.describe()}",
         f"resolution {widths.min()}x{heights.min()} to {widths.max()}x{heights.max()}"
-        + (f", the longer side shrunk to at most {card['max_side']} ({card['resize']})" if card["max_side"] else ""),
+        + (
+            f", the longer side shrunk to at most {card.max_side} (Pillow, bicubic, antialiased)"
+            if card.max_side
+            else ""
+        ),
     ]
     if any(index.splits):
         counts = {name: index.splits.count(name) for name in dict.fromkeys(index.splits) if name}
         lines.append("published split: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    pairs = card["near_duplicate_pairs"]
-    treated = "share a group" if card["near_duplicates_merged"] else "keep their groups (`merge_near_duplicates`)"
+    pairs = card.near_duplicate_pairs
+    treated = "share a group" if card.near_duplicates_merged else "keep their groups (--merge_near_duplicates)"
     lines.append(f"near-duplicate pairs across contents: {pairs}" + (f"; they {treated}" if pairs else ""))
-    if card["identical"]:
-        lines.append(f"of them byte for byte the same, which always share a group: {len(card['identical'])}")
-    return [*lines, *source.contradictions(), f"left out: {len(card['skipped'])}"]
+    if card.identical:
+        lines.append(f"of them byte for byte the same, which always share a group: {len(card.identical)}")
+    return [*lines, *source.contradictions(), f"left out: {len(card.skipped)}"]
 
 
-def _histogram(source: RatedSource) -> Figure:
+def _histogram(source: RecordSource) -> Figure:
     figure = Figure(figsize=(5, 2.6), layout="constrained")
     axes = figure.subplots()
     axes.hist(source.index.raw_scores, bins=50)
@@ -57,7 +61,7 @@ def _histogram(source: RatedSource) -> Figure:
     return figure
 
 
-def _contact_sheet(source: RatedSource, order: np.ndarray) -> Figure:
+def _contact_sheet(source: RecordSource, order: np.ndarray) -> Figure:
     count = min(_COLUMNS, len(order))
     middle = (len(order) - count) // 2
     rows = {"worst": order[:count], "middle": order[middle : middle + count], "best": order[::-1][:count]}
@@ -69,9 +73,9 @@ def _contact_sheet(source: RatedSource, order: np.ndarray) -> Figure:
     return figure
 
 
-def _pairs(source: RatedSource) -> Figure:
+def _pairs(source: RecordSource) -> Figure:
     position = {name: number for number, name in enumerate(source.index.names)}
-    shown = source.card["near_duplicates"][:_COLUMNS]
+    shown = source.card.near_duplicates[:_COLUMNS]
     figure = Figure(figsize=(2 * len(shown), 4), layout="constrained")
     grid = figure.subplots(2, len(shown), squeeze=False)
     for column, pair in enumerate(shown):
@@ -80,7 +84,7 @@ def _pairs(source: RatedSource) -> Figure:
     return figure
 
 
-def _show(axes, source: RatedSource, position: int, title: str) -> None:
+def _show(axes, source: RecordSource, position: int, title: str) -> None:
     name = source.index.names[position]
     axes.imshow(source[position]["image"])
     label = visible(name)
@@ -91,26 +95,26 @@ def _show(axes, source: RatedSource, position: int, title: str) -> None:
     axes.axis("off")
 
 
-def _sections(source: RatedSource) -> list[Section]:
+def _sections(source: RecordSource) -> list[Section]:
     card = source.card
-    title, facts = card["name"], Items([*describe(source), *card["notes"]])
+    title, facts = card.name, Items([*describe(source), *card.notes])
     order = np.argsort(source.scale.to_quality(source.index.raw_scores), kind="stable")
     pictures = [
         Plot("scores", _histogram(source), "histogram of scores"),
         Plot("images", _contact_sheet(source, order), "worst, middle and best"),
     ]
     origin: list[str] = []
-    if database := DATABASES.get(card["name"]):
+    if database := DATABASES.get(card.name):
         title = database.title
         origin = [
             f"Source: {database.citation}. {database.home}".rstrip(),
             f"Licence: {database.licence}. Content: {database.content}.",
         ]
     sections = [Section(title, [facts, *origin, *pictures])]
-    if card["near_duplicates"]:
-        pairs = Items([f"{one}, {other}" for one, other in card["near_duplicates"]])
+    if card.near_duplicates:
+        pairs = Items([f"{one}, {other}" for one, other in card.near_duplicates])
         plot = Plot("near_duplicates", _pairs(source), "near-duplicate pairs")
         sections.append(Section("Near-duplicates", [plot, pairs]))
-    if card["skipped"]:
-        sections.append(Section("Left out", [Items(card["skipped"])]))
+    if card.skipped:
+        sections.append(Section("Left out", [Items(card.skipped)]))
     return sections

@@ -11,12 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.arrays import power_of
 from glintiqa_jax.evaluation.mapping import fit_logistic4
-from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 
 _STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
@@ -36,27 +34,25 @@ def _in_our_style(draw: Callable[_Arguments, _Drawn]) -> Callable[_Arguments, _D
 
 
 @_in_our_style
-def learning_curve(
-    histories: Mapping[str, Sequence[Mapping[str, Any]]], watched: str, loss: str, *, metric: str = "srocc"
-) -> Figure:
-    """Training loss, and a metric on the split that selects.
+def learning_curve(histories: Mapping[str, list[dict[str, Any]]], watched: str, loss: str) -> Figure:
+    """Training loss, and SROCC on the split that selects.
 
     Args:
       histories: rows of ``metrics.jsonl`` by the name of the run.
       watched: which split was evaluated on the way, "validation" or "test".
       loss: what the loss is called.
-      metric: its key.
     """
     figure = Figure(figsize=(7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, history in histories.items():
         trained = [row for row in history if "loss" in row]
         left.plot([row["step"] for row in trained], [row["loss"] for row in trained], linewidth=1, label=name)
-        seen = [row for row in history if watched in row and row[watched][metric] is not None]
-        figures = [row[watched][metric] for row in seen]
-        right.plot([row["step"] for row in seen], figures, marker="o", markersize=3, label=name)
+        seen = [row for row in history if watched in row and row[watched]["srocc"] is not None]
+        right.plot(
+            [row["step"] for row in seen], [row[watched]["srocc"] for row in seen], marker="o", markersize=3, label=name
+        )
     left.set(xlabel="step", ylabel=f"training loss ({loss})")
-    right.set(xlabel="step", ylabel=f"{watched} {METRICS[metric].title}")
+    right.set(xlabel="step", ylabel=f"{watched} SROCC")
     if 1 < len(histories) <= 10:
         right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -141,9 +137,7 @@ def by_resolution(pixels: np.ndarray) -> np.ndarray:
 
 
 @_in_our_style
-def best_and_worst(
-    predictions: Predictions, source: RatedSource | MixedSource, order: Sequence[int] | np.ndarray
-) -> Figure:
+def best_and_worst(predictions: Predictions, source: Source, order: Sequence[int] | np.ndarray) -> Figure:
     """The images whose predictions err the least and the most, with both scores.
 
     Args:
@@ -160,7 +154,7 @@ def best_and_worst(
     return figure
 
 
-def _show(axes: Axes, predictions: Predictions, source: RatedSource | MixedSource, index: int, title: str) -> None:
+def _show(axes: Axes, predictions: Predictions, source: Source, index: int, title: str) -> None:
     axes.imshow(source[int(predictions.positions[index])]["image"])
     name = visible(predictions.names[index])
     axes.set_title(

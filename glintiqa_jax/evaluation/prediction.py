@@ -8,21 +8,19 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
-from glintiqa_jax import compilation
-from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.files import Output, write_csv
-from glintiqa_jax.data.mixture import MixedSource, database_of
+from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.names import positions_by_name
 from glintiqa_jax.data.pipeline import evaluation_batches
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import first_five, read_numbers
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.progress import progress_bar
-from glintiqa_jax.sharding import batch_sharding, everywhere, global_batch, replicated
+from glintiqa_jax.scoring.card import ModelCard
+from glintiqa_jax.sharding import everywhere, global_batch
 
 # All crops of a batch, on one CPU. With more, what the network makes on its way leaves the caches, and its memory goes
 # back to the system each time: the paper's network takes 1.5 times as long over 8 images as over one, and 5 GB for 0.6.
@@ -57,7 +55,7 @@ class Predictions:
 
     @classmethod
     def of(
-        cls, source: RatedSource | MixedSource, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
+        cls, source: Source, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
     ) -> Predictions:
         """Of some positions of a source, with what the source says of them."""
         index = source.index
@@ -67,7 +65,7 @@ class Predictions:
             predicted=predicted,
             crop_deviation=crop_deviation,
             target=index.raw_scores[positions],
-            databases=[source.parts[number].card["name"] for number in database_of(source, positions)],
+            databases=[source.parts[number].name for number in source.part_of(positions)],
             groups=[index.groups[position] for position in positions],
             target_std=index.score_stds[positions],
         )
@@ -104,7 +102,7 @@ def known(target_std: np.ndarray) -> np.ndarray | None:
     return target_std if len(target_std) and np.isfinite(target_std).all() else None
 
 
-def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictions:
+def read_predictions(path: Path, source: Source) -> Predictions:
     """What ``write_csv`` wrote, of images of a source.
 
     Raises:
@@ -114,8 +112,7 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
     position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
-        problem = f"{len(unknown)} of its images are not in {source.card['name']}: {first_five(unknown)}"
-        raise InputError(problem, file=path)
+        raise InputError(f"{path}: {len(unknown)} of its images are not in {source.name}: {first_five(unknown)}")
     positions = np.asarray([position[name] for name in names], np.int64)
     values = np.asarray(list(rows.values()), np.float64)
     return Predictions.of(source, positions, values[:, 0], values[:, 1])
@@ -123,51 +120,38 @@ def read_predictions(path: Path, source: RatedSource | MixedSource) -> Predictio
 
 def predict_source(
     predict: Callable[[jax.Array], jax.Array],
-    source: RatedSource | MixedSource,
+    source: Source,
     positions: np.ndarray,
+    card: ModelCard,
     *,
-    scale: ScoreScale,
-    crop_size: int,
-    grid: int,
-    batch_size: int,
     mesh: Mesh,
-    crops_at_random: int = 0,
-    seed: int = 0,
-    on_bad_image: str = "fail",
-    num_workers: int = 0,
+    batch_size: int = 16,
+    loading: Loading = Loading(),
     progress: str = "",
 ) -> Predictions:
     """Predict some images of a source, every one exactly once, over all processes; each gets all predictions.
 
     Args:
       predict: uint8 ``(batch, crops, crop, crop, 3)`` to ``(batch, crops)``, what the network says.
-      source: where the images are.
+      source: where the images are, as large as the model wants them.
       positions: which of them.
-      scale: what the network was trained on; predictions are brought to the source's own.
-      crop_size: side of a crop, in pixels.
-      grid: crops per side of the fixed grid.
-      batch_size: images per batch at most, a multiple of the mesh's devices.
+      card: of the model; predictions are brought from its scale to the source's own.
       mesh: where batches are put.
-      crops_at_random: this many at random rather than the grid, 25 as released; 0 for the grid.
-      seed: of the crops at random, which are the same ones each time.
-      on_bad_image: a record that cannot be read any more is an error ("fail") or left out and said ("skip").
-      num_workers: processes that load images; 0 is threads.
+      batch_size: images per batch at most, a multiple of the mesh's devices.
+      loading: how images are loaded.
       progress: what the progress bar says; none is shown when empty.
     """
-    said = np.full((len(source), crops_at_random or grid * grid), np.nan)
-    batch_size = images_at_once(batch_size, len(positions), said.shape[1] * crop_size**2, mesh)
+    crops = card.view.crops(card.network.crop_size)
+    said = np.full((len(source), crops.count), np.nan)
+    batch_size = images_at_once(batch_size, len(positions), crops.count * crops.crop_size**2, mesh)
     seen = np.zeros(len(source), bool)
     batches = evaluation_batches(
         source,
         positions,
-        crop_size=crop_size,
-        grid=grid,
+        crops,
         batch_size=batch_size,
-        crops_at_random=crops_at_random,
-        seed=seed,
         process=(jax.process_index(), jax.process_count()),
-        on_bad_image=on_bad_image,
-        num_workers=num_workers,
+        loading=loading,
     )
     with progress_bar(total=len(positions), hidden=not progress, desc=progress, unit="image", leave=False) as bar:
         for batch in batches:
@@ -178,12 +162,12 @@ def predict_source(
             seen[numbers[real]] = True
             bar.update(int(real.sum()))
     positions = positions[seen[positions]]
-    raw = scale.from_target(said[positions])
-    if dataclasses.replace(scale, raw_target=source.scale.raw_target) != source.scale:
-        raw = source.scale.to_raw(scale.to_quality(raw))
+    raw = card.to_scale(said[positions])
+    if card.scale != source.scale:
+        raw = source.scale.to_raw(card.scale.to_quality(raw))
     if not np.isfinite(raw).all():
         bad = [source.index.names[p] for p in positions[~np.isfinite(raw).all(axis=1)]][:5]
-        raise FloatingPointError(f"non-finite predictions, for {', '.join(bad)}")
+        raise FloatingPointError(f"predictions that are not finite, for {', '.join(bad)}")
     return Predictions.of(source, np.asarray(positions), raw.mean(axis=1), raw.std(axis=1))
 
 
@@ -200,21 +184,3 @@ def images_at_once(most: int, images: int, pixels: int, mesh: Mesh) -> int:
     if mesh.devices.flat[0].platform == "cpu":
         each = min(each, _CPU_PIXELS // pixels)
     return min(most, max(each, 1) * mesh.size)
-
-
-def make_predict(
-    graphdef: nnx.GraphDef, mesh: Mesh
-) -> Callable[[nnx.State, nnx.State, jax.typing.ArrayLike], jax.Array]:
-    """``predict(params, rest, crops) -> scores``: uint8 ``(images, crops, height, width, 3)`` to ``(images, crops)``.
-
-    Scores are quality in [0, 1], higher is better, or what the network was trained on.
-    """
-
-    def predict(params: nnx.State, rest: nnx.State, crops: jax.Array) -> jax.Array:
-        model = nnx.merge(graphdef, params, rest)
-        # (images, crops, height, width, 3) -> (images * crops, height, width, 3) and back
-        flat = crops.reshape(-1, *crops.shape[2:])
-        return model(model.preprocess(flat)).reshape(crops.shape[:2])
-
-    shardings = (None, None, batch_sharding(mesh))
-    return compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.mixture import MixedSource, database_of
-from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import InputError
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
-from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, known
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
 from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table, types_table
@@ -31,75 +28,23 @@ class ReportOptions:
     """What goes into a report beside the run; none of it changes a figure of the run's.
 
     Attributes:
-      baselines: names of ``BASELINES``.
+      baselines: simple measures of the same images, without training; names of ``BASELINES``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
+      command: what was run, where a command was.
       resamples: of the bootstrap intervals.
-      baselines_folder: keeps what baselines said, for other reports on the same images; the run's folder when None.
-      command: what the report says that it was made by; none in a notebook.
+      baselines_folder: keeps what the baselines said, for other reports on the same images; the run's folder when None.
     """
 
     baselines: tuple[str, ...] = setting(
         ("laplacian_variance",),
         f"baselines that stand beside the network in reports: {', '.join(BASELINES)}; empty: none",
-        effect="nothing",
     )
-    pictures: bool = setting(True, "show the best and the worst predicted images in reports", effect="nothing")
-    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex", effect="nothing")
-    resamples: int = setting(RESAMPLES, "resamples of the bootstrap intervals in reports", effect="nothing")
+    pictures: bool = setting(True, "show the best and the worst predicted images in reports")
+    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex")
+    resamples: int = setting(RESAMPLES, "resamples of the bootstrap intervals in reports")
     baselines_folder: Path | None = None
     command: str = ""
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1:
-            raise InputError(field="resamples", expected="at least 1", found=self.resamples)
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """A finished training, as its report tells of it.
-
-    Attributes:
-      title: what was built, such as the name of its variant.
-      loss: what the loss is called.
-      history: the rows of ``metrics.jsonl``.
-      trained: record positions that were trained on.
-      split: the split's SHA-256.
-      step: the last one.
-      best_step: the one that was kept.
-      selection: "validation" or "test_best", what it was selected on.
-      selection_metric: the key of the metric that it is best by.
-    """
-
-    title: str
-    loss: str
-    history: Sequence[Mapping[str, Any]]
-    trained: np.ndarray
-    split: str
-    step: int
-    best_step: int
-    selection: str = "validation"
-    selection_metric: str = "srocc"
-
-    @property
-    def watched(self) -> str:
-        """The split that selects."""
-        return "test" if self.selection == "test_best" else "validation"
-
-    def kept(self, splits: Collection[str]) -> str:
-        """Which step was kept, and how it was selected, given the splits that were evaluated."""
-        kept = f"The network is the one of step {self.best_step} of {self.step}, "
-        if self.selection == "test_best":
-            return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
-        by = METRICS[self.selection_metric].title
-        kept += (
-            f"the best on validation by {by}. "
-            if "validation" in splits
-            else "the last, as there is no validation split. "
-        )
-        return kept + (
-            "The test split was used once, for this table." if "test" in splits else "There is no test split."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +71,7 @@ class Evaluated:
       left_out: how many images were not predicted, as the network was trained on their contents.
     """
 
-    source: RatedSource | MixedSource
+    source: Source
     predictions: Predictions
     distortion_names: Mapping[str, Mapping[int, str]]
     left_out: int = 0
@@ -249,35 +194,38 @@ class Evaluated:
 
 def write_report(
     workdir: Path,
-    training: Training,
-    evaluated: Mapping[str, Evaluated],
-    provenance: Provenance,
     *,
+    evaluated: Mapping[str, Evaluated],
+    train: np.ndarray,
+    history: list[dict[str, Any]],
+    results: dict[str, Any],
+    config: dict[str, Any],
+    provenance: Provenance,
     options: ReportOptions = ReportOptions(),
 ) -> None:
     """Write ``report.md``, its plots, and ``report.html``, which needs no other file.
 
     Args:
       workdir: an existing folder.
-      training: what was trained.
       evaluated: predictions by the name of the split; all but the table is about the last one, the test's.
+      train: record positions that were trained on.
+      history: the rows of ``metrics.jsonl``.
+      results: the content of ``results.json``.
+      config: the configuration as JSON values.
       provenance: what made it.
       options: what goes in beside.
     """
-    curve = plots.learning_curve(
-        {"": training.history}, training.watched, training.loss, metric=training.selection_metric
-    )
-    plots.mark_kept(curve, training.best_step)
+    watched = "test" if results["selection"] == "test_best" else "validation"
+    curve = plots.learning_curve({"": history}, watched, config["loss"])
+    plots.mark_kept(curve, results["best_step"])
     curves = Section("Learning curve", [Plot("learning_curve", curve, "learning curve")])
-    made_by = provenance.section(("split", f"split.json, SHA-256 {training.split}"))
+    made_by = provenance.section(("split", f"split.json, SHA-256 {results['split_sha256']}"))
     if not evaluated:
-        sections = [Section(training.title, [training.kept(())]), curves, made_by]
+        sections = [Section(config["variant"], [_kept(results)]), curves, made_by]
         return write_document(workdir, sections, latex=options.latex)
     name, main = list(evaluated.items())[-1]
     source = main.source
-    baselines = main.baselines(
-        options.baselines, options.baselines_folder or workdir, training_mean(source, training.trained)
-    )
+    baselines = main.baselines(options.baselines, options.baselines_folder or workdir, training_mean(source, train))
     several = len(main.databases) > 1
     ours = {
         f"{split}, on {database}" if several else split: one.judged(database)
@@ -288,16 +236,16 @@ def write_report(
         f"{database}: {reference(WITHIN[database])}" for database in main.databases if database in WITHIN
     )
     note = f"Baselines are of the {name} split's images. {cited(options.baselines)}".strip()
-    if training.selection == "test_best":
+    if results["selection"] == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
-        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}.",
+        f"{source.describe()}.",
         metrics_table(ours | baselines, note=note, resamples=options.resamples),
-        training.kept(evaluated),
+        _kept(results),
     ]
     if published:
         blocks.append(f"Published, SROCC / PLCC ({SOURCE}): {published}.")
-    sections = [Section(f"{training.title} on {source.card['name']}", blocks)]
+    sections = [Section(f"{config['variant']} on {source.name}", blocks)]
     if not several:
         own = main.judged(main.databases[0])
         same = {title: one for title, one in baselines.items() if len(one.target) == len(own.target)}
@@ -348,11 +296,19 @@ def cited(baselines: Sequence[str]) -> str:
     return "; ".join(f"{BASELINES[name].title}: {BASELINES[name].source}" for name in baselines)
 
 
-def training_mean(source: RatedSource | MixedSource, train: np.ndarray) -> dict[str, float]:
+def training_mean(source: Source, train: np.ndarray) -> dict[str, float]:
     """The mean score of each database's training images, in the source's unit."""
-    numbers = database_of(source, train)
+    numbers = source.part_of(train)
     return {
-        part.card["name"]: float(source.index.raw_scores[train[numbers == number]].mean())
+        part.name: float(source.index.raw_scores[train[numbers == number]].mean())
         for number, part in enumerate(source.parts)
         if (numbers == number).any()
     }
+
+
+def _kept(results: dict[str, Any]) -> str:
+    kept = f"The network is the one of step {results['best_step']} of {results['step']}, "
+    if results["selection"] == "test_best":
+        return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
+    kept += "the best on validation. " if "validation" in results else "the last, as there is no validation split. "
+    return kept + ("The test split was used once, for this table." if "test" in results else "There is no test split.")

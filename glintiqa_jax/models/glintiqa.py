@@ -1,151 +1,21 @@
-"""GlintIQA (arXiv 2408.03885): the network, its configuration and the one table of variants."""
+"""GlintIQA (arXiv 2408.03885): the network."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.models.config import ModelConfig, variant_config
+from glintiqa_jax.models.freezing import freeze, split_model
 from glintiqa_jax.models.initialisation import initial_state
-from glintiqa_jax.models.integration import ATTENTION_LAYOUTS, IntegrationStage, MultiKernelEmbedding
-from glintiqa_jax.models.resnet import ResNet
-from glintiqa_jax.models.vit import VisionTransformer
-
-_BRANCHES: dict[str, type[ResNet] | type[EfficientNetLite0]] = {
-    "resnet": ResNet,
-    "efficientnet_lite0": EfficientNetLite0,
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class GlintIQAConfig:
-    """What the network is. The defaults are the paper's ViT-S/16 + ResNet-50 at 224x224.
-
-    Raises ``ValueError`` naming the field when a value, or a combination of values, makes no network.
-    """
-
-    crop_size: int = dataclasses.field(default=224, metadata={"help": "side of the square input, in pixels"})
-    patch_size: int = dataclasses.field(default=16, metadata={"help": "side of a ViT patch, in pixels: 16 or 32"})
-    width: int = dataclasses.field(default=384, metadata={"help": "d: channels of a ViT token and of integration"})
-    vit_heads: int = dataclasses.field(default=6, metadata={"help": "attention heads of the ViT"})
-    vit_mlp_width: int = dataclasses.field(default=1536, metadata={"help": "hidden channels of the ViT's MLPs"})
-    tapped_blocks: tuple[int, ...] = dataclasses.field(
-        default=(6, 7, 8, 9),
-        metadata={"help": "ViT blocks, from 0, whose outputs are integrated, one stage each"},
-    )
-    cnn: str = dataclasses.field(
-        default="resnet", metadata={"help": "the CNN branch: 'resnet' (the paper's) or 'efficientnet_lite0'"}
-    )
-    resnet_blocks: tuple[int, ...] = dataclasses.field(
-        default=(3, 4, 6), metadata={"help": "residual blocks in each of the CNN's three stages"}
-    )
-    resnet_bottleneck: bool = dataclasses.field(
-        default=True, metadata={"help": "bottleneck blocks (ResNet-50) rather than basic ones (ResNet-18)"}
-    )
-    resnet_width: int = dataclasses.field(default=64, metadata={"help": "channels of the CNN's stem"})
-    use_vit: bool = dataclasses.field(default=True, metadata={"help": "the ViT branch; off is an ablation"})
-    use_cnn: bool = dataclasses.field(default=True, metadata={"help": "the CNN branch; off is an ablation"})
-    embedded_stages: tuple[int, ...] = dataclasses.field(
-        default=(1, 2, 3),
-        metadata={
-            "help": "CNN maps, from 1, that the multi-kernel embedding takes; EfficientNet-Lite0 has a fourth, at 1/32"
-        },
-    )
-    use_cwsa: bool = dataclasses.field(default=True, metadata={"help": "channel-wise self-attention"})
-    use_siem: bool = dataclasses.field(default=True, metadata={"help": "spatial interaction (3x3 convolution)"})
-    attention_layout: str = dataclasses.field(
-        default="released",
-        metadata={"help": "CWSA's output: 'released' keeps its index shuffle, 'transposed' has none"},
-    )
-    identity_start: bool = dataclasses.field(
-        default=False,
-        metadata={"help": "integration starts by passing the local feature on: steadies training from scratch"},
-    )
-    attention_dropout: float = dataclasses.field(default=0.5, metadata={"help": "dropout rate in CWSA"})
-    head_dropout: float = dataclasses.field(default=0.5, metadata={"help": "dropout rate in the quality head"})
-    frozen_blocks: int = dataclasses.field(
-        default=5,
-        metadata={"help": "leading ViT blocks not trained; with any, the patch embedding is not either"},
-    )
-    frozen_stages: int = dataclasses.field(
-        default=0,
-        metadata={"help": "leading CNN stages, each up to a map, whose weights and statistics stay as loaded"},
-    )
-    batch_statistics: bool = dataclasses.field(
-        default=True,
-        metadata={"help": "the CNN normalises by the batch in training, as released; off, by the statistics loaded"},
-    )
-    train_embeddings: bool = dataclasses.field(
-        default=True, metadata={"help": "train the class token and the position embedding"}
-    )
-
-    def __post_init__(self) -> None:
-        def require(condition: bool, message: str) -> None:
-            if not condition:
-                raise ValueError(message)
-
-        require(self.patch_size in (16, 32), f"patch_size must be 16 or 32, found {self.patch_size}")
-        require(
-            self.crop_size > 0 and self.crop_size % self.patch_size == 0,
-            f"crop_size must be a positive multiple of patch_size {self.patch_size}, found {self.crop_size}",
-        )
-        require(self.width > 0, f"width must be positive, found {self.width}")
-        require(
-            self.vit_heads > 0 and self.width % self.vit_heads == 0,
-            f"width must be a multiple of vit_heads {self.vit_heads}, found {self.width}",
-        )
-        taps = self.tapped_blocks
-        require(
-            len(taps) > 0 and taps[0] >= 0 and all(a < b for a, b in itertools.pairwise(taps)),
-            f"tapped_blocks must be increasing block numbers from 0, found {taps}",
-        )
-        require(self.cnn in _BRANCHES, f"cnn must be one of {', '.join(_BRANCHES)}, found {self.cnn!r}")
-        # a map coarser than the token grid cannot be embedded in it
-        maps = [
-            number for number, stride in enumerate(_BRANCHES[self.cnn].STRIDES, start=1) if stride <= self.patch_size
-        ]
-        require(
-            len(self.resnet_blocks) == 3 and min(self.resnet_blocks) > 0,
-            f"resnet_blocks must be three positive numbers, found {self.resnet_blocks}",
-        )
-        require(
-            len(self.embedded_stages) > 0
-            and sorted(set(self.embedded_stages) & set(maps)) == list(self.embedded_stages),
-            f"embedded_stages must be an increasing choice of {', '.join(map(str, maps))} where cnn is "
-            f"{self.cnn} and patch_size {self.patch_size}, found {self.embedded_stages}",
-        )
-        require(self.use_vit or self.use_cnn, "use_vit and use_cnn must not both be off")
-        require(
-            self.attention_layout in ATTENTION_LAYOUTS,
-            f"attention_layout must be one of {', '.join(ATTENTION_LAYOUTS)}, found {self.attention_layout!r}",
-        )
-        for name in ("attention_dropout", "head_dropout"):
-            rate = getattr(self, name)
-            require(0.0 <= rate < 1.0, f"{name} must be in [0, 1), found {rate}")
-        require(
-            0 <= self.frozen_blocks <= taps[-1] + 1,
-            f"frozen_blocks must be between 0 and the {taps[-1] + 1} blocks that are built, found {self.frozen_blocks}",
-        )
-        built = self.cnn_maps
-        require(
-            0 <= self.frozen_stages <= built, f"frozen_stages must be from 0 to {built}, found {self.frozen_stages}"
-        )
-
-    @property
-    def cnn_maps(self) -> int:
-        """Maps that the CNN branch is built for: a ResNet's three, an EfficientNet-Lite0's up to the last used."""
-        return self.embedded_stages[-1] if self.cnn == "efficientnet_lite0" else len(ResNet.STRIDES)
-
-    @property
-    def tokens(self) -> int:
-        """N, the tokens of the square grid; CWSA's weights are N x N."""
-        return (self.crop_size // self.patch_size) ** 2
+from glintiqa_jax.models.integration import IntegrationStage, MultiKernelEmbedding
 
 
 class GlintIQA(nnx.Module):
@@ -154,36 +24,27 @@ class GlintIQA(nnx.Module):
     ``new_model`` and ``create_model`` make one, with the values that ``initialisation`` gives its parameters.
     """
 
-    def __init__(self, config: GlintIQAConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.vgfe = _vit_branch(config, rngs) if config.use_vit else None
-        self.clfe = _cnn_branch(config, rngs) if config.use_cnn else None
-        self.local = _local_embedding(config, rngs) if config.use_cnn else None
-        stages = len(config.tapped_blocks) if config.use_vit else 0
+        integration = config.integration
+        self.vgfe = None if config.vit is None else config.vit.build(config, rngs=rngs)
+        self.clfe = None if config.cnn is None else config.cnn.build(config, rngs=rngs)
+        self.local = None if config.cnn is None else _local_embedding(config, rngs)
         self.stages = nnx.List(
             [
                 IntegrationStage(
                     width=config.width,
                     tokens=config.tokens,
-                    use_cwsa=config.use_cwsa,
-                    use_siem=config.use_siem,
-                    dropout=config.attention_dropout,
-                    layout=config.attention_layout,
+                    use_cwsa=integration.use_cwsa,
+                    use_siem=integration.use_siem,
+                    dropout=integration.attention_dropout,
+                    layout=integration.attention_layout,
                     rngs=rngs,
                 )
-                for _ in range(stages)
+                for _ in (config.vit.tapped_blocks if config.vit else ())
             ]
         )
-        self.head = QualityHead(config.width, dropout=config.head_dropout, rngs=rngs)
-
-    def preprocess(self, images: jax.Array) -> jax.Array:
-        """uint8 ``(..., 3)`` in [0, 255] to the float32 in [-1, 1] that the network takes.
-
-        Mean 0.5 and standard deviation 0.5 of [0, 1], as released; what EfficientNet-Lite takes where that is the CNN.
-        """
-        if self.config.cnn == "efficientnet_lite0":
-            return (images.astype(jnp.float32) - 127.0) / 128.0
-        return (images.astype(jnp.float32) / 255.0 - 0.5) / 0.5
+        self.head = QualityHead(config.width, dropout=integration.head_dropout, rngs=rngs)
 
     def __call__(
         self,
@@ -193,10 +54,10 @@ class GlintIQA(nnx.Module):
         rngs: nnx.Rngs | None = None,
         return_intermediates: bool = False,
     ):
-        """Scores ``(batch,)`` of normalised float32 crops ``(batch, crop_size, crop_size, 3)``.
+        """Scores ``(batch,)``, float32, of crops ``(batch, crop_size, crop_size, 3)``.
 
         Args:
-          images: what ``preprocess`` gives.
+          images: uint8, or floats in [0, 1]; the backbones normalise them.
           train: batch statistics and dropout as in training; dropout then takes its keys from ``rngs``.
           rngs: an ``nnx.Rngs`` with a ``dropout`` stream, needed in training when a dropout rate is not 0.
           return_intermediates: also return the maps on the way, by name: ``vit1..`` and ``f1..`` of shape
@@ -204,19 +65,16 @@ class GlintIQA(nnx.Module):
             ``local_cwsa``, ``local_feature`` and ``cwsa1..`` of ``(batch, 2 d, tokens)``.
 
         Raises:
-          ValueError: when the images are not of the model's crop size.
+          InputError: when the images are of another shape or dtype.
         """
-        crop = self.config.crop_size
-        if images.ndim != 4 or images.shape[1:] != (crop, crop, 3):
-            raise ValueError(f"images must have shape (batch, {crop}, {crop}, 3), found {images.shape}")
+        images = _in_unit_range(images, self.config.crop_size)
         steps: dict[str, jax.Array] = {}
         taps = [] if self.vgfe is None else self.vgfe(images)
         steps.update({f"vit{i}": tap for i, tap in enumerate(taps, start=1)})
         if self.clfe is None or self.local is None:
             feature = taps[0]  # without the CNN, integration starts from the first ViT map
         else:
-            by_batch = train and self.config.batch_statistics
-            maps = self.clfe(images, train=by_batch, frozen_stages=self.config.frozen_stages)
+            maps = self.clfe(images, train=train)
             steps.update({f"cnn{i}": features for i, features in enumerate(maps, start=1)})
             used = [maps[stage - 1] for stage in self.config.embedded_stages]
             feature, local_steps = self.local(used, train=train, rngs=rngs)
@@ -228,44 +86,27 @@ class GlintIQA(nnx.Module):
         return (scores, steps) if return_intermediates else scores
 
 
-def _vit_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> VisionTransformer:
-    return VisionTransformer(
-        crop_size=config.crop_size,
-        patch_size=config.patch_size,
-        width=config.width,
-        heads=config.vit_heads,
-        mlp_width=config.vit_mlp_width,
-        tapped_blocks=config.tapped_blocks,
-        rngs=rngs,
-    )
+def _in_unit_range(images: jax.Array, crop: int) -> jax.Array:
+    """uint8 or floats in [0, 1] as float32 in [0, 1], ``(batch, crop, crop, 3)``."""
+    known = images.dtype == jnp.uint8 or jnp.issubdtype(images.dtype, jnp.floating)
+    if not known or images.ndim != 4 or images.shape[1:] != (crop, crop, 3):
+        expected = f"uint8, or floats in [0, 1], of shape (batch, {crop}, {crop}, 3)"
+        raise InputError(field="images", expected=expected, found=f"{images.dtype} {images.shape}")
+    wide = images.astype(jnp.float32)
+    return wide / 255.0 if images.dtype == jnp.uint8 else wide
 
 
-def _cnn_branch(config: GlintIQAConfig, rngs: nnx.Rngs) -> ResNet | EfficientNetLite0:
-    if config.cnn == "efficientnet_lite0":
-        return EfficientNetLite0(maps=config.cnn_maps, rngs=rngs)
-    return ResNet(
-        stage_blocks=config.resnet_blocks,
-        bottleneck=config.resnet_bottleneck,
-        width=config.resnet_width,
-        rngs=rngs,
-    )
-
-
-def _local_embedding(config: GlintIQAConfig, rngs: nnx.Rngs) -> MultiKernelEmbedding:
-    channels: tuple[int, ...] = EfficientNetLite0.CHANNELS
-    strides: tuple[int, ...] = EfficientNetLite0.STRIDES
-    if config.cnn == "resnet":
-        channels = ResNet.channels(bottleneck=config.resnet_bottleneck, width=config.resnet_width)
-        strides = ResNet.STRIDES
+def _local_embedding(config: ModelConfig, rngs: nnx.Rngs) -> MultiKernelEmbedding:
+    assert config.cnn is not None
     used = [stage - 1 for stage in config.embedded_stages]
     return MultiKernelEmbedding(
-        channels=tuple(channels[stage] for stage in used),
-        kernels=tuple(config.patch_size // strides[stage] for stage in used),
+        channels=tuple(config.cnn.channels[stage] for stage in used),
+        kernels=tuple(config.patch_size // config.cnn.strides[stage] for stage in used),
         width=config.width,
         tokens=config.tokens,
-        use_cwsa=config.use_cwsa,
-        dropout=config.attention_dropout,
-        layout=config.attention_layout,
+        use_cwsa=config.integration.use_cwsa,
+        dropout=config.integration.attention_dropout,
+        layout=config.integration.attention_layout,
         rngs=rngs,
     )
 
@@ -284,119 +125,35 @@ class QualityHead(nnx.Module):
         return self.fc2(self.dropout(x, deterministic=not train, rngs=rngs))[:, 0]
 
 
-VARIANTS: dict[str, GlintIQAConfig] = {
-    # The paper's model and its backbone sizes (table "backbones").
-    "glintiqa_s16_r50": GlintIQAConfig(),
-    "glintiqa_b16_r50": GlintIQAConfig(width=768, vit_heads=12, vit_mlp_width=3072),
-    "glintiqa_ti16_r18": GlintIQAConfig(
-        width=192, vit_heads=3, vit_mlp_width=768, resnet_blocks=(2, 2, 2), resnet_bottleneck=False
-    ),
-    # A CNN branch whose ImageNet weights a package carries, and a small ViT: fine-tuned on CPU in an hour.
-    "glintiqa_lite": GlintIQAConfig(
-        patch_size=32,
-        width=192,
-        vit_heads=3,
-        vit_mlp_width=384,
-        tapped_blocks=(0, 1, 2, 3),
-        cnn="efficientnet_lite0",
-        embedded_stages=(1, 2, 3, 4),
-        batch_statistics=False,
-        identity_start=True,
-        attention_dropout=0.1,
-        head_dropout=0.1,
-        frozen_blocks=0,
-    ),
-    # The same parts, small enough to be trained from scratch on two CPU cores in minutes: the quickstart's.
-    "glintiqa_mini": GlintIQAConfig(
-        crop_size=64,
-        width=32,
-        vit_heads=2,
-        vit_mlp_width=64,
-        tapped_blocks=(0, 1, 2, 3),
-        resnet_blocks=(1, 1, 1),
-        resnet_bottleneck=False,
-        resnet_width=16,
-        identity_start=True,
-        attention_dropout=0.0,
-        head_dropout=0.0,
-        frozen_blocks=0,
-    ),
-    # As small as the parts allow, for tests.
-    "glintiqa_tiny": GlintIQAConfig(
-        crop_size=32,
-        width=16,
-        vit_heads=2,
-        vit_mlp_width=32,
-        tapped_blocks=(0, 1, 2, 3),
-        resnet_blocks=(1, 1, 1),
-        resnet_bottleneck=False,
-        resnet_width=8,
-        attention_dropout=0.1,
-        head_dropout=0.1,
-        frozen_blocks=0,
-    ),
-}
+def create_model(variant: str | ModelConfig, *, seed: int = 0, **replaced: Any) -> GlintIQA:
+    """A newly initialised model of ``variant_config(variant, **replaced)``."""
+    return new_model(variant_config(variant, **replaced), seed=seed)
 
 
-def variant_config(name: str, **overrides) -> GlintIQAConfig:
-    """The configuration of a variant, with some fields replaced; ``ValueError`` for an unknown name or field."""
-    if name not in VARIANTS:
-        raise ValueError(f"unknown variant {name!r}; the variants are {', '.join(VARIANTS)}")
-    known = {field.name for field in dataclasses.fields(GlintIQAConfig)}
-    if unknown := sorted(set(overrides) - known):
-        raise ValueError(f"unknown model field {', '.join(unknown)}; the fields are {', '.join(sorted(known))}")
-    return dataclasses.replace(VARIANTS[name], **overrides)
-
-
-def create_model(name: str, *, seed: int = 0, **overrides) -> GlintIQA:
-    """A newly initialised model: a variant's name, a seed, and any field of ``GlintIQAConfig`` to replace."""
-    return new_model(variant_config(name, **overrides), seed=seed)
-
-
-def new_model(config: GlintIQAConfig, *, seed: int = 0) -> GlintIQA:
+def new_model(config: ModelConfig, *, seed: int = 0) -> GlintIQA:
     """A newly initialised model of a configuration; its values are a function of the seed alone."""
     graphdef, state = nnx.split(abstract_model(config))
-    return nnx.merge(graphdef, initial_state(state, seed=seed, identity_start=config.identity_start))
+    return nnx.merge(graphdef, initial_state(state, seed=seed, identity_start=config.integration.identity_start))
 
 
-def abstract_model(config: GlintIQAConfig) -> GlintIQA:
+def abstract_model(config: ModelConfig) -> GlintIQA:
     """A model of shapes and dtypes, without any array."""
-    return nnx.merge(*_abstract_parts(config))
+    return nnx.merge(*_abstract_parts(config), copy=True)
 
 
 @functools.lru_cache(maxsize=16)
-def _abstract_parts(config: GlintIQAConfig) -> tuple[nnx.GraphDef, nnx.State]:
+def _abstract_parts(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
     """Its definition and state, which a run asks for several times; tracing takes half a second."""
     return nnx.split(nnx.eval_shape(lambda: GlintIQA(config, rngs=nnx.Rngs(0))))
 
 
-def is_trainable(config: GlintIQAConfig, path: tuple, value: object) -> bool:
-    """Whether the variable at an NNX path is trained: the frozen ViT prefix is not, batch statistics are not."""
-    if not isinstance(value, nnx.Param):
-        return False
-    match path:
-        case ("vgfe", "patch_embed", *_):
-            return config.frozen_blocks == 0
-        case ("vgfe", "blocks", int(index), *_):
-            return index >= config.frozen_blocks
-        case ("vgfe", "cls_token" | "pos_embed", *_):
-            return config.train_embeddings
-        case ("clfe", *rest):
-            return _BRANCHES[config.cnn].stage(tuple(rest)) > config.frozen_stages
-    return True
+def parameter_counts(config: ModelConfig, frozen: Sequence[str] = ()) -> tuple[int, int]:
+    """Parameters of a network, (total, trained), counted without building any array; ``frozen`` as of ``freeze``."""
+    model = abstract_model(config)
+    total = _parameters(nnx.state(model, nnx.Param))
+    freeze(model, frozen)
+    return total, _parameters(split_model(model)[1])
 
 
-def parameter_counts(config: GlintIQAConfig) -> tuple[int, int]:
-    """Parameters of a configuration, (total, trained), counted without building any array."""
-    total = trained = 0
-    for path, variable in nnx.to_flat_state(nnx.state(abstract_model(config))):
-        size = math.prod(variable.shape)
-        total += size * isinstance(variable, nnx.Param)
-        trained += size * is_trainable(config, path, variable)
-    return total, trained
-
-
-def split_model(model: GlintIQA) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-    """A model as (definition, trained parameters, frozen parameters and batch statistics)."""
-    graphdef, trained, *rest = nnx.split(model, lambda path, value: is_trainable(model.config, path, value), ...)
-    return graphdef, trained, rest[0]
+def _parameters(state: nnx.State) -> int:
+    return sum(math.prod(variable.shape) for _, variable in nnx.to_flat_state(state))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from glintiqa_jax.models.computation import LayerNorm, Recomputable
-from glintiqa_jax.models.vit import PatchEmbedding
+from glintiqa_jax.models.ops import PatchEmbedding
 
 ATTENTION_LAYOUTS = ("released", "transposed")
 

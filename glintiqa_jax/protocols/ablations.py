@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.data.splits import split_digest
@@ -17,108 +18,135 @@ from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, differences_table, metrics_table, summary_table
-from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
+from glintiqa_jax.models.backbones import ViTConfig
+from glintiqa_jax.models.config import VARIANTS, describe
+from glintiqa_jax.models.freezing import found_in
+from glintiqa_jax.models.glintiqa import abstract_model
 from glintiqa_jax.models.pretrained import has_weights
 from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.rounds import (
     baselines_of,
     check_rounds,
     databases,
-    round_config,
+    round_task,
     rows_of,
     tested,
     train_rounds,
+    with_one_home_of_baselines,
 )
-from glintiqa_jax.protocols.runs import Run, check_experiment, claim, commits, load_run, quiet, splits_of
-from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.dataset import open_source
-from glintiqa_jax.training.loop import train_and_evaluate
+from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, splits_of
 from glintiqa_jax.training.provenance import provenance
+from glintiqa_jax.training.step import trained_parameters
 
-Rows = dict[str, TrainConfig]
+Rows = dict[str, Task]
 _DEEPER = 2  # blocks beyond the last that is tapped, which windows of taps may reach
 _BACKBONES = ("glintiqa_ti16_r18", "glintiqa_s16_r50", "glintiqa_b16_r50")
 
 
-def _model(config: TrainConfig, **changes: Any) -> TrainConfig:
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
+def _model(task: Task, **changes: Any) -> Task:
+    """Another network, trained from the weights that there are for it, and frozen where it has what was frozen."""
+    model = settings.replace(task.experiment.model, **changes)
+    start, network = task.experiment.start, abstract_model(model)
+    return task.change(
+        model=model,
+        backbone_weights=tuple(name for name in start.backbone_weights if has_weights(name, model)),
+        frozen=tuple(pattern for pattern in start.frozen if found_in(network, pattern)),
+    )
 
 
-def _branches(config: TrainConfig) -> Rows:
+def _branches(task: Task) -> Rows:
     """The global and the local branch, each alone."""
-    rows = {
-        "both branches": config,
-        "ViT branch only": _model(config, use_cnn=False),
-        "CNN branch only": _model(config, use_vit=False),
+    return {
+        "both branches": task,
+        "ViT branch only": _model(task, cnn=None),
+        "CNN branch only": _model(task, vit=None),
     }
-    return {name: _with_weights_there_are(row) for name, row in rows.items()}
 
 
-def _kernels(config: TrainConfig) -> Rows:
+def _kernels(task: Task) -> Rows:
     """Which maps of the CNN are embedded, each by the kernel that brings it onto the grid of tokens."""
-    all_maps = config.model.embedded_stages
-    choices = [some for size in range(len(all_maps), 0, -1) for some in itertools.combinations(all_maps, size)]
+    all_maps = task.experiment.model.embedded_stages
     rows = {}
-    for maps in choices:
-        built = maps[-1] if config.model.cnn == "efficientnet_lite0" else 3
-        label = f"maps {', '.join(map(str, maps))}" if len(maps) > 1 else f"map {maps[0]}"
-        rows[label] = _model(config, embedded_stages=maps, frozen_stages=min(config.model.frozen_stages, built))
+    for size in range(len(all_maps), 0, -1):
+        for maps in itertools.combinations(all_maps, size):
+            label = f"maps {', '.join(map(str, maps))}" if len(maps) > 1 else f"map {maps[0]}"
+            rows[label] = _model(task, embedded_stages=maps)
     return rows
 
 
-def _integration(config: TrainConfig) -> Rows:
+def _integration(task: Task) -> Rows:
     """Channel-wise self-attention and spatial interaction, each alone, and neither."""
     return {
-        "CWSA and SIEM": config,
-        "CWSA only": _model(config, use_siem=False),
-        "SIEM only": _model(config, use_cwsa=False),
-        "neither": _model(config, use_cwsa=False, use_siem=False),
-        "CWSA without its index shuffle": _model(config, attention_layout="transposed"),
+        "CWSA and SIEM": task,
+        "CWSA only": _model(task, use_siem=False),
+        "SIEM only": _model(task, use_cwsa=False),
+        "neither": _model(task, use_cwsa=False, use_siem=False),
+        "CWSA without its index shuffle": _model(task, attention_layout="transposed"),
     }
 
 
-def _stages(config: TrainConfig) -> Rows:
+def _stages(task: Task) -> Rows:
     """How many maps of the ViT are integrated, the last ones."""
-    taps = config.model.tapped_blocks
+    taps = _vit(task).tapped_blocks
     return {
-        f"{count} {'stages' if count > 1 else 'stage'}": _model(config, tapped_blocks=taps[-count:])
+        f"{count} {'stages' if count > 1 else 'stage'}": _model(task, tapped_blocks=taps[-count:])
         for count in range(len(taps), 0, -1)
     }
 
 
-def _taps(config: TrainConfig) -> Rows:
-    """Which blocks of the ViT are tapped: as many in a row, from every other block on."""
-    taps = config.model.tapped_blocks
-    rows = {f"blocks {', '.join(map(str, taps))}": config}
+def _taps(task: Task) -> Rows:
+    """Which blocks of the ViT are tapped: as many in a row, from every other block on. No tapped block is frozen."""
+    taps = _vit(task).tapped_blocks
+    rows = {f"blocks {', '.join(map(str, taps))}": task}
     for first in range(0, taps[-1] + _DEEPER - len(taps) + 2, 2):
         blocks = tuple(range(first, first + len(taps)))
-        frozen = min(config.model.frozen_blocks, first)
-        rows.setdefault(
-            f"blocks {', '.join(map(str, blocks))}", _model(config, tapped_blocks=blocks, frozen_blocks=frozen)
-        )
+        row = _model(task, tapped_blocks=blocks)
+        row = row.change(frozen=_frozen_before(row, first))
+        rows.setdefault(f"blocks {', '.join(map(str, blocks))}", row)
     return rows
 
 
-def _backbones(config: TrainConfig) -> Rows:
+def _frozen_before(task: Task, block: int) -> tuple[str, ...]:
+    """The patterns of what is frozen, of the ViT's blocks only those before one."""
+    patterns, network = task.experiment.start.frozen, abstract_model(task.experiment.model)
+    kept, blocks = [], set()
+    for pattern in patterns:
+        found = [int(name.split(".")[2]) for name in found_in(network, pattern) if name.startswith("vgfe.blocks.")]
+        if not found:
+            kept.append(pattern)
+        blocks |= {number for number in found if number < block}
+    if blocks:
+        kept.append(rf"^vgfe\.(patch_embed|blocks\.({'|'.join(map(str, sorted(blocks)))}))\.")
+    return tuple(kept)
+
+
+def _vit(task: Task) -> ViTConfig:
+    if task.experiment.model.vit is None:
+        raise InputError(field="model.vit", expected="a ViT branch, whose blocks are looked at", found="none")
+    return task.experiment.model.vit
+
+
+def _backbones(task: Task) -> Rows:
     """Sizes of both backbones, those that the weights are there for."""
-    rows = {config.variant: config}
+    rows = {describe(task.experiment.model): task}
     for name in _BACKBONES:
-        if all(has_weights(weights, VARIANTS[name]) for weights in config.backbone_weights):
-            rows.setdefault(name, dataclasses.replace(config, variant=name, model=VARIANTS[name]))
+        if all(has_weights(weights, VARIANTS[name]) for weights in task.experiment.start.backbone_weights):
+            frozen = tuple(p for p in task.experiment.start.frozen if found_in(abstract_model(VARIANTS[name]), p))
+            rows.setdefault(name, task.change(model=VARIANTS[name], frozen=frozen))
     return rows
 
 
-def _selection(config: TrainConfig) -> Rows:
+def _selection(task: Task) -> Rows:
     """What the released way to keep a step adds to the figures: it looks at the test split."""
-    if not config.data.validation_fraction:
-        raise InputError("needs a validation split, found `validation_fraction=0`")
+    if not task.splitting.validation_fraction:
+        raise InputError("needs a validation split, found `validation_fraction=0`", field="tables", value="selection")
     return {
-        "selected on validation": dataclasses.replace(config, selection="validation"),
-        "selected on the test split": dataclasses.replace(config, selection="test_best"),
+        "selected on validation": task.change(selection="validation"),
+        "selected on the test split": task.change(selection="test_best"),
     }
 
 
-TABLES: Mapping[str, Callable[[TrainConfig], Rows]] = {
+TABLES: Mapping[str, Callable[[Task], Rows]] = {
     "branches": _branches,
     "kernels": _kernels,
     "integration": _integration,
@@ -130,64 +158,64 @@ TABLES: Mapping[str, Callable[[TrainConfig], Rows]] = {
 SAQT = "saqt"
 
 
-def ablation_rows(config: TrainConfig, tables: Sequence[str], *, saqt_weights: str = "") -> dict[str, Rows]:
-    """The experiments of each table by the names of their rows; the first row is the one to compare with.
+def ablation_rows(task: Task, tables: Sequence[str], *, saqt_weights: str = "") -> dict[str, Rows]:
+    """The tasks of each table by the names of their rows; the first row is the one to compare with.
 
     Args:
-      config: the experiment as it is.
+      task: what is trained, as it is.
       tables: names of ``TABLES``, or "saqt".
       saqt_weights: a file of weights that were pretrained on transferred scores, for the table "saqt".
 
     Raises:
-      InputError: an unknown table, one that the experiment has no rows for, or weights without their table or the other
-        way round.
+      InputError: an unknown table, one that the task has no rows for, or weights without their table or the other way
+        round.
     """
+    names = (*TABLES, SAQT)
     if not tables:
-        raise InputError(field="tables", expected=f"some of {', '.join((*TABLES, SAQT))}", found="none")
+        raise InputError(field="tables", expected=f"some of {', '.join(names)}", found="none")
     check_path("saqt_weights", saqt_weights)
     for name in tables:
-        if name not in (*TABLES, SAQT) or tables.count(name) > 1:
-            expected = f"each of {', '.join((*TABLES, SAQT))} at most once"
-            raise InputError(field="tables", expected=expected, found=repr(name))
+        if name not in names or tables.count(name) > 1:
+            raise InputError(field="tables", expected=f"each of {', '.join(names)} at most once", found=repr(name))
     if (SAQT in tables) != bool(saqt_weights):
         raise InputError(
+            "needed with saqt in `tables`, and only there",
             field="saqt_weights",
-            expected="weights with saqt among `tables`, and only there",
-            found=f"{saqt_weights or 'nothing'} and `tables={','.join(tables)}`",
+            value=saqt_weights or "nothing",
+            hint=f"found `tables={','.join(tables)}`",
         )
     found = {}
     for name in tables:
         if name != SAQT:
             try:
-                found[name] = TABLES[name](config)
-            except ValueError as error:  # a network without a branch has nothing to leave out, say
+                found[name] = TABLES[name](task)
+            except InputError as error:  # a network without a branch has nothing to leave out, say
                 raise InputError(str(error), field="tables", value=name) from error
     if saqt_weights:
-        pretrained = dataclasses.replace(config, backbone_weights=(saqt_weights,))
-        found[SAQT] = {"without SAQT": config, "with SAQT": pretrained}
+        found[SAQT] = {"without SAQT": task, "with SAQT": task.change(backbone_weights=(saqt_weights,))}
     return found
 
 
 def run_ablations(
-    config: TrainConfig,
-    workdir: Path,
+    task: Task,
+    workdir: str | os.PathLike,
     *,
     tables: Sequence[str],
     rounds: int = 10,
     saqt_weights: str = "",
-    report: ReportOptions | None = None,
+    running: Running = Running(),
 ) -> dict[str, dict[str, list[Run]]] | None:
     """Train and test every row of some tables, and report each beside the first.
 
     Rows that are the same experiment are run once. Run again, what is complete is not done again; tables can be added.
 
     Args:
-      config: the experiment as it is.
+      task: what is trained, as it is.
       workdir: where everything goes: a folder for each row, ``report.md`` and ``report.html``.
       tables: names of ``TABLES``, or "saqt".
-      rounds: how many splits by the rounds' seeds; 0 for one run on the split that the configuration says.
+      rounds: how many splits by the rounds' seeds; 0 for one run on the split that the task says.
       saqt_weights: a file of weights that were pretrained on transferred scores, for the table "saqt".
-      report: what goes into the report beside the runs.
+      running: where and how.
 
     Returns:
       The runs by table and row; None when a signal ended one after saving.
@@ -197,44 +225,43 @@ def run_ablations(
         else or in use, and what a run refuses.
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
-    workdir = local_path("workdir", workdir)
-    report = dataclasses.replace(report or ReportOptions(), baselines_folder=workdir)
-    rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
+    folder = local_path("workdir", workdir)
+    running = with_one_home_of_baselines(running, folder)
+    rows = ablation_rows(task, tables, saqt_weights=saqt_weights)
     if rounds:
-        check_rounds(config, rounds)
-    elif config.data.split_by == "all":
+        check_rounds(task, rounds)
+    elif task.splitting.split_by == "all":
         raise InputError("there is nothing to test, and so nothing to compare", field="split_by", value="all")
-    experiments: dict[str, TrainConfig] = {}
+    tasks: dict[str, Task] = {}
     folders: dict[tuple[str, str], str] = {}
-    for table, configs in rows.items():
-        for label, row in configs.items():
-            same = next((name for name, other in experiments.items() if other == row), None)
-            name = same or ("full" if row == config else f"{table}_{re.sub('[^a-z0-9]+', '_', label.lower())}")
-            experiments[name], folders[table, label] = row, name
-    with sole_user(workdir, f"--workdir={workdir}"):
-        _check_same_images({name: round_config(row, 1) if rounds else row for name, row in experiments.items()})
-        claim(workdir, "ablations", {"full": config}, rounds=rounds > 0)
+    for table, by_label in rows.items():
+        for label, row in by_label.items():
+            same = next((name for name, other in tasks.items() if other == row), None)
+            name = same or ("full" if row == task else f"{table}_{re.sub('[^a-z0-9]+', '_', label.lower())}")
+            tasks[name], folders[table, label] = row, name
+    with sole_user(folder, "workdir"):
+        _check_same_images({name: round_task(row, 1) if rounds else row for name, row in tasks.items()}, running)
+        claim(folder, "ablations", {"full": task}, rounds=rounds > 0)
         runs: dict[str, list[Run]] = {}
-        for place, (name, row) in enumerate(experiments.items(), start=1):
-            say(f"row {place} of {len(experiments)}: {workdir / name}")
-            if (found := _train(row, workdir / name, rounds, report)) is None:
+        for place, (name, row) in enumerate(tasks.items(), start=1):
+            say(f"row {place} of {len(tasks)}: {folder / name}")
+            if (found := _train(row, folder / name, rounds, running)) is None:
                 return None
             runs[name] = found
-        by_table = {table: {label: runs[folders[table, label]] for label in configs} for table, configs in rows.items()}
-        _report(config, rows, by_table, workdir, report)
+        by_table = {
+            table: {label: runs[folders[table, label]] for label in by_label} for table, by_label in rows.items()
+        }
+        _report(task, rows, by_table, folder, running.report)
     return by_table
 
 
-def _check_same_images(experiments: Mapping[str, TrainConfig]) -> None:
+def _check_same_images(tasks: Mapping[str, Task], running: Running) -> None:
     """``InputError`` for a row that cannot be trained, or is tested on other images than the first."""
-    splits = {}
-    for name, config in experiments.items():
-        source, split = check_experiment(config)
-        splits[name] = split_digest(split, source.index.names)
+    splits = {name: split_digest(task.check(running), task.source.index.names) for name, task in tasks.items()}
     first, *others = splits
     for name in others:
         if splits[name] != splits[first]:
-            sizes = [experiments[one].model.crop_size for one in (first, name)]
+            sizes = [tasks[one].experiment.model.crop_size for one in (first, name)]
             raise InputError(
                 f"rows are compared on the same images, but those that hold {name}'s crop of {sizes[1]} pixels are not "
                 f"those that hold {first}'s of {sizes[0]}",
@@ -243,38 +270,29 @@ def _check_same_images(experiments: Mapping[str, TrainConfig]) -> None:
             )
 
 
-def _train(config: TrainConfig, workdir: Path, rounds: int, report: ReportOptions) -> list[Run] | None:
+def _train(task: Task, workdir: Path, rounds: int, running: Running) -> list[Run] | None:
     if rounds:
-        return train_rounds(config, workdir, rounds=rounds, report=report)
-    if train_and_evaluate(config, workdir, report=report) is None:
-        return None
-    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
-    return [load_run("the run", workdir, source)]
-
-
-def _with_weights_there_are(config: TrainConfig) -> TrainConfig:
-    """Without the weights whose branch is left out."""
-    kept = tuple(name for name in config.backbone_weights if has_weights(name, config.model))
-    return dataclasses.replace(config, backbone_weights=kept)
+        return train_rounds(task, workdir, rounds=rounds, running=running)
+    result = running.train(task, workdir)
+    return None if result is None else [Run("the run", result)]
 
 
 def _report(
-    config: TrainConfig,
+    task: Task,
     rows: Mapping[str, Rows],
     by_table: Mapping[str, Mapping[str, list[Run]]],
     workdir: Path,
     report: ReportOptions,
 ) -> None:
     first = next(iter(next(iter(by_table.values())).values()))
-    source = tested(first[0]).source
+    source = task.source
     splits = f"{len(first)} splits" if len(first) > 1 else "split"
     text = (
-        f"{source.card['images']} images of {source.card['groups']} contents; scores: {source.scale.describe()}. All "
-        f"rows are trained and tested on the same {splits}, from the same seed."
+        f"{source.describe()}. All rows are trained and tested on the same {splits}, from the same seed."
     )
     if len(first) == 1:
         text += " One run each: differences of the size that another seed makes are no findings."
-    sections = [Section(f"Ablations of {config.variant} on {source.card['name']}", [text])]
+    sections = [Section(f"Ablations of {describe(task.experiment.model)} on {source.name}", [text])]
     for table, runs in by_table.items():
         blocks = _table(table, rows[table], runs, explained=len(sections) == 1, resamples=report.resamples)
         sections.append(Section(table, blocks))
@@ -296,10 +314,10 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
     for label, found in runs.items():
         for place, name in enumerate(databases(found[0])):
             title = f"{label}, on {name}" if len(databases(found[0])) > 1 else label
-            if rows[label].selection == "test_best":
+            if rows[label].experiment.validation.selection == "test_best":
                 notes.append(f"The row '{title}' is {FLATTERED}.")
             judged[title] = [list(rows_of(run).values())[place] for run in found]
-            trained.append(f"{parameter_counts(rows[label].model)[1] / 1e6:.2f} M")
+            trained.append(f"{trained_parameters(rows[label].experiment) / 1e6:.2f} M")
     more = {"trained parameters": trained}
     blocks: list[Block] = [_figures(judged, more=more, note=" ".join(notes), explained=explained, resamples=resamples)]
     (name, full), *others = judged.items()
@@ -312,9 +330,9 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
     curves = {
         f"{label}, {found[0].name}" if len(found) > 1 else label: found[0].history for label, found in runs.items()
     }
-    config = next(iter(rows.values()))
-    watched = "test" if all(row.selection == "test_best" for row in rows.values()) else "validation"
-    figure = plots.learning_curve(curves, watched, config.loss)
+    first = next(iter(rows.values())).experiment
+    watched = "test" if all(row.experiment.validation.selection == "test_best" for row in rows.values()) else "validation"
+    figure = plots.learning_curve(curves, watched, first.objective.loss)
     return [*blocks, Plot(f"learning_curves_{table}", figure, f"learning curves of {table}")]
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from glintiqa_jax.data.tables import first_five, read_numbers, read_table
-from glintiqa_jax.errors import InputError
+from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
-from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table
+from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table
 from glintiqa_jax.protocols.runs import claim
 from glintiqa_jax.training.provenance import provenance
 
@@ -46,9 +47,7 @@ def compare(
     *,
     columns: Columns = Columns(),
     same_unit: bool = False,
-    latex: bool = False,
-    resamples: int = RESAMPLES,
-    command: str = "",
+    report: ReportOptions | None = None,
 ) -> dict[str, Judged]:
     """Report how well each model's predictions agree with people, and how the others differ from the first.
 
@@ -59,17 +58,16 @@ def compare(
       workdir: where ``report.md`` and ``report.html`` go.
       columns: of the files.
       same_unit: all predict in the unit of the scores, so that errors are figures, too.
-      latex: write the tables for LaTeX, too.
-      resamples: of the intervals.
-      command: what the report says that it was made by.
+      report: what the report holds.
 
     Returns:
       What was judged, by model.
 
     Raises:
-      InputError: files that cannot be read, predictions and scores that do not join (naming the first five), models
+      UserError: files that cannot be read, predictions and scores that do not join (naming the first five), models
         that predict different images, a folder that holds another report.
     """
+    report = report or ReportOptions()
     wanted = [columns.score, *([columns.std] if columns.std else [])]
     scored = read_numbers(scores, columns.image, wanted)
     found = {name: read_numbers(path, columns.name, [columns.predicted]) for name, path in predictions.items()}
@@ -77,17 +75,18 @@ def compare(
     first = next(iter(predictions))
     for name, said in found.items():
         if unknown := [image for image in said if image not in scored]:
-            problem = f"{len(unknown)} of its {len(said)} images have no score in {scores}: {first_five(unknown)}"
-            raise InputError(problem, file=predictions[name])
+            raise UserError(
+                f"{predictions[name]}: {len(unknown)} of its {len(said)} images have no score in {scores}: "
+                f"{first_five(unknown)}"
+            )
         for one, other, lacking in (
             (predictions[name], predictions[first], [image for image in images if image not in said]),
             (predictions[first], predictions[name], [image for image in said if image not in found[first]]),
         ):
             if lacking:
-                raise InputError(f"lacks {len(lacking)} of the images of {other}: {first_five(lacking)}", file=one)
+                raise UserError(f"{one}: lacks {len(lacking)} of the images of {other}: {first_five(lacking)}")
     if columns.std and (negative := [image for image in images if scored[image][1] < 0]):
-        problem = f"standard deviations below 0, of {first_five(negative)}"
-        raise InputError(problem, file=f"{scores}, column {columns.std!r}")
+        raise UserError(f"{scores}, column {columns.std!r}: standard deviations below 0, of {first_five(negative)}")
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
     files = {"scores": digests[scores], "predictions": {name: digests[path] for name, path in predictions.items()}}
     claim(workdir, "comparison", {}, files=files, columns=dataclasses.asdict(columns))
@@ -104,20 +103,20 @@ def compare(
     }
     blocks: list[Block] = [
         f"{len(images)} of the {len(scored)} images in {scores.name}.",
-        metrics_table(judged, resamples=resamples),
+        metrics_table(judged, resamples=report.resamples),
     ]
     (_, reference), *others = judged.items()
     if others:
-        blocks.append(comparison_table(first, reference, dict(others), resamples=resamples))
+        blocks.append(comparison_table(first, reference, dict(others), resamples=report.resamples))
     panels = {name: (one.predicted, one.target) for name, one in judged.items()}
     scatter = Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "predicted against true")
     made_of = [(f"SHA-256 of {path.name}", digest) for path, digest in digests.items()]
     sections = [
         Section(f"{', '.join(judged)} against {scores.name}", blocks),
         Section("Predicted against true", [scatter]),
-        provenance(command).section(*made_of),
+        provenance(report.command).section(*made_of),
     ]
-    write_document(workdir, sections, latex=latex)
+    write_document(workdir, sections, latex=report.latex)
     return judged
 
 

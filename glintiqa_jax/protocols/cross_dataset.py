@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import numpy as np
 
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.lock import sole_user
-from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.paths import local_path
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
+from glintiqa_jax.datasets.opening import usable_positions
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.evaluating import evaluate, new_positions
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import read_predictions
@@ -30,22 +32,9 @@ from glintiqa_jax.evaluation.report import (
 )
 from glintiqa_jax.evaluation.tables import Judged, compared, in_words, metrics_table
 from glintiqa_jax.progress import say
-from glintiqa_jax.protocols.runs import (
-    Run,
-    check_experiment,
-    claim,
-    commits,
-    load_run,
-    quiet,
-    splits_of,
-    training_positions,
-)
-from glintiqa_jax.scoring.evaluate import evaluate_checkpoint, new_positions
-from glintiqa_jax.training.config import DataConfig, TrainConfig
-from glintiqa_jax.training.dataset import distortion_names, open_source, usable_positions
-from glintiqa_jax.training.loop import train_and_evaluate
+from glintiqa_jax.models.config import describe
+from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, quiet, splits_of
 from glintiqa_jax.training.provenance import provenance
-from glintiqa_jax.training.workdir import looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,23 +59,24 @@ class Cell:
 
 
 def cross_dataset(
-    configs: Mapping[str, TrainConfig],
-    tests: Mapping[str, DataConfig],
-    workdir: Path,
+    tasks: Mapping[str, Task],
+    tests: Mapping[str, Source],
+    workdir: str | os.PathLike,
     *,
-    report: ReportOptions | None = None,
+    running: Running = Running(),
 ) -> list[Cell] | None:
     """Train on each database, test each network on the others, and report the matrix.
 
     Each training is a run of its own, and each test a file of predictions, ``TRAINED_on_TESTED.csv``; run again, what
-    is complete is not done again. With ``split_by="all"`` a network trains on all images but those that validate, and
-    nothing is tested at home; with another split, the network's own test images stand on the matrix's diagonal.
+    is complete is not done again. Where tasks are split by "all", a network trains on all images but those that
+    validate, and nothing is tested at home; with another split, the network's own test images stand on the matrix's
+    diagonal.
 
     Args:
-      configs: the experiment on each database that is trained on, by its name.
+      tasks: what is trained on each database, by its name.
       tests: each database that is tested on, by its name.
       workdir: where everything goes.
-      report: what goes into the report.
+      running: where and how.
 
     Returns:
       The matrix's cells, row by row; None when a signal ended a run after saving.
@@ -96,75 +86,74 @@ def cross_dataset(
         and what a run refuses.
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
-    workdir = local_path("workdir", workdir)
-    report = report or ReportOptions()
-    pairs = [(trained, tested) for trained in configs for tested in tests if trained != tested]
-    if not pairs:
-        only = f"only {', '.join(tests)}"
-        raise InputError(field="test_on", expected="another database than those of `train_on`", found=only)
-    with sole_user(workdir, f"--workdir={workdir}"):
-        sources = _checked(configs, tests)
-        claim(workdir, "cross_dataset", configs)
-        found = _runs_and_cells(configs, tests, sources, workdir, report)
+    folder = local_path("workdir", workdir)
+    if not any(trained != tested for trained in tasks for tested in tests):
+        raise InputError(
+            field="test_on", expected="another database than `train_on` names", found=f"only {', '.join(tests)}"
+        )
+    with sole_user(folder, "workdir"):
+        _check(tasks, tests, running)
+        claim(folder, "cross_dataset", tasks)
+        found = _runs_and_cells(tasks, tests, folder, running)
         if found is None:
             return None
         runs, cells = found
-        _report(next(iter(configs.values())), workdir, runs, cells, report)
+        _report(next(iter(tasks.values())), folder, runs, cells, running.report)
     return cells
 
 
 def _runs_and_cells(
-    configs: Mapping[str, TrainConfig],
-    tests: Mapping[str, DataConfig],
-    sources: Mapping[str, RatedSource | MixedSource],
-    workdir: Path,
-    report: ReportOptions,
+    tasks: Mapping[str, Task], tests: Mapping[str, Source], workdir: Path, running: Running
 ) -> tuple[list[Run], list[Cell]] | None:
     """Each network, trained, and its tests; None when a signal ended a training after saving."""
     runs, cells = [], []
-    for name, config in configs.items():
+    for name, task in tasks.items():
         say(f"training on {name}: {workdir / name}")
-        if train_and_evaluate(config, workdir / name, report=report) is None:
+        if (result := running.train(task, workdir / name)) is None:
             return None
-        home = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
-        run = load_run(name, workdir / name, home)
-        quality = float(np.mean(home.scale.to_quality(home.index.raw_scores[training_positions(run.workdir, home)])))
+        run, home = Run(name, result), task.source
+        quality = float(np.mean(home.scale.to_quality(home.index.raw_scores[run.training_positions(home)])))
         runs.append(run)
-        for tested_on, source in sources.items():
+        for tested_on, source in tests.items():
             if tested_on != name:
-                cells.append(Cell(run, tested_on, _tested(run, tests[tested_on], tested_on, source), quality))
+                cells.append(Cell(run, tested_on, _tested(run, tested_on, source, running), quality))
             elif run.tested:
                 cells.append(Cell(run, tested_on, run.tested, quality))
     return runs, cells
 
 
-def _checked(
-    configs: Mapping[str, TrainConfig], tests: Mapping[str, DataConfig]
-) -> dict[str, RatedSource | MixedSource]:
-    """The databases that are tested on; ``InputError`` for what cannot be used, before anything is trained."""
-    crop_size = max(config.model.crop_size for config in configs.values())
-    sources = {name: open_source(data, crop_size=crop_size, say=quiet) for name, data in tests.items()}
-    for name, config in configs.items():
-        home, split = check_experiment(config)
-        known = looks(home, split.train, split.validation)
-        for tested_on, source in sources.items():
+def _check(tasks: Mapping[str, Task], tests: Mapping[str, Source], running: Running) -> None:
+    """``InputError`` for what cannot be used, before anything is trained."""
+    for name, task in tasks.items():
+        split, looks = task.check(running), task.source.looks()
+        known = [looks[position] for position in np.concatenate([split.train, split.validation])]
+        for tested_on, source in tests.items():
             if tested_on != name:
-                new_positions(known, source, usable_positions(source, crop_size), f"train_on={name}: the network")
-    return sources
+                source = source.resized(task.experiment.images.max_short_side)
+                policy = running.execution.loading.on_bad_image
+                usable = usable_positions(source, task.experiment.model.crop_size, on_bad_image=policy, say=quiet)
+                new_positions(known, source, usable)
 
 
-def _tested(run: Run, data: DataConfig, tested_on: str, source: RatedSource | MixedSource) -> Evaluated:
+def _tested(run: Run, tested_on: str, source: Source, running: Running) -> Evaluated:
     """A run on all of another database: what its file says, where that is of this run and these images."""
     path = run.workdir.parent / f"{run.name}_on_{tested_on}.csv"
-    of = {"run": run.results["params_sha256"], "step": run.results["best_step"], "images": source.card["fingerprint"]}
+    of = {"run": run.figures["params_sha256"], "step": run.figures["best_step"], "images": source.identity}
     said = path.with_suffix(".json")  # written last
     if said.is_file():
         content = json.loads(said.read_text(encoding="utf-8"))
         if content["of"] == of:
-            return Evaluated(source, read_predictions(path, source), distortion_names(source), content["left_out"])
+            source = source.resized(run.result.model.card.view.max_short_side)
+            return Evaluated(source, read_predictions(path, source), content["left_out"])
     say(f"testing {run.name} on {tested_on}: {path}")
     said.unlink(missing_ok=True)
-    _, evaluated = evaluate_checkpoint(run.workdir, data)
+    evaluated = evaluate(
+        run.result.model,
+        source,
+        mesh=running.mesh,
+        batch_size=running.execution.eval_batch_size,
+        loading=running.execution.loading,
+    )
     evaluated.predictions.write_csv(path)
     write_json(said, {"of": of, "left_out": evaluated.left_out})
     return evaluated
@@ -184,7 +173,7 @@ def matrix(cells: Sequence[Cell], judged: Mapping[str, Judged], key: str, *, res
 
 
 def _report(
-    config: TrainConfig, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell], report: ReportOptions
+    task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell], report: ReportOptions
 ) -> None:
     judged = {cell.title: cell.evaluated.judged(cell.evaluated.databases[0]) for cell in cells}
     panels = {title: (one.predicted, one.target) for title, one in judged.items()}
@@ -201,13 +190,14 @@ def _report(
     ]
     if published:
         remarks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
-    watched = "test" if config.selection == "test_best" else "validation"
-    curves = plots.learning_curve({run.name: run.history for run in runs}, watched, config.loss)
+    experiment = task.experiment
+    watched = "test" if experiment.validation.selection == "test_best" else "validation"
+    curves = plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss)
     matrices = [matrix(cells, judged, key, resamples=report.resamples) for key in compared(list(judged.values()))]
     sections = [
         Section(
-            f"{config.variant} across {', '.join(all_names)}",
-            [_how(config, runs), *matrices, *remarks],
+            f"{describe(experiment.model)} across {', '.join(all_names)}",
+            [_how(task, runs), *matrices, *remarks],
         ),
         Section(
             "All figures, and baselines on the same images",
@@ -233,16 +223,16 @@ def _report(
     write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
-def _how(config: TrainConfig, runs: Sequence[Run]) -> str:
-    training = "all images but those that validate" if config.data.split_by == "all" else "the training part of a split"
+def _how(task: Task, runs: Sequence[Run]) -> str:
+    training = "all images but those that validate" if task.splitting.split_by == "all" else "the training part of a split"
     kept = "kept is the step that is best on validation images of that database"
-    if config.selection == "test_best":
+    if task.experiment.validation.selection == "test_best":
         kept = f"kept is the step that is best on test images of that database: {FLATTERED}"
-    elif "validation" not in runs[0].results:
+    elif "validation" not in runs[0].figures:
         kept = "kept is the last step, as there is no validation split"
     text = f"Each network is trained on {training} of one database, and tested on all images of another; {kept}."
     at_home = " On the diagonal it is tested on the test part of its own database."
-    return text if config.data.split_by == "all" else text + at_home
+    return text if task.splitting.split_by == "all" else text + at_home
 
 
 def _baselines(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:

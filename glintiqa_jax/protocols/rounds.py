@@ -6,6 +6,7 @@ Like all protocols it is for one process, with as many devices as that has.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,24 +31,13 @@ from glintiqa_jax.evaluation.report import (
 )
 from glintiqa_jax.evaluation.tables import Judged, metrics_table, summary_table
 from glintiqa_jax.progress import say
-from glintiqa_jax.protocols.runs import (
-    Run,
-    check_experiment,
-    claim,
-    commits,
-    load_run,
-    quiet,
-    splits_of,
-    training_positions,
-)
-from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.dataset import open_source
-from glintiqa_jax.training.loop import train_and_evaluate
+from glintiqa_jax.models.config import describe
+from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, splits_of
 from glintiqa_jax.training.provenance import provenance
 
 
 def run_rounds(
-    config: TrainConfig, workdir: Path, *, rounds: int = 10, report: ReportOptions | None = None
+    task: Task, workdir: str | os.PathLike, *, rounds: int = 10, running: Running = Running()
 ) -> list[Run] | None:
     """Train and test once for each round, on splits drawn by its seed, and report the median over the rounds.
 
@@ -55,10 +45,10 @@ def run_rounds(
     what is complete is not done again; with more rounds, those are added.
 
     Args:
-      config: the experiment; its split must be left to the rounds.
+      task: what is trained; its split must be left to the rounds.
       workdir: where everything goes: a folder for each round, ``report.md`` and ``report.html``.
       rounds: how many, at least one.
-      report: what goes into the reports beside the runs.
+      running: where and how.
 
     Returns:
       The runs, in the order of the rounds; None when a signal ended one after saving.
@@ -67,50 +57,57 @@ def run_rounds(
       InputError: a split that is not left to the rounds, a folder of something else or in use, and what a run refuses.
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
-    workdir = local_path("workdir", workdir)
-    report = dataclasses.replace(report or ReportOptions(), baselines_folder=workdir)
-    check_rounds(config, rounds)
-    with sole_user(workdir, f"--workdir={workdir}"):
-        check_experiment(round_config(config, 1))
-        claim(workdir, "rounds", {"rounds": config})
-        runs = train_rounds(config, workdir, rounds=rounds, report=report)
+    folder = local_path("workdir", workdir)
+    running = with_one_home_of_baselines(running, folder)
+    check_rounds(task, rounds)
+    with sole_user(folder, "workdir"):
+        round_task(task, 1).check(running)
+        claim(folder, "rounds", {"rounds": task})
+        runs = train_rounds(task, folder, rounds=rounds, running=running)
         if runs is not None:
-            _report(config, workdir, runs, report)
+            _report(task, folder, runs, running.report)
     return runs
 
 
-def check_rounds(config: TrainConfig, rounds: int) -> None:
-    """``InputError`` where the split is not left to the rounds, or rounds have no seeds left."""
-    for field, automatic in (("split_round", 0), ("split_by", "auto")):
-        if (found := getattr(config.data, field)) != automatic:
-            raise InputError(f"the rounds choose it, found {found}", field=field)
+def with_one_home_of_baselines(running: Running, folder: Path) -> Running:
+    """What baselines say is kept in the protocol's folder, for all its runs."""
+    return dataclasses.replace(running, report=dataclasses.replace(running.report, baselines_folder=folder))
+
+
+def check_rounds(task: Task, rounds: int) -> None:
+    """``InputError`` where the task says which split, which is for the rounds to say, or rounds have no seeds left."""
+    if task.splitting.split_round:
+        raise InputError("is for the rounds to say", field="split_round", value=task.splitting.split_round)
+    if task.splitting.split_by != "auto":
+        raise InputError("is for the rounds to say", field="split_by", value=task.splitting.split_by)
     try:
-        round_config(config, rounds)
+        round_task(task, rounds)
     except InputError as error:
         raise InputError(f"round {rounds} cannot be run ({error})", field="rounds", value=rounds) from error
 
 
-def train_rounds(config: TrainConfig, workdir: Path, *, rounds: int, report: ReportOptions) -> list[Run] | None:
+def train_rounds(task: Task, workdir: Path, *, rounds: int, running: Running) -> list[Run] | None:
     """The runs of all rounds, those that are complete as they are; None when a signal ended one after saving."""
-    folders = []
-    for round_number in range(1, rounds + 1):
-        folders.append(workdir / f"round_{round_number:02d}")
-        say(f"round {round_number} of {rounds}: {folders[-1]}")
-        if train_and_evaluate(round_config(config, round_number), folders[-1], report=report) is None:
+    runs = []
+    for number in range(1, rounds + 1):
+        folder = workdir / f"round_{number:02d}"
+        say(f"round {number} of {rounds}: {folder}")
+        if (result := running.train(round_task(task, number), folder)) is None:
             return None
-    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
-    return [load_run(f"round {place}", folder, source) for place, folder in enumerate(folders, start=1)]
+        runs.append(Run(f"round {number}", result))
+    return runs
 
 
-def round_config(config: TrainConfig, round_number: int) -> TrainConfig:
-    """The experiment of a round, whose seed draws the split and starts the network."""
-    data = dataclasses.replace(config.data, split_round=round_number)
-    return dataclasses.replace(config, data=data, seed=config.seed + released_seed(round_number))
+def round_task(task: Task, number: int) -> Task:
+    """The task of a round, whose seed draws the split and starts the network."""
+    splitting = dataclasses.replace(task.splitting, split_round=number)
+    seed = task.experiment.start.seed + released_seed(number)
+    return dataclasses.replace(task.change(seed=seed), splitting=splitting)
 
 
 def median_run(runs: Sequence[Run]) -> Run:
     """The run whose SROCC is the median's, or the next below."""
-    ordered = sorted(runs, key=lambda run: METRICS["srocc"].worth(run.results["test"]["srocc"]))
+    ordered = sorted(runs, key=lambda run: METRICS["srocc"].worth(run.figures["test"]["srocc"]))
     return ordered[(len(ordered) - 1) // 2]
 
 
@@ -123,7 +120,7 @@ def tested(run: Run) -> Evaluated:
 def baselines_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
     """What baselines say of a run's test images."""
     evaluated = tested(run)
-    mean = training_mean(evaluated.source, training_positions(run.workdir, evaluated.source))
+    mean = training_mean(evaluated.source, run.training_positions(evaluated.source))
     return evaluated.baselines(report.baselines, report.baselines_folder or run.workdir, mean)
 
 
@@ -144,8 +141,8 @@ def published_column(names: Sequence[str], rows: int) -> dict[str, list[str]]:
     return {"published, SROCC / PLCC": found + ["-"] * (rows - len(names))} if set(found) != {"-"} else {}
 
 
-def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: ReportOptions) -> None:
-    source = tested(runs[0]).source
+def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOptions) -> None:
+    source, experiment, splitting = task.source, task.experiment, task.splitting
     rows: dict[str, list[Judged]] = {}
     for run in runs:
         for name, judged in (rows_of(run) | baselines_of(run, report)).items():
@@ -154,20 +151,19 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     if any(name in WITHIN for name in databases(runs[0])):
         note += f" Published: {SOURCE}."
     watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"
-    if config.selection == "test_best":
+    if experiment.validation.selection == "test_best":
         watched, kept = "test", f"the step that is best on the test split: {FLATTERED}"
         note += f" The network's rows are {FLATTERED}."
-    elif "validation" not in runs[0].results:
+    elif "validation" not in runs[0].figures:
         kept = "the last step, as there is no validation split"
     typical = median_run(runs)
     main = tested(typical)
     sections = [
         Section(
-            f"{config.variant} on {source.card['name']}: {len(runs)} rounds",
+            f"{describe(experiment.model)} on {source.name}: {len(runs)} rounds",
             [
-                f"{source.card['images']} images of {source.card['groups']} contents; scores: "
-                f"{source.scale.describe()}. In each round whole contents are drawn to test "
-                f"({config.data.test_fraction:.0%}), to validate ({config.data.validation_fraction:.0%}) and to train, "
+                f"{source.describe()}. In each round whole contents are drawn to test "
+                f"({splitting.test_fraction:.0%}), to validate ({splitting.validation_fraction:.0%}) and to train, "
                 f"by the seed 12345 x the round's number; kept is {kept}.",
                 summary_table(rows, note=note, more=published_column(databases(runs[0]), len(rows))),
             ],
@@ -178,7 +174,7 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
             [
                 Plot(
                     "learning_curves",
-                    plots.learning_curve({run.name: run.history for run in runs}, watched, config.loss),
+                    plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss),
                     "learning curves of all rounds",
                 )
             ],
@@ -197,7 +193,7 @@ def _each_round(runs: Sequence[Run], resamples: int) -> Section:
         for run in runs
         for ending, judged in rows_of(run).items()
     }
-    kept = [f"{run.results['best_step']} of {run.results['step']}" for run in runs for _ in databases(run)]
+    kept = [f"{run.figures['best_step']} of {run.figures['step']}" for run in runs for _ in databases(run)]
     return Section("Each round", [metrics_table(found, more={"kept step": kept}, resamples=resamples)])
 
 

@@ -1,4 +1,4 @@
-"""Finished training runs as a protocol looks at them, and the folder that all runs of a protocol share."""
+"""What a protocol trains, its finished runs, and the folder that all of them share."""
 
 from __future__ import annotations
 
@@ -9,122 +9,179 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.files import write_json
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
+from glintiqa_jax.datasets.config import Splitting
+from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.document import MARKDOWN
-from glintiqa_jax.evaluation.prediction import read_predictions
-from glintiqa_jax.evaluation.report import Evaluated
-from glintiqa_jax.training.config import TrainConfig, from_json, to_json
-from glintiqa_jax.training.dataset import distortion_names, open_source, split_source
-from glintiqa_jax.training.loop import first_model
-from glintiqa_jax.training.metrics_log import read_metrics
-from glintiqa_jax.training.workdir import experiment
+from glintiqa_jax.evaluation.report import Evaluated, ReportOptions
+from glintiqa_jax.training.description import FILE as RUN
+from glintiqa_jax.training.experiment import Execution, Experiment
+from glintiqa_jax.training.result import Result
+from glintiqa_jax.training.training import first_model, train
 
 _FILE = "protocol.json"
 
 
 @dataclasses.dataclass(frozen=True)
+class Running:
+    """Where and how a protocol's runs are trained and reported; no figure depends on it beyond its last digits.
+
+    Attributes:
+      execution: of each run.
+      mesh: the devices; None for all of them.
+      report: what goes into the reports beside the runs.
+    """
+
+    execution: Execution = Execution()
+    mesh: Mesh | None = None
+    report: ReportOptions = ReportOptions()
+
+    def train(self, task: Task, workdir: Path) -> Result | None:
+        """The result of a task; None where a signal ended it after saving."""
+        split = task.split(self)
+        return train(
+            task.source,
+            split,
+            task.experiment,
+            execution=self.execution,
+            workdir=workdir,
+            mesh=self.mesh,
+            report=self.report,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An experiment on a source, and how that is split.
+
+    Attributes:
+      source: the images.
+      experiment: what is trained on them.
+      splitting: who trains, validates and is tested.
+    """
+
+    source: Source
+    experiment: Experiment
+    splitting: Splitting = Splitting()
+
+    def change(self, **values: Any) -> Task:
+        """With other values of the experiment's settings."""
+        return dataclasses.replace(self, experiment=settings.replace(self.experiment, **values))
+
+    @property
+    def shown(self) -> Source:
+        """The images, as large as the experiment wants them."""
+        return self.source.resized(self.experiment.images.max_short_side)
+
+    def split(self, running: Running) -> Split:
+        """Who trains, validates and is tested."""
+        policy = running.execution.loading.on_bad_image
+        smallest = self.experiment.model.crop_size
+        return split_data(self.splitting, self.shown, smallest=smallest, on_bad_image=policy, say=quiet)
+
+    def check(self, running: Running) -> Split:
+        """Its split; ``InputError`` for whatever would stop its training after others have been trained."""
+        if self.experiment.start.backbone_weights:
+            first_model(self.experiment)
+        return self.split(running)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the figures depend on, as JSON has it."""
+        return {
+            "experiment": settings.to_json(self.experiment),
+            "splitting": settings.to_json(self.splitting),
+            "images": self.source.identity,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run, from its folder.
+    """A finished run.
 
     Attributes:
       name: what tables call it.
-      workdir: where it is.
-      results: the content of its ``results.json``.
-      tested: its predictions of the test split; None where it has none.
+      result: its figures and predictions.
     """
 
     name: str
-    workdir: Path
-    results: dict[str, Any]
-    tested: Evaluated | None
+    result: Result
+
+    @property
+    def workdir(self) -> Path:
+        return self.result.workdir
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """The content of its ``results.json``."""
+        return self.result.figures
+
+    @property
+    def tested(self) -> Evaluated | None:
+        """Its predictions of the test split; None where it has none."""
+        return self.result.evaluated.get("test")
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of its ``metrics.jsonl``."""
-        return read_metrics(self.workdir)
+        return self.result.history
 
-
-def load_run(name: str, workdir: Path, source: RatedSource | MixedSource) -> Run:
-    """A run that is complete, with its predictions joined to the source that it was tested on."""
-    path = workdir / "predictions_test.csv"
-    tested = Evaluated(source, read_predictions(path, source), distortion_names(source)) if path.is_file() else None
-    return Run(name, workdir, json.loads((workdir / "results.json").read_text(encoding="utf-8")), tested)
-
-
-def training_positions(workdir: Path, source: RatedSource | MixedSource) -> np.ndarray:
-    """Positions of the images that a run was trained on, by its ``split.json``."""
-    trained = set(json.loads((workdir / "split.json").read_text(encoding="utf-8"))["train"])
-    return np.flatnonzero([name in trained for name in source.index.names])
+    def training_positions(self, source: Source) -> np.ndarray:
+        """Positions of the images that it was trained on, by its ``split.json``."""
+        trained = set(json.loads((self.workdir / "split.json").read_text(encoding="utf-8"))["train"])
+        return np.flatnonzero([name in trained for name in source.index.names])
 
 
 def commits(runs: Sequence[Run]) -> tuple[str, str]:
     """A row of a report's last table: by which commits the runs were made, which may be older than the report."""
-    found = dict.fromkeys(run.results["commit"] or "none" for run in runs)
+    found = dict.fromkeys(run.figures["commit"] or "none" for run in runs)
     return "commit of the runs", ", ".join(found)
 
 
 def splits_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Rows of a report's last table: each run's split."""
     return [
-        (f"split of {run.name}", f"{run.workdir.name}/split.json, SHA-256 {run.results['split_sha256']}")
+        (f"split of {run.name}", f"{run.workdir.name}/split.json, SHA-256 {run.figures['split_sha256']}")
         for run in runs
     ]
-
-
-def check_experiment(config: TrainConfig) -> tuple[RatedSource | MixedSource, Split]:
-    """The source and the split of an experiment, whose weights are there, too.
-
-    Raises:
-      InputError: for whatever would stop its training after others have been trained.
-    """
-    if config.backbone_weights:
-        first_model(config)
-    source = open_source(config.data, crop_size=config.model.crop_size, say=quiet)
-    split = split_source(config.data, source, crop_size=config.model.crop_size, say=quiet)
-    return source, split
 
 
 def quiet(line: str) -> None:
     """What is noticed of a source is said where it is trained or tested on."""
 
 
-def claim(folder: Path, protocol: str, configs: Mapping[str, TrainConfig], **facts: Any) -> None:
+def claim(folder: Path, protocol: str, tasks: Mapping[str, Task], **facts: Any) -> None:
     """Make a folder a protocol's own, or find that it is; called when nothing else is left to refuse.
 
     Args:
       folder: where its runs and its report go.
       protocol: its name.
-      configs: its experiments.
+      tasks: what it trains.
       facts: plain values that say what else must be the same.
 
     Raises:
       InputError: where another protocol, another experiment or another report is in it.
     """
-    path = folder / _FILE
-    whose: dict[str, Any] = {
-        "field": "workdir",
-        "value": folder,
-        "expected": "a new folder or one of this protocol",
-    }
-    mine = {"protocol": protocol, "configs": {name: to_json(config) for name, config in configs.items()}} | facts
-    mine = json.loads(json.dumps(mine))
+    path, mine = folder / _FILE, {"protocol": protocol, "tasks": {name: task.to_json() for name, task in tasks.items()}}
+    mine = json.loads(json.dumps(mine | facts))
+    expected = "a new folder or one of this protocol"
     if path.is_file():
         try:
-            theirs = _identity(json.loads(path.read_text(encoding="utf-8")))
+            theirs = _completed(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            expected = "what a protocol of ours began with"
-            raise InputError(file=path, expected=expected, found="something else") from error
-        if changed := _differences(_identity(mine), theirs):
-            raise InputError(**whose, found=f"another one's: {'; '.join(changed)}")
+            raise InputError(file=path, expected="what a protocol began with", found="something else") from error
+        if changed := _differences(mine, theirs):
+            found = f"another one's: {'; '.join(changed)}"
+            raise InputError(field="workdir", value=folder, expected=expected, found=found)
         return
-    for name in (MARKDOWN, "config.json"):
+    for name in (MARKDOWN, RUN):
         if (folder / name).exists():
-            raise InputError(**whose, found=f"another's {name}")
+            raise InputError(field="workdir", value=folder, expected=expected, found=f"another's {name}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, mine)
@@ -132,9 +189,15 @@ def claim(folder: Path, protocol: str, configs: Mapping[str, TrainConfig], **fac
         raise InputError(f"cannot be written ({error})", field="workdir", value=folder) from error
 
 
-def _identity(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what changes no figure, and with the defaults of fields that there were not yet."""
-    return content | {"configs": {name: experiment(from_json(each)) for name, each in content["configs"].items()}}
+def _completed(content: dict[str, Any]) -> dict[str, Any]:
+    """With the defaults of settings that there were not yet."""
+    kinds = {"experiment": Experiment, "splitting": Splitting}
+    tasks = {
+        name: task
+        | {part: json.loads(json.dumps(settings.to_json(settings.from_json(kind, task[part])))) for part, kind in kinds.items()}
+        for name, task in content["tasks"].items()
+    }
+    return content | {"tasks": tasks}
 
 
 def _differences(mine: Any, theirs: Any, name: str = "") -> list[str]:

@@ -17,9 +17,10 @@ import matplotlib
 import numpy as np
 import skimage
 
-from glintiqa_jax.data.catalog import DEMO_SCALE
+from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
-from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
+from glintiqa_jax.data.rated_images import Collection, RatedImage
 from glintiqa_jax.identity import code_of
 from glintiqa_jax.saqt import scenes
 from glintiqa_jax.saqt.distortions import DISTORTIONS, KADID, LEVELS
@@ -87,9 +88,9 @@ def read_demo() -> Collection:
     contents = list(_contents())
     return Collection(
         name="demo",
-        scale=DEMO_SCALE,
+        scale=DATABASES["kadid10k"].scale,
         size=sum(len(content.distortions) for content in contents),
-        fingerprint=fingerprint("demo", KADID.identity(), code_of(scenes), [content.facts() for content in contents]),
+        identity=digest("demo", KADID.identity(), code_of(scenes), [content.facts() for content in contents]),
         images=lambda: _distorted(contents),
     )
 

@@ -24,8 +24,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from glintiqa_jax import compilation
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.weights import WeightsError, read_weights
+from glintiqa_jax.models.files import WeightsError, read_weights
 from glintiqa_jax.sharding import make_mesh
 
 _EPSILON = 1e-4  # of batch normalisation, as the authors trained; a file does not say
@@ -92,14 +91,11 @@ def load_dncnn(path: str | os.PathLike) -> DnCnnDenoiser:
     ReLUs and batch normalisations all count, under any name instead of ``model``; biases may be absent.
 
     Raises:
-      UserError: for a file that cannot be read, and listing every missing, unexpected and misshaped key.
+      WeightsError: for a file that cannot be read, and listing every missing, unexpected and misshaped key.
     """
     path = Path(path).expanduser()
-    try:
-        weights = read_weights(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    except WeightsError as error:
-        raise UserError(str(error)) from error
+    weights = read_weights(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     layers = _folded(weights, path)
     network = DnCnn(depth=len(layers), width=layers[0][1].size, rngs=nnx.Rngs(0))
     for convolution, (kernel, bias) in zip(network.convolutions, layers, strict=True):
@@ -181,4 +177,4 @@ def _check(
     }
     if any(problems.values()):
         found = "; ".join(f"{label} {len(names)}: {', '.join(names)}" for label, names in problems.items() if names)
-        raise UserError(f"{path}: expected the weights of a DnCNN for grey images, found {found}")
+        raise WeightsError(file=path, expected="the weights of a DnCNN for grey images", found=found)

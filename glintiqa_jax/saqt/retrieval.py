@@ -31,7 +31,7 @@ def nearest(
     """
     check_channels(features, references)
     if not 1 <= k <= len(references):
-        raise InputError(field="k", value=k, expected=f"from 1 to the {len(references)} references")
+        raise InputError(f"k={k}: expected from 1 to the {len(references)} references")
     indices = np.empty((len(features), k), np.int64)
     similarities = np.empty((len(features), k), np.float32)
     short = len(features) <= block

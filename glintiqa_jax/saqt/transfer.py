@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from glintiqa_jax.data.catalog import DATABASES, ScoreScale
+from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.readers.synthetic import read_kadid_table
+from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS
@@ -76,15 +77,20 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
     for image in read_kadid_table(table):
         kind, level, score = image.distortion_type, image.distortion_level, image.raw_score
         if not (1 <= kind <= _TYPES and 1 <= level <= _LEVELS):
-            expected = f"types from 1 to {_TYPES} and levels from 1 to {_LEVELS}"
-            raise InputError(file=table, expected=expected, found=image.name)
+            raise InputError(
+                file=table, expected=f"types from 1 to {_TYPES} and levels from 1 to {_LEVELS}", found=image.name
+            )
         if not scale.low <= score <= scale.high:
-            expected = f"scores from {scale.low:g} to {scale.high:g}"
-            raise InputError(file=table, expected=expected, found=f"{score:g} for {image.name}")
+            raise InputError(
+                file=table, expected=f"scores from {scale.low:g} to {scale.high:g}", found=f"{score:g} for {image.name}"
+            )
         scores = rated.setdefault(image.reference, np.full((_TYPES, _LEVELS), np.nan))
         if not np.isnan(scores[kind - 1, level - 1]):
-            expected = f"one score of {image.reference}, type {kind}, level {level}"
-            raise InputError(file=table, expected=expected, found=f"a second one, that of {image.name}")
+            raise InputError(
+                file=table,
+                expected=f"one score of {image.reference}, type {kind}, level {level}",
+                found=f"a second one, that of {image.name}",
+            )
         scores[kind - 1, level - 1] = score
     missing = [
         f"{name} type {kind + 1} level {level + 1}"
@@ -92,8 +98,10 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
         for kind, level in np.argwhere(np.isnan(scores))
     ]
     if missing:
-        expected = f"expected {_TYPES * _LEVELS} scores of each reference"
-        raise InputError(f"{expected}, {len(missing)} are missing: {first_five(missing)}", file=table)
+        raise InputError(
+            file=table,
+            expected=f"{_TYPES * _LEVELS} scores of each reference, {len(missing)} are missing: {first_five(missing)}",
+        )
     names = tuple(sorted(rated))
     tables = np.stack([rated[name] for name in names])
     if tables.min() == tables.max():
@@ -106,22 +114,22 @@ def transferred_scores(
     references: np.ndarray | None,
     reference_scores: ReferenceScores,
     *,
-    transfer: str = "shrunk",
-    top_k: int = 5,
+    method: str = "shrunk",
+    k: int = 5,
     seed: int = 0,
     images: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores for the distortions of images that no observer has seen.
 
     Args:
-      features: float32 ``(images, channels)``, rows of length 1; None where ``transfer`` needs none.
+      features: float32 ``(images, channels)``, rows of length 1; None where ``method`` needs none.
       references: float32 ``(references, channels)``, the same features of the references; None likewise.
       reference_scores: the references' scores, in the order of ``references``.
-      transfer: "top1", the most similar reference's, as in the paper; "topk", the mean over the ``top_k`` most similar
-        ones, weighted by similarity; "mean", that over all references; "shrunk", the mean moved towards a
-        similarity-weighted one, by ``fit_shrinkage``; or "random", those of a reference drawn by ``seed``, as a bound.
-        "mean" and "random" need no features.
-      top_k: references that "topk" takes.
+      method: "top1", the most similar reference's, as in the paper; "topk", the mean over the ``k`` most similar ones,
+        weighted by similarity; "mean", that over all references; "shrunk", the mean moved towards a similarity-weighted
+        one, by ``fit_shrinkage``; or "random", those of a reference drawn by ``seed``, as a bound. "mean" and "random"
+        need no features.
+      k: references that "topk" takes.
       seed: of "random".
       images: how many images there are, where features are None.
 
@@ -132,30 +140,31 @@ def transferred_scores(
     Raises:
       InputError: an unknown method, features that are missing, or not of the references or their backbone.
     """
-    if transfer not in (*TRANSFERS, "random"):
-        raise InputError(field="transfer", value=transfer, expected=f"one of {', '.join((*TRANSFERS, 'random'))}")
+    if method not in (*TRANSFERS, "random"):
+        raise InputError(field="transfer", value=method, expected=f"one of {', '.join((*TRANSFERS, 'random'))}")
     scores = reference_scores.scores
     count = images if features is None else len(features)
-    if transfer == "random":
+    if method == "random":
         drawn = np.random.default_rng(seed).integers(len(scores), size=count)
         return scores[drawn], drawn
     if features is None or references is None:
-        if transfer != "mean":
-            problem = "needs features of images and references; only mean does without"
-            raise InputError(problem, field="transfer", value=transfer)
+        if method != "mean":
+            raise InputError(
+                "needs features of images and references", field="transfer", value=method, hint="only mean does without"
+            )
         return np.repeat(scores.mean(axis=0)[None], count, axis=0), np.full(count, -1, np.int64)
     _check_references(references, reference_scores)
-    indices, similarities = nearest(features, references, top_k if transfer == "topk" else 1)
+    indices, similarities = nearest(features, references, k if method == "topk" else 1)
     matched = indices[:, 0]
-    if transfer == "top1":
+    if method == "top1":
         return scores[matched], matched
-    if transfer == "mean":
+    if method == "mean":
         return np.repeat(scores.mean(axis=0)[None], count, axis=0), matched
-    if transfer == "topk":
+    if method == "topk":
         weights = np.maximum(similarities.astype(np.float64), 1e-6)  # those unlike weigh nothing, unless all are
         weights /= weights.sum(axis=1, keepdims=True)
         found = np.zeros((count, _TYPES, _LEVELS))
-        for rank in range(top_k):
+        for rank in range(k):
             found += weights[:, rank, None, None] * scores[indices[:, rank]]
         return found, matched
     return _shrunk(features, references, scores, fit_shrinkage(references, reference_scores)), matched
@@ -237,5 +246,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def _check_references(references: np.ndarray, reference_scores: ReferenceScores) -> None:
     if len(references) != len(reference_scores.names):
-        expected = f"features of the {len(reference_scores.names)} references with scores"
-        raise InputError(expected=expected, found=f"{len(references)} of them")
+        raise InputError(
+            expected=f"features of the {len(reference_scores.names)} references with scores",
+            found=f"{len(references)} of them",
+        )

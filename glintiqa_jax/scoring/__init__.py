@@ -1,0 +1,11 @@
+"""A model in use: its card, its weights, its scores. Nothing of training is needed."""
+
+from glintiqa_jax.lazily import lazily
+
+__all__ = ["Calibration", "Comparison", "Model", "ModelCard", "Score", "View", "load_model", "save_model"]
+__getattr__ = lazily(
+    __name__,
+    card=("Calibration", "ModelCard", "View"),
+    files=("load_model", "save_model"),
+    model=("Comparison", "Model", "Score"),
+)

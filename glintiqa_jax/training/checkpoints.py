@@ -1,20 +1,16 @@
 """Checkpoints by Orbax: the train state, its validation figures and its description as one unit.
 
 Restart order: ``CheckpointStore`` first sets aside what has been damaged since it was written, then ``restore`` takes
-the latest checkpoint's step, parameters, statistics, moving average and optimiser state. Batches, dropout keys and the
-learning rate are functions of the seed and the step, so that nothing else has to come back, and a run may go on with
-another number of workers, processes or devices.
+the latest checkpoint's state, all of it. Batches, dropout keys and the learning rate are functions of the seed and the
+step, so that nothing else has to come back, and a run may be continued with another number of workers, processes or
+devices.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
-import importlib.metadata
 import math
 import os
-import platform
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,73 +21,25 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
 
-from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data import integrity
 from glintiqa_jax.data.paths import is_remote
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
-from glintiqa_jax.sharding import everywhere, replicated
-from glintiqa_jax.training import config as config_module
-from glintiqa_jax.training import integrity, processes, storage
-from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.scoring.storage import (
+    NOT_EVALUATED,
+    UNDEFINED,
+    best_step,
+    place,
+    read_json,
+    steps,
+    unreadable,
+)
+from glintiqa_jax.sharding import everywhere
+from glintiqa_jax.training import processes, storage
+from glintiqa_jax.training.description import Description
 from glintiqa_jax.training.step import TrainState
 
-FOLDER = "checkpoints"
 _SET_ASIDE = "_damaged"  # a folder of this ending, beside, takes checkpoints that are not as they were written
-_LIBRARIES = ("glintiqa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-IMPORTED = "imported"  # the data fingerprint of weights that were trained elsewhere
 _OVERHEAD = 2**20  # bytes: a checkpoint's metadata, and the blocks of a disk that small files fill in part
-
-
-@functools.cache
-def library_versions() -> dict[str, str]:
-    """Of Python and of the libraries whose changes may move a figure."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """What a checkpoint says of itself.
-
-    Attributes:
-      config: how it was trained.
-      scale: what its scores mean.
-      data_fingerprint: of the records it was trained on.
-      split_sha256: of who trained and who was tested.
-      max_side: the longer side that its images were shrunk to when they were prepared; 0 where they were not.
-      versions: of Python and the libraries that it was trained with.
-      processes: how many trained it together.
-    """
-
-    config: TrainConfig
-    scale: ScoreScale
-    data_fingerprint: str
-    split_sha256: str = ""
-    max_side: int = 0
-    versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
-    processes: int = dataclasses.field(default_factory=jax.process_count)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "config": config_module.to_json(self.config),
-            "scale": dataclasses.asdict(self.scale),
-            "data_fingerprint": self.data_fingerprint,
-            "split_sha256": self.split_sha256,
-            "max_side": self.max_side,
-            "versions": self.versions,
-            "processes": self.processes,
-        }
-
-    @staticmethod
-    def from_json(content: dict[str, Any]) -> Description:
-        return Description(
-            config=config_module.from_json(content["config"]),
-            scale=ScoreScale(**content["scale"]),
-            data_fingerprint=content["data_fingerprint"],
-            split_sha256=content["split_sha256"],
-            max_side=content["max_side"],
-            versions=content.get("versions", {}),  # earlier checkpoints do not have the last two
-            processes=content.get("processes", 1),
-        )
 
 
 class CheckpointStore:
@@ -105,17 +53,17 @@ class CheckpointStore:
       warn: is told, a line each, of checkpoints that have been damaged; they are moved to a folder beside.
 
     Raises:
-      UserError: a folder whose checkpoints could not be read back, before the first is written.
+      InputError: a folder whose checkpoints could not be read back, before the first is written.
     """
 
     def __init__(self, folder: str | os.PathLike, description: Description, warn: Callable[[str], None]):
         self._description = description
-        self._folder = storage.place(folder, "checkpoint_dir")
+        self._folder = place(folder, "checkpoint_dir")
         for line in processes.by_the_first(lambda: _set_damaged_aside(self._folder)):
             warn(line)
-        self._trusted = bool(processes.by_the_first(lambda: storage.steps(self._folder)))
+        self._trusted = bool(processes.by_the_first(lambda: steps(self._folder)))
         if not self._trusted:
-            storage.check_storage(self._folder, f"--checkpoint_dir={folder}")
+            storage.check_storage(self._folder)
         self._unsealed: int | None = None
         self._manager = storage.manager(self._folder)
 
@@ -123,32 +71,31 @@ class CheckpointStore:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step with the best validation SROCC."""
-        return storage.best_step(self._folder)
+        """The step with the best figure on what selects."""
+        return best_step(self._folder)
 
     def unseen_losses(self, step: int) -> list[float]:
         """Those of the steps before a checkpoint that no row of the log has yet."""
-        return (storage.read_json(self._folder / str(step), "description") or {}).get("unseen_losses", [])
+        return (read_json(self._folder / str(step), "description") or {}).get("unseen_losses", [])
 
-    def save(
-        self, state: TrainState, validation: dict[str, float] | None, *, unseen_losses: Sequence[float] = ()
-    ) -> None:
+    def save(self, state: TrainState, figure: float | None, *, unseen_losses: Sequence[float] = ()) -> None:
         """Save in the background; the first checkpoint of a folder is read back at once.
 
         Args:
           state: all that training goes on from.
-          validation: the metrics, when this step was evaluated.
+          figure: what this step is worth on what selects, more is better, ``-inf`` where it is undefined; None where it was not
+            evaluated.
           unseen_losses: of the last steps, as far as no row of the log has them yet.
 
         Raises:
-          UserError: a first checkpoint that does not come back as it was.
+          InputError: a first checkpoint that does not come back as it was.
         """
         self.wait()
-        srocc = storage.NOT_EVALUATED if validation is None else validation["srocc"]
-        step = int(state.step)
-        arrays = {"model": _model_arrays(state.evaluated, state.rest), "optimiser": _optimiser_arrays(state)}
+        if figure is None:
+            figure = NOT_EVALUATED
+        step, arrays = int(state.step), _items(state)
         if lack := _lack_of_room(self._folder, arrays):
-            raise UserError(
+            raise InputError(
                 f"{lack}; what was saved before is whole, and with some room the same command goes on from there"
             )
         said = self._description.to_json() | {"unseen_losses": [float(loss) for loss in unseen_losses]}
@@ -156,7 +103,7 @@ class CheckpointStore:
         self._manager.save(
             step,
             args=ocp.args.Composite(description=ocp.args.JsonSave(said), **items),
-            metrics={"srocc": storage.UNDEFINED if math.isnan(srocc) else srocc},
+            metrics={"figure": figure if math.isfinite(figure) else UNDEFINED},
             force=True,
         )
         self._unsealed = step
@@ -171,35 +118,22 @@ class CheckpointStore:
         except (ValueError, KeyError, OSError) as error:
             wrong = " ".join(str(error).split())[:300]
         if wrong:
-            raise UserError(f"{written}: the first checkpoint cannot be read back ({wrong}); training ends here")
+            raise InputError(f"the first checkpoint cannot be read back ({wrong}); training ends here", file=written)
         self._trusted = True
 
     def restore(self, abstract: TrainState, sharding: TrainState, *, step: int) -> TrainState:
         """A saved state in the given shardings."""
-        items = {
-            "model": storage.restoring(
-                _model_arrays(abstract.evaluated, abstract.rest), _model_arrays(sharding.evaluated, sharding.rest)
-            ),
-            "optimiser": storage.restoring(_optimiser_arrays(abstract), _optimiser_arrays(sharding)),
-        }
-        restored = self._restored(step, **items)
-        model, optimiser = restored["model"], restored["optimiser"]
-        evaluated = _filled(abstract.evaluated, model["params"])
-        averages = abstract.average is not None
-        return TrainState(
-            optimiser["step"],
-            _filled(abstract.params, optimiser["params"]) if averages else evaluated,
-            _filled(abstract.rest, model["rest"]),
-            jax.tree.unflatten(jax.tree.structure(abstract.opt_state), optimiser["opt_state"]),
-            evaluated if averages else None,
-        )
-
-    def _restored(self, step: int, **items: Any) -> Any:
+        shapes, shards = _items(abstract), _items(sharding)
+        items = {name: storage.restoring(shapes[name], shards[name]) for name in shapes}
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except (ValueError, KeyError, OSError) as error:
-            without = "Without this folder, the same command goes on from the one before"
-            raise UserError(f"{_unreadable(self._folder / str(step), error)}. {without}") from error
+            raise InputError(
+                unreadable(error),
+                file=self._folder / str(step),
+                hint="without this folder, the same command goes on from the one before",
+            ) from error
+        return _state(abstract, {name: restored[name] for name in shapes})
 
     def tend(self) -> None:
         """Seal with checksums what has been written in the meantime."""
@@ -230,11 +164,11 @@ class CheckpointStore:
 def _set_damaged_aside(folder: epath.Path) -> list[str]:
     """Move checkpoints that are not as they were written to a folder beside; a line about each."""
     lines = []
-    steps = storage.steps(folder)
+    steps = steps(folder)
     for step in steps:
         wrong = integrity.damage(folder / str(step))
         if wrong is None and not integrity.is_sealed(folder / str(step)):  # its run was killed just then
-            if _description(folder / str(step)) is None:
+            if read_json(folder / str(step), "description") is None:
                 wrong = "what it says of itself cannot be read"
             else:
                 integrity.seal(folder / str(step))
@@ -246,7 +180,7 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
             (folder / str(step)).rename(aside / name)
             lines.append(f"warning: the checkpoint of step {step} is damaged: {wrong}; it is now {aside / name}")
     if lines:
-        whole = [step for step in steps if step in storage.steps(folder)]
+        whole = [step for step in steps if step in steps(folder)]
         rest = "no other is there: starting over"
         if whole:
             rest = f"the checkpoint of step {whole[-1]} is whole; the best on validation is now the best of those left"
@@ -255,21 +189,19 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
 
 
 def latest_description(folder: str | os.PathLike) -> Description | None:
-    """What the latest checkpoint of a run's folder says of itself; None where there is none that can be read."""
-    path = storage.place(folder, "checkpoint_dir")
-    for step in reversed(storage.steps(path)):
-        if (description := _description(path / str(step))) is not None:
-            return description
+    """What the latest checkpoint of a run's folder says of itself; None where there is none that can be read.
+
+    Raises:
+      InputError: where it is of another version's run.
+    """
+    path = place(folder, "checkpoint_dir")
+    for step in reversed(steps(path)):
+        if (content := read_json(path / str(step), "description")) is not None:
+            try:
+                return Description.from_json(content)
+            except InputError as error:
+                raise InputError(str(error), file=path / str(step)) from error
     return None
-
-
-def _description(checkpoint: epath.Path) -> Description | None:
-    """Read by this process alone, without waiting for others."""
-    try:
-        content = storage.read_json(checkpoint, "description")
-        return None if content is None else Description.from_json(content)
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _lack_of_room(folder: epath.Path, arrays: Any) -> str | None:
@@ -283,90 +215,26 @@ def _lack_of_room(folder: epath.Path, arrays: Any) -> str | None:
     return f"{folder}: the disk is full (a checkpoint takes {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free)"
 
 
-def save_model(folder: str | os.PathLike, model: GlintIQA, description: Description) -> None:
-    """Write a network as a checkpoint by itself, which ``load_model`` reads but no training run goes on from."""
-    _, params, rest = split_model(model)
-    arrays = _model_arrays(params, rest)
-    items = {"model": storage.saving(arrays), "description": ocp.args.JsonSave(description.to_json())}
-    written = storage.place(folder, "output")
-    if lack := _lack_of_room(written, arrays):
-        raise UserError(lack)
-    with storage.checkpointer() as checkpointer:
-        checkpointer.save(written, args=ocp.args.Composite(**items))
-    integrity.seal(written)
+def _items(state: TrainState) -> dict[str, Any]:
+    """A state as what is stored: the model to predict with by its names, all else as lists of arrays.
 
-
-@dataclasses.dataclass(frozen=True)
-class LoadedModel:
-    """A trained network and what its checkpoint says of it; ``nnx.merge(graphdef, params, rest)`` makes a model."""
-
-    description: Description
-    graphdef: nnx.GraphDef
-    params: nnx.State
-    rest: nnx.State
-
-
-def load_model(path: str | os.PathLike, mesh: jax.sharding.Mesh) -> LoadedModel:
-    """Load a trained network; nothing but the checkpoint is needed.
-
-    Args:
-      path: a training run's ``--workdir``, whose best checkpoint is taken, or the folder of one checkpoint.
-      mesh: the devices it is put on, replicated.
-
-    Raises:
-      UserError: when there is no checkpoint at the path, or one of another kind or version.
+    Both are of the whole state, whatever fields it has. A model's names are a format that outlives Flax's classes.
     """
-    folder = _checkpoint_folder(path)
-    if wrong := integrity.damage(folder):
-        raise UserError(f"--checkpoint={path}: {folder} is damaged: {wrong}")
-    try:
-        with storage.checkpointer() as checkpointer:
-            items = ocp.args.Composite(description=ocp.args.JsonRestore())
-            content = checkpointer.restore(folder, args=items)["description"]
-            description = Description.from_json(content)
-            graphdef, params, rest = split_model(abstract_model(description.config.model))
-            arrays = _model_arrays(params, rest)
-            on_all = jax.tree.map(lambda _: replicated(mesh), arrays)
-            items = ocp.args.Composite(model=storage.restoring(arrays, on_all))
-            restored = checkpointer.restore(folder, args=items)["model"]
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"--checkpoint={path}: {_unreadable(folder, error)}") from error
-    return LoadedModel(description, graphdef, _filled(params, restored["params"]), _filled(rest, restored["rest"]))
+    fields = state._asdict()
+    evaluated = fields.pop(state.evaluated_field)
+    model = {"params": nnx.to_pure_dict(evaluated), "rest": nnx.to_pure_dict(fields.pop("rest"))}
+    return {"model": model, "state": {name: jax.tree.leaves(value) for name, value in fields.items() if value is not None}}
 
 
-def _unreadable(folder: epath.Path, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:300]
-    return f"{folder}: cannot be restored; it is damaged, or of another network or optimiser ({reason})"
-
-
-def _checkpoint_folder(given: str | os.PathLike) -> epath.Path:
-    path = storage.place(given, "checkpoint")
-    if _is_checkpoint(path):
-        return path
-    for folder in (path / FOLDER, path):
-        if folder.is_dir() and any(_is_checkpoint(folder / str(step)) for step in storage.steps(folder)):
-            best = storage.best_step(folder)
-            return folder / str(storage.steps(folder)[-1] if best is None else best)
-    found = "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
-    raise UserError(
-        f"--checkpoint={given}: expected a training run's --workdir or one checkpoint's folder, found {found}"
-    )
-
-
-def _is_checkpoint(folder: epath.Path) -> bool:
-    return (folder / "model").is_dir() and (folder / "description").is_dir()
-
-
-def _model_arrays(params: nnx.State, rest: nnx.State) -> dict[str, Any]:
-    """Nested dicts of arrays, named as in the model: a file format that outlives Flax's classes."""
-    return {"params": nnx.to_pure_dict(params), "rest": nnx.to_pure_dict(rest)}
-
-
-def _optimiser_arrays(state: TrainState) -> dict[str, Any]:
-    arrays = {"step": state.step, "opt_state": jax.tree.leaves(state.opt_state)}
-    if state.average is not None:  # which is the model that is used, beside the one that is trained
-        arrays["params"] = nnx.to_pure_dict(state.params)
-    return arrays
+def _state(like: TrainState, items: dict[str, Any]) -> TrainState:
+    """The inverse of ``_items``."""
+    fields = {
+        name: jax.tree.unflatten(jax.tree.structure(getattr(like, name)), leaves)
+        for name, leaves in items["state"].items()
+    }
+    fields[like.evaluated_field] = _filled(like.evaluated, items["model"]["params"])
+    fields["rest"] = _filled(like.rest, items["model"]["rest"])
+    return TrainState(**{name: fields.get(name) for name in TrainState._fields})
 
 
 def _filled(like: nnx.State, pure: dict[str, Any]) -> nnx.State:
@@ -381,7 +249,7 @@ def digest(state: TrainState) -> str:
     Every process has to come here.
     """
     sha = hashlib.sha256()
-    arrays = _model_arrays(state.params, state.rest)
+    arrays = {"params": nnx.to_pure_dict(state.params), "rest": nnx.to_pure_dict(state.rest)}
     if state.average is not None:
         arrays["average"] = nnx.to_pure_dict(state.average)
     for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:

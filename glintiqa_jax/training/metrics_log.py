@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glintiqa_jax.data.files import write_text
+from glintiqa_jax.evaluation.metrics import METRICS
 
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -41,10 +42,10 @@ class MetricsLog:
         if self._board is not None:
             self._board.flush()
 
-    def best_srocc(self, split: str) -> float | None:
-        """Of every evaluation on a split so far; None before the first that has one."""
-        found = [row[split]["srocc"] for row in self._rows if split in row]
-        return max((srocc for srocc in found if srocc is not None), default=None)
+    def best(self, split: str, metric: str) -> float | None:
+        """The best figure of every evaluation on a split so far; None before the first that has one."""
+        found = [row[split][metric] for row in self._rows if split in row]
+        return max((value for value in found if value is not None), key=METRICS[metric].worth, default=None)
 
     def close(self) -> None:
         if self._board is not None:

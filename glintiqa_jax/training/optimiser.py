@@ -7,38 +7,39 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.training.experiment import Experiment, Optimiser
 
 
-def learning_rate_schedule(config: TrainConfig) -> optax.Schedule:
+def learning_rate_schedule(experiment: Experiment) -> optax.Schedule:
     """Learning rate by optimiser step, from 0.
 
     "warmup_cosine" rises linearly to the peak and falls to 0 over the rest of the run. "released_cosine" is the
     release's: a cosine in the step number from the peak to 0 and back up, over and over (paper section IV-A).
     """
-    if config.schedule == "released_cosine":
+    peak, schedule = experiment.optimiser.learning_rate, experiment.schedule
+    if schedule.schedule == "released_cosine":
 
         def released(step: jax.typing.ArrayLike) -> jax.Array:
-            phase = jnp.asarray(step, jnp.float32) * (jnp.pi / config.cosine_period)
-            return config.learning_rate * 0.5 * (1.0 + jnp.cos(phase))
+            phase = jnp.asarray(step, jnp.float32) * (jnp.pi / schedule.cosine_period)
+            return peak * 0.5 * (1.0 + jnp.cos(phase))
 
         return released
-    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup_steps, config.steps)
+    return optax.warmup_cosine_decay_schedule(0.0, peak, schedule.warmup_steps, schedule.steps)
 
 
-def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
+def make_optimiser(experiment: Experiment) -> optax.GradientTransformation:
     """The optimiser over the trained parameters.
 
     "adamw" decays weights apart from the gradient, and only matrices and convolution kernels. "adam_l2" is what
     PyTorch's Adam calls weight decay and the release used: decay times every parameter, added to its gradient
     before the moments.
     """
-    return optax.chain(_adam(config), _rates(config))
+    return optax.chain(_adam(experiment), _rates(experiment.optimiser))
 
 
-def _adam(config: TrainConfig) -> optax.GradientTransformation:
-    schedule = learning_rate_schedule(config)
+def _adam(experiment: Experiment) -> optax.GradientTransformation:
+    config, schedule = experiment.optimiser, learning_rate_schedule(experiment)
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     if config.optimizer == "adam_l2":
         return optax.chain(
@@ -54,13 +55,15 @@ def _adam(config: TrainConfig) -> optax.GradientTransformation:
     return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=is_kernel))
 
 
-def check_rates(config: TrainConfig, params: nnx.State) -> None:
-    """``UserError`` for a pattern of ``--rates`` that no trained parameter's name holds."""
+def check_rates(config: Optimiser, params: nnx.State) -> None:
+    """``InputError`` for a pattern of ``rates`` that matches no trained parameter's name."""
     names = [name_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     for pattern, _ in config.rate_factors:
         if not any(pattern.search(name) for name in names):
-            raise UserError(
-                f"--rates: {pattern.pattern!r} is found in the name of no trained parameter; one of them is {names[0]}"
+            raise InputError(
+                field="rates",
+                expected=f"a pattern that is found in the name of a trained parameter, such as {names[0]}",
+                found=repr(pattern.pattern),
             )
 
 
@@ -70,7 +73,7 @@ def name_of(path: tuple) -> str:
     return ".".join(str(part) for part in parts if part not in (None, "value"))
 
 
-def _rates(config: TrainConfig) -> optax.GradientTransformation:
+def _rates(config: Optimiser) -> optax.GradientTransformation:
     """Scales the updates of parameters by name: what is pretrained may move less than what is new, or more."""
     factors = config.rate_factors
 

@@ -14,11 +14,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def provenance(command: str = "") -> Provenance:
-    """Of this process.
-
-    Args:
-      command: the command that was run, as one would type it; empty where there was none, as in a notebook.
-    """
+    """Of this process; the command is empty where none was run, as in a notebook."""
     device = jax.devices()[0]
     rows = [
         ("commit", commit() or "none: not run from a checkout"),

@@ -14,19 +14,21 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.pipeline import training_batches
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.pipeline import Batching, training_batches
+from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.evaluation.prediction import Predictions, make_predict, predict_source
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.metrics import METRICS
+from glintiqa_jax.evaluation.prediction import Predictions, predict_source
 from glintiqa_jax.interruptions import stop_on_signals
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.progress import progress_bar, warn
+from glintiqa_jax.scoring.card import ModelCard
+from glintiqa_jax.scoring.predict import Predict
 from glintiqa_jax.sharding import global_batch
 from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import CheckpointStore
-from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.metrics_log import MetricsLog, plain
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.step import Trainer, TrainState
@@ -38,35 +40,43 @@ class Run:
     """Training and prediction, from a prepared source on.
 
     Args:
-      config: the experiment.
-      workdir: where the log of metrics goes.
-      mesh: the devices.
-      source: the images.
+      experiment: what is trained.
+      execution: where it runs.
+      source: the images, as large as the experiment wants them.
       split: who trains, validates and is tested.
       store: the checkpoints.
+      card: of the model.
+      mesh: the devices.
+      workdir: where the log of metrics goes.
     """
 
     def __init__(
         self,
-        config: TrainConfig,
-        workdir: Path,
-        mesh: Mesh,
-        source: RatedSource | MixedSource,
+        experiment: Experiment,
+        execution: Execution,
+        source: Source,
         split: Split,
+        *,
         store: CheckpointStore,
+        card: ModelCard,
+        mesh: Mesh,
+        workdir: Path,
     ):
-        self.config, self.workdir, self.mesh = config, workdir, mesh
+        self.experiment, self.execution, self.card = experiment, execution, card
+        self.workdir, self.mesh = workdir, mesh
         self.source, self.split, self.store = source, split, store
-        self.trainer = Trainer(config, mesh)
-        self._predict = make_predict(self.trainer.graphdef, mesh)
-        self._schedule = learning_rate_schedule(config)
-        self._dropout_key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        self.trainer = Trainer(experiment, mesh, remat=execution.remat)
+        self._predict = Predict(self.trainer.graphdef, mesh)
+        self._schedule = learning_rate_schedule(experiment)
+        self._dropout_key = jax.random.fold_in(jax.random.key(experiment.start.seed), 1)
         self._log: MetricsLog | None = None
         self._unseen: list[tuple[jax.Array | float, np.ndarray]] = []  # of the steps since a look: loss, positions
         self._saved_at = time.monotonic()
         # the split that says which step is kept, and its images
-        by_test = config.selection == "test_best"
+        by_test = experiment.validation.selection == "test_best"
         self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
+        self._selection = experiment.validation.selection_metric
+        self._metric = METRICS[self._selection]
 
     def start(self, first: Callable[[], GlintIQA]) -> TrainState:
         """The state to go on from: the latest checkpoint's, or where there is none the first model's."""
@@ -91,16 +101,16 @@ class Run:
         A signal acts at once in the first step, which compiles, in the last before an evaluation and in evaluations,
         which are done again. Several processes agree between steps, and finish an evaluation that they are in.
         """
-        config = self.config
+        batch_size, eval_every = self.experiment.images.batch_size, self.experiment.validation.eval_every
         step = first = int(state.step)
         batches, stopped = self._batches(step), False
         together = stop_on_signals() if jax.process_count() > 1 else contextlib.nullcontext()
         hidden = not processes.is_first()
-        total, done = last_step * config.batch_size, step * config.batch_size
+        total, done = last_step * batch_size, step * batch_size
         bar = progress_bar(total=total, initial=done, desc="training", unit="image", hidden=hidden)
         with together as shared, bar:
             while step < last_step and not stopped:
-                evaluated = min((step // config.eval_every + 1) * config.eval_every, last_step)
+                evaluated = min((step // eval_every + 1) * eval_every, last_step)
                 by_steps = first < step < evaluated - 1
                 saving: contextlib.AbstractContextManager = contextlib.nullcontext(shared or threading.Event())
                 if by_steps and shared is None:
@@ -140,52 +150,58 @@ class Run:
         self._unseen = []
         self._write({"step": step, "loss": loss, "learning_rate": float(self._schedule(step))})
         self.store.tend()
-        best = self._log and self._log.best_srocc(self.watched)
-        said = {f"best_{self.watched}_srocc": "none" if best is None else f"{best:.3f}"}
-        bar.update(step * self.config.batch_size - bar.n)
+        best = self._log and self._log.best(self.watched, self._selection)
+        said = {f"best_{self.watched}_{self._selection}": "none" if best is None else self._metric.text(best)}
+        bar.update(step * self.experiment.images.batch_size - bar.n)
         bar.set_postfix(loss=f"{loss:.4f}", **said)
 
     def _is_due(self, step: int, look: bool) -> bool:
         """Whether to save between two evaluations; of several processes the first one's clock decides, at a look."""
-        if self.config.save_every and step % self.config.save_every == 0:
+        saving = self.execution.saving
+        if saving.save_every and step % saving.save_every == 0:
             return True
-        late = time.monotonic() - self._saved_at >= 60 * self.config.save_minutes > 0
+        late = time.monotonic() - self._saved_at >= 60 * saving.save_minutes > 0
         if jax.process_count() == 1:
             return late
         return look and processes.any_process(late and processes.is_first())
 
     def _evaluate(self, state: TrainState, step: int) -> None:
-        metrics = None
+        figure = None
         if len(self._watched):
             metrics = self.predict(state, self._watched, "validating").metrics()
             self._write({"step": step, self.watched: plain(metrics)})
-        self._save(state, step, metrics)
+            figure = self._metric.worth(metrics[self._selection])
+        self._save(state, step, figure)
 
-    def _save(self, state: TrainState, step: int, metrics: dict[str, float] | None = None) -> None:
-        losses = self._losses(step).tolist()  # nothing is saved that is no number
-        self.store.save(state, metrics, unseen_losses=losses)
+    def _save(self, state: TrainState, step: int, figure: float | None = None) -> None:
+        losses = self._losses(step).tolist()  # nothing is saved after a loss that is not finite
+        self.store.save(state, figure, unseen_losses=losses)
         self._saved_at = time.monotonic()
 
     def _batches(self, first: int) -> Iterator[dict[str, np.ndarray]]:
-        config = self.config
+        images = self.experiment.images
+        batching = Batching(
+            crop_size=self.experiment.model.crop_size,
+            batch_size=images.batch_size,
+            crops_per_image=images.crops_per_image,
+            vertical_flips=images.vertical_flips,
+            seed=self.experiment.start.seed,
+        )
+        scores = self.source.index.raw_scores
+        targets = scores if self.experiment.objective.target == "raw" else self.source.scale.to_quality(scores)
         batches = training_batches(
             self.source,
             self.split.train,
-            crop_size=config.model.crop_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            crops_per_image=config.crops_per_image,
-            vertical_flips=config.vertical_flips,
+            targets.astype(np.float32),
+            batching,
             first_batch=first,
             process=(jax.process_index(), jax.process_count()),
-            on_bad_image=config.data.on_bad_image,
-            cache_bytes=config.data.cache_megabytes * 2**20,
-            num_workers=config.num_workers,
+            loading=self.execution.loading,
         )
         return iter(batches)
 
     def _losses(self, step: int) -> np.ndarray:
-        """Of the steps since a look, float64; ``UserError`` names the first that is no number, and its images."""
+        """Of the steps since a look, float64; ``InputError`` names the first that is not finite, and its images."""
         losses = np.asarray(jax.device_get([loss for loss, _ in self._unseen]), np.float64)
         for number in np.flatnonzero(~np.isfinite(losses))[:1]:
             names = ", ".join(dict.fromkeys(self.source.index.names[position] for position in self._unseen[number][1]))
@@ -194,26 +210,23 @@ class Run:
             at = step - len(self._unseen) + number + 1
             last = self.store.latest_step()
             good = "none was saved before" if last is None else f"the last good checkpoint is step {last}'s"
-            raise UserError(
-                f"the loss or its gradient is no number at step {at}, on {names}; {good}. "
-                f"--learning_rate={self.config.learning_rate:g} may be too high, or a score wrong"
+            rate = self.experiment.optimiser.learning_rate
+            raise InputError(
+                f"the loss or its gradient is not finite at step {at}, on {names}; {good}",
+                hint=f"`learning_rate={rate:g}` may be too high, or a score wrong",
             )
         return losses
 
     def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
+        """What the network of a state says of some images."""
         return predict_source(
-            lambda crops: self._predict(state.evaluated, state.rest, crops),
+            lambda crops: self._predict(crops, state.evaluated, state.rest),
             self.source,
             positions,
-            scale=self.source.scale,
-            crop_size=self.config.model.crop_size,
-            grid=self.config.eval_grid,
-            crops_at_random=self.config.eval_random_crops,
-            seed=self.config.seed,
-            batch_size=self.config.eval_batch_size,
+            self.card,
             mesh=self.mesh,
-            on_bad_image=self.config.data.on_bad_image,
-            num_workers=self.config.num_workers,
+            batch_size=self.execution.eval_batch_size,
+            loading=self.execution.loading,
             progress=progress if processes.is_first() else "",
         )
 

@@ -13,10 +13,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glintiqa_jax import compilation
 from glintiqa_jax.models.computation import compute_in, recompute_blocks
-from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
+from glintiqa_jax.models.freezing import freeze, split_model
+from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
-from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.losses import find
+from glintiqa_jax.training.experiment import Experiment
 from glintiqa_jax.training.optimiser import check_rates, make_optimiser
 
 
@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
       params: the trained parameters, an ``nnx.State`` of float32 arrays.
       rest: frozen parameters and batch statistics, an ``nnx.State``.
       opt_state: the optimiser's state over ``params``.
-      average: the moving average of ``params`` that ``--ema_decay`` asks for, or None.
+      average: the moving average of ``params`` that ``ema_decay`` asks for, or None.
     """
 
     step: jax.Array
@@ -38,41 +38,52 @@ class TrainState(NamedTuple):
     average: nnx.State | None
 
     @property
+    def evaluated_field(self) -> str:
+        """Which parameters to predict with: the moving average where there is one."""
+        return "params" if self.average is None else "average"
+
+    @property
     def evaluated(self) -> nnx.State:
-        """The trained parameters to predict with: their moving average where there is one."""
-        return self.params if self.average is None else self.average
+        """The parameters to predict with."""
+        return getattr(self, self.evaluated_field)
 
 
 class Trainer:
-    """The sharded training step of one configuration.
+    """The sharded training step of one experiment.
+
+    Args:
+      experiment: what is trained.
+      mesh: the devices.
+      remat: compute what lies inside blocks again for the gradient.
 
     Attributes:
       graphdef: the network's definition, which ``nnx.merge`` makes a model of; it computes in float32.
       abstract_state: a ``TrainState`` of shapes and dtypes.
       sharding: a ``TrainState`` of shardings.
       step: ``step(state, batch, key) -> (state, loss)``; the state is donated; ``key`` is the run's dropout key; the
-        loss is NaN where it or its gradient is no number.
+        loss is NaN where it or its gradient is not finite.
     """
 
-    def __init__(self, config: TrainConfig, mesh: Mesh):
-        optimiser = make_optimiser(config)
-        self.graphdef, params, rest = split_model(abstract_model(config.model))
-        check_rates(config, params)
+    def __init__(self, experiment: Experiment, mesh: Mesh, *, remat: bool = False):
+        self._frozen, ema_decay = experiment.start.frozen, experiment.optimiser.ema_decay
+        optimiser = make_optimiser(experiment)
+        self.graphdef, params, rest = self._split(abstract_model(experiment.model))
+        check_rates(experiment.optimiser, params)
         self.abstract_state = TrainState(
             jax.eval_shape(lambda: jnp.zeros((), jnp.int32)),
             params,
             rest,
             jax.eval_shape(optimiser.init, params),
-            params if config.ema_decay else None,
+            params if ema_decay else None,
         )
         self.sharding = state_sharding(mesh, self.abstract_state)
         self._init_optimiser = compilation.jit(optimiser.init, mesh, out_shardings=self.sharding.opt_state)
-        gradients_of = _gradients(config, mesh)
+        gradients_of = self._gradients(experiment, mesh, remat)
 
         def step(state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> tuple[TrainState, jax.Array]:
             step_key = jax.random.fold_in(key, state.step)
             loss, rest, gradients = gradients_of(state.params, state.rest, batch, step_key)
-            # where the gradient is no number, the loss says so, before anything of it is saved
+            # a gradient that is not finite makes the loss NaN, before anything of it is saved
             loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
             updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
@@ -80,7 +91,7 @@ class Trainer:
             if state.average is not None:
                 # at first over the few steps there are, so that the random start is soon forgotten
                 taken = state.step.astype(jnp.float32)
-                decay = jnp.minimum(config.ema_decay, (1.0 + taken) / (10.0 + taken))
+                decay = jnp.minimum(ema_decay, (1.0 + taken) / (10.0 + taken))
                 average = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, state.average, params)
             return TrainState(state.step + 1, params, rest, opt_state, average), loss
 
@@ -97,50 +108,60 @@ class Trainer:
 
         Every process gives the same values, and each device is given its shards alone.
         """
-        _, params, rest = split_model(model)
+        _, params, rest = self._split(model)
         average = params if self.abstract_state.average is not None else None
         state = place((np.int32(0), params, rest, average), (*self.sharding[:3], self.sharding.average))
         step, params, rest, average = state
         return TrainState(step, params, rest, self._init_optimiser(params), average)
 
+    def _split(self, model: GlintIQA) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+        freeze(model, self._frozen)
+        return split_model(model)
 
-def _gradients(config: TrainConfig, mesh: Mesh):
-    """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``--accumulate`` over parts of the batch."""
-    loss_function, parts = find(config.loss), config.accumulate
-    model = abstract_model(config.model)
-    compute_in(model, config.compute_dtype)
-    if config.remat:
-        recompute_blocks(model)
-    graphdef, _, _ = split_model(model)
+    def _gradients(self, experiment: Experiment, mesh: Mesh, remat: bool):
+        """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``accumulate`` over parts of the batch."""
+        loss_function, parts = experiment.objective.row, experiment.images.accumulate
+        model = abstract_model(experiment.model)
+        compute_in(model, experiment.objective.compute_dtype)
+        if remat:
+            recompute_blocks(model)
+        graphdef, _, _ = self._split(model)
 
-    def loss_of(
-        params: nnx.State, rest: nnx.State, batch: dict[str, jax.Array], key: jax.Array
-    ) -> tuple[jax.Array, nnx.State]:
-        # copy=True: batch statistics change inside the trace
-        model = nnx.merge(graphdef, params, rest, copy=True)
-        scores = model(model.preprocess(batch["image"]), train=True, rngs=nnx.Rngs(dropout=key))
-        return loss_function(scores, batch["target"]), split_model(model)[2]
+        def loss_of(
+            params: nnx.State, rest: nnx.State, batch: dict[str, jax.Array], key: jax.Array
+        ) -> tuple[jax.Array, nnx.State]:
+            # copy=True: batch statistics change inside the trace
+            model = nnx.merge(graphdef, params, rest, copy=True)
+            scores = model(batch["image"], train=True, rngs=nnx.Rngs(dropout=key))
+            return loss_function(scores, batch["target"]), split_model(model)[2]
 
-    differentiated = jax.value_and_grad(loss_of, has_aux=True)
+        differentiated = jax.value_and_grad(loss_of, has_aux=True)
 
-    def whole(params, rest, batch, key):
-        (loss, rest), gradients = differentiated(params, rest, batch, key)
-        return loss, rest, gradients
+        def whole(params, rest, batch, key):
+            (loss, rest), gradients = differentiated(params, rest, batch, key)
+            return loss, rest, gradients
 
-    def in_parts(params, rest, batch, key):
-        def split(x: jax.Array) -> jax.Array:
-            # (batch, ...) -> (batch / parts, parts, ...) -> (parts, batch / parts, ...): a device keeps its rows
-            x = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
-            return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(None, AXES)))
+        def in_parts(params, rest, batch, key):
+            def split(x: jax.Array) -> jax.Array:
+                # (batch, ...) -> (batch / parts, parts, ...) -> (parts, batch / parts, ...): a device keeps its rows
+                x = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+                return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(None, AXES)))
 
-        def add(carry, part):
-            total, rest, sums = carry
-            number, piece = part
-            loss, rest, gradients = whole(params, rest, piece, jax.random.fold_in(key, number))
-            return (total + loss, rest, jax.tree.map(jnp.add, sums, gradients)), None
+            def add(carry, part):
+                total, rest, sums = carry
+                number, piece = part
+                loss, rest, gradients = whole(params, rest, piece, jax.random.fold_in(key, number))
+                return (total + loss, rest, jax.tree.map(jnp.add, sums, gradients)), None
 
-        start = (jnp.zeros(()), rest, jax.tree.map(jnp.zeros_like, params))
-        (total, rest, sums), _ = jax.lax.scan(add, start, (jnp.arange(parts), jax.tree.map(split, batch)))
-        return total / parts, rest, jax.tree.map(lambda x: x / parts, sums)
+            start = (jnp.zeros(()), rest, jax.tree.map(jnp.zeros_like, params))
+            (total, rest, sums), _ = jax.lax.scan(add, start, (jnp.arange(parts), jax.tree.map(split, batch)))
+            return total / parts, rest, jax.tree.map(lambda x: x / parts, sums)
 
-    return whole if parts == 1 else in_parts
+        return whole if parts == 1 else in_parts
+
+
+def trained_parameters(experiment: Experiment) -> int:
+    """How many parameters an experiment trains, counted without building any."""
+    model = abstract_model(experiment.model)
+    freeze(model, experiment.start.frozen)
+    return sum(leaf.size for leaf in jax.tree.leaves(split_model(model)[1]))

@@ -10,7 +10,8 @@ from flax import nnx
 from PIL import Image
 from reference import official_state_dict, parity
 
-from glintiqa_jax.models.glintiqa import VARIANTS, create_model
+from glintiqa_jax.models.config import VARIANTS
+from glintiqa_jax.models.glintiqa import create_model
 from glintiqa_jax.models.weights import export_glintiqa
 from glintiqa_jax.saqt.scenes import dead_leaves
 
@@ -50,7 +51,7 @@ def test_pytorchs_network_takes_exported_weights_and_gives_our_scores(network, v
     model = create_model(variant, seed=1, identity_start=False)
     side = model.config.crop_size
     images = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), np.uint8)
-    ours = nnx.jit(lambda model, images: model(model.preprocess(images)))(model, images)
+    ours = nnx.jit(lambda model, images: model(images))(model, images)
     found = scores(network(variant, export_glintiqa(model)), images)
     assert found.std() > 1e-3
     np.testing.assert_allclose(found, ours, atol=1e-5)

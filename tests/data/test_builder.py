@@ -15,11 +15,11 @@ from tensorflow_datasets.core.utils import tqdm_utils
 import glintiqa_jax.data
 from glintiqa_jax.data.builder import RatedImages, prepare, records_folder
 from glintiqa_jax.data.images import decode_image
+from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.readers import read_database
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.data.workplace import workplace
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.card import describe, write_card
 
 
@@ -42,7 +42,7 @@ def koniq(tmp_path):
 
 def test_a_prepared_database_opens_by_its_name(koniq, tmp_path):
     prepare(koniq, tmp_path / "data")
-    source = glintiqa_jax.data.open_dataset("koniq10k", data_dir=tmp_path / "data")
+    source = glintiqa_jax.open_dataset("koniq10k", data_dir=tmp_path / "data")
     assert len(source) == 9
     item = source[7]
     assert (item["name"], item["raw_score"], item["score_std"]) == ("image07.png", 27.5, 12.5)
@@ -54,20 +54,20 @@ def test_a_prepared_database_opens_by_its_name(koniq, tmp_path):
 
 def test_what_is_not_prepared_says_how(koniq, tmp_path):
     prepare(koniq, tmp_path / "data")
-    with pytest.raises(UserError, match=r"--dataset=clive: .*found koniq10k; python experiments/prepare_dataset.py"):
-        glintiqa_jax.data.open_dataset("clive", data_dir=tmp_path / "data")
+    with pytest.raises(InputError, match=r"dataset=clive: .*found koniq10k; the command prepare_dataset prepares it"):
+        glintiqa_jax.open_dataset("clive", data_dir=tmp_path / "data")
 
 
 def test_another_preparation_of_a_name_is_refused_until_it_is_asked_for(koniq, tmp_path):
     folder = prepare(koniq, tmp_path / "data")
     assert prepare(koniq, tmp_path / "data") == folder
     changed = read_database("koniq10k", write_koniq(tmp_path / "koniq", shift=1.0))
-    with pytest.raises(UserError, match=r"already prepared.*--overwrite replaces it"):
+    with pytest.raises(InputError, match=r"already prepared.*`overwrite` replaces it"):
         prepare(changed, tmp_path / "data")
-    with pytest.raises(UserError, match="already prepared"):
+    with pytest.raises(InputError, match="already prepared"):
         prepare(koniq, tmp_path / "data", max_side=64)
-    assert RatedSource(folder)[0]["raw_score"] == 20.5
-    assert RatedSource(prepare(changed, tmp_path / "data", overwrite=True))[0]["raw_score"] == 21.5
+    assert RecordSource(folder)[0]["raw_score"] == 20.5
+    assert RecordSource(prepare(changed, tmp_path / "data", overwrite=True))[0]["raw_score"] == 21.5
 
 
 def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(koniq, tmp_path):
@@ -77,11 +77,11 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(koniq, tm
 
     with pytest.raises(KeyboardInterrupt):
         prepare(dataclasses.replace(koniq, images=breaks_off), tmp_path / "data")
-    with pytest.raises(UserError, match="expected a database prepared"):
-        glintiqa_jax.data.open_dataset("koniq10k", data_dir=tmp_path / "data")
-    with pytest.raises(UserError, match="expected a prepared dataset"):
-        RatedSource(records_folder("koniq10k", tmp_path / "data"))
-    assert len(RatedSource(prepare(koniq, tmp_path / "data"))) == 9
+    with pytest.raises(InputError, match="expected a database prepared"):
+        glintiqa_jax.open_dataset("koniq10k", data_dir=tmp_path / "data")
+    with pytest.raises(InputError, match="expected a prepared dataset"):
+        RecordSource(records_folder("koniq10k", tmp_path / "data"))
+    assert len(RecordSource(prepare(koniq, tmp_path / "data"))) == 9
 
 
 def test_files_are_stored_as_they_are_but_for_uncompressed_ones(tmp_path):
@@ -102,15 +102,15 @@ def test_files_are_stored_as_they_are_but_for_uncompressed_ones(tmp_path):
             assert stored.startswith(b"\x89PNG")
         else:
             assert stored == file
-        np.testing.assert_array_equal(RatedSource(folder)[position]["image"], decode_image(file, path.name))
+        np.testing.assert_array_equal(RecordSource(folder)[position]["image"], decode_image(file, path.name))
 
 
 def test_large_photographs_are_shrunk_once_and_the_card_says_how(koniq, tmp_path):
-    source = RatedSource(prepare(koniq, tmp_path / "data", max_side=40))
+    source = RecordSource(prepare(koniq, tmp_path / "data", max_side=40))
     assert source[0]["image"].shape == (30, 40, 3)
     assert (source.index.heights[0], source.index.widths[0]) == (30, 40)
-    assert source.card["max_side"] == 40
-    assert source.card["resize"] == "Pillow, bicubic, antialiased"
+    assert source.max_side == 40
+    assert "the longer side shrunk to at most 40 (Pillow, bicubic, antialiased)" in "\n".join(describe(source))
 
 
 def twins(tmp_path, scores=("1", "5")):
@@ -131,18 +131,18 @@ def twins(tmp_path, scores=("1", "5")):
 
 def test_identical_files_always_share_a_group_and_near_ones_on_request(tmp_path):
     collection, names = twins(tmp_path)
-    as_is = RatedSource(prepare(collection, tmp_path / "data"))
+    as_is = RecordSource(prepare(collection, tmp_path / "data"))
     assert as_is.index.groups == [names[0], names[0], *names[2:]]
-    assert as_is.card["identical"] == [[names[0], names[1]]]
-    assert as_is.card["near_duplicates"] == [[names[0], names[1]], [names[0], names[2]], [names[1], names[2]]]
-    assert as_is.card["groups"] == 5
-    merged = RatedSource(prepare(collection, tmp_path / "data", merge_near_duplicates=True))
+    assert as_is.card.identical == [[names[0], names[1]]]
+    assert as_is.card.near_duplicates == [[names[0], names[1]], [names[0], names[2]], [names[1], names[2]]]
+    assert len(set(as_is.index.groups)) == 5
+    merged = RecordSource(prepare(collection, tmp_path / "data", merge_near_duplicates=True))
     assert merged.index.groups == [names[0]] * 3 + names[3:]
 
 
 def test_the_card_is_for_people(tmp_path):
     collection, names = twins(tmp_path)
-    source = RatedSource(prepare(collection, tmp_path / "data"))
+    source = RecordSource(prepare(collection, tmp_path / "data"))
     said = "\n".join(describe(source))
     assert "6 images of 5 contents" in said
     assert "scores 1 to 5 of MOS 1 to 5, higher is better" in said
@@ -154,7 +154,6 @@ def test_the_card_is_for_people(tmp_path):
         with Image.open(source.folder / name) as picture:
             assert min(picture.size) > 100
     card = json.loads((source.folder / "card.json").read_text())
-    assert card["direction"] == "higher is better"
     assert (card["images"], card["score_min"], card["score_max"], card["skipped"]) == (6, 1.0, 5.0, [])
 
 
@@ -162,16 +161,16 @@ def test_damaged_records_are_noticed_and_named(koniq, tmp_path):
     folder = prepare(koniq, tmp_path / "data")
     (records,) = folder.glob("*.array_record*")
     whole = records.read_bytes()
-    first = RatedSource(folder)[0]["image"]
+    first = RecordSource(folder)[0]["image"]
     place = whole.index(b"image00.png")  # inside the first record
     records.write_bytes(whole[:place] + b"X" + whole[place + 1 :])
-    with pytest.raises(UserError, match=r"record 0, 'image00.png', is damaged .*; where it stays so, remove the"):
-        RatedSource(folder)[0]
+    with pytest.raises(InputError, match=r"record 0, 'image00.png', is damaged .*; where it stays so, remove the"):
+        RecordSource(folder)[0]
     records.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="is damaged"):
-        RatedSource(folder)[8]
+    with pytest.raises(InputError, match="is damaged"):
+        RecordSource(folder)[8]
     records.write_bytes(whole)
-    np.testing.assert_array_equal(RatedSource(folder)[0]["image"], first)
+    np.testing.assert_array_equal(RecordSource(folder)[0]["image"], first)
 
 
 def test_an_index_that_does_not_fit_is_named(koniq, tmp_path):
@@ -181,12 +180,12 @@ def test_an_index_that_does_not_fit_is_named(koniq, tmp_path):
     for changed in (lines[:-1], [*lines[:-1], lines[-1].replace("28.5", "82.5")]):
         assert changed != lines
         index.write_text("".join(changed))
-        with pytest.raises(UserError, match=r"index.csv: has changed since it was prepared"):
-            RatedSource(folder)
+        with pytest.raises(InputError, match=r"index.csv: has changed since it was prepared"):
+            RecordSource(folder)
     for text, message in (("{", "found no JSON"), ("{}", "version 1.1.0 wrote"), ("null", "version 1.1.0 wrote")):
         (folder / "card.json").write_text(text)
-        with pytest.raises(UserError, match=rf"card.json: expected what a preparation.*{message}"):
-            RatedSource(folder)
+        with pytest.raises(InputError, match=rf"card.json: expected what a preparation.*{message}"):
+            RecordSource(folder)
 
 
 def test_what_was_prepared_stays_until_the_new_is_complete(koniq, tmp_path):
@@ -194,9 +193,9 @@ def test_what_was_prepared_stays_until_the_new_is_complete(koniq, tmp_path):
     write_koniq(tmp_path / "koniq", shift=1.0)
     (tmp_path / "koniq" / "1024x768" / "image08.png").write_bytes(b"no image")
     changed = read_database("koniq10k", tmp_path / "koniq")
-    with pytest.raises(UserError, match="not an image"):
+    with pytest.raises(InputError, match="not an image"):
         prepare(changed, tmp_path / "data", overwrite=True)
-    assert RatedSource(folder)[0]["raw_score"] == 20.5
+    assert RecordSource(folder)[0]["raw_score"] == 20.5
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
@@ -211,7 +210,7 @@ def test_two_preparations_at_once_do_not_mind_each_other(koniq, tmp_path):
 
     outer = prepare(dataclasses.replace(koniq, images=beside), tmp_path / "data")
     assert inner == [outer]
-    assert len(RatedSource(outer)) == 9
+    assert len(RecordSource(outer)) == 9
     assert [path.name for path in outer.parent.iterdir()] == [outer.name]
 
 
@@ -221,13 +220,13 @@ def test_names_that_mean_something_elsewhere_are_only_names(tmp_path):
     for name, made in zip(names, write_images(tmp_path / "images", 3), strict=True):
         (tmp_path / "images" / made).rename(tmp_path / "images" / name)
     write_scores(tmp_path / "scores.csv", [{"image": name, "mos": i} for i, name in enumerate(names)])
-    source = RatedSource(prepare(read_csv(tmp_path / "images", tmp_path / "scores.csv"), tmp_path / "data"))
+    source = RecordSource(prepare(read_csv(tmp_path / "images", tmp_path / "scores.csv"), tmp_path / "data"))
     assert source.index.names == names
     write_card(source)
 
 
 def test_positions_count_from_the_end_too(koniq, tmp_path):
-    source = RatedSource(prepare(koniq, tmp_path / "data"))
+    source = RecordSource(prepare(koniq, tmp_path / "data"))
     assert source[-1]["name"] == "image08.png"
     with pytest.raises(IndexError):
         source[9]
@@ -258,10 +257,13 @@ def test_records_of_an_earlier_version_are_not_passed_over_without_a_word(tmp_pa
     collection, _ = twins(tmp_path)
     for one in (koniq, collection):
         path = prepare(one, tmp_path / "data") / "card.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "told_by": None, "fingerprint": "of before"}))
-    assert len(glintiqa_jax.data.open_dataset("koniq10k", data_dir=tmp_path / "data")) == 9
+        card = json.loads(path.read_text())
+        former = {"told_by": None, "direction": "", "scale": card["scale"] | {"raw_target": False}}
+        former["fingerprint"] = card.pop("identity")[::-1]
+        path.write_text(json.dumps(card | former))
+    assert len(glintiqa_jax.open_dataset("koniq10k", data_dir=tmp_path / "data")) == 9
     with pytest.raises(
-        UserError, match=r"or by an earlier version, whose records can be used as they are; --overwrite"
+        InputError, match=r"or by an earlier version, whose records can be used as they are; `overwrite`"
     ):
         prepare(koniq, tmp_path / "data")
     capsys.readouterr()
@@ -289,6 +291,6 @@ def test_preparing_changes_nothing_of_the_process(koniq, tmp_path):
 
 
 def test_images_beyond_the_limit_of_pixels_are_bad_images(koniq, tmp_path):
-    with pytest.raises(UserError, match=r"image00\.png: expected at most 4,000 pixels .*--on_bad_image=skip"):
+    with pytest.raises(InputError, match=r"image00\.png: expected at most 4,000 pixels .*`on_bad_image='skip'`"):
         prepare(koniq, tmp_path / "data", max_pixels=4000)
-    assert len(RatedSource(prepare(koniq, tmp_path / "data", max_pixels=0))) == 9
+    assert len(RecordSource(prepare(koniq, tmp_path / "data", max_pixels=0))) == 9

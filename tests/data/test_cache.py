@@ -8,11 +8,10 @@ import pytest
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.cache import cache_records
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import open_dataset
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.training.config import DataConfig
-from glintiqa_jax.training.dataset import open_source
+from glintiqa_jax.data.own import read_csv
+from glintiqa_jax.datasets.config import DataConfig
+from glintiqa_jax.datasets.opening import open_data, open_dataset
+from glintiqa_jax.errors import InputError
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def config(prepared, tmp_path):
 
 def test_records_are_read_from_the_copy(prepared, tmp_path):
     said = []
-    source = open_source(config(prepared, tmp_path), crop_size=8, say=said.append)
+    source = open_data(config(prepared, tmp_path), say=said.append)
     assert source.folder.is_relative_to(tmp_path / "disk")
     assert said == [f"copying 6 images of koniq10k from {prepared} to {tmp_path / 'disk'}"]
     original = open_dataset("koniq10k", data_dir=prepared)
@@ -57,7 +56,7 @@ def test_a_copy_that_breaks_off_leaves_nothing(prepared, tmp_path, monkeypatch):
 
     monkeypatch.setattr("shutil.copyfileobj", full)
     with pytest.raises(
-        UserError, match=r"--data_cache_dir=.*disk: records of koniq10k could not be copied from .*No space left"
+        InputError, match=r"data_cache_dir=.*disk: records of koniq10k could not be copied from .*No space left"
     ):
         cache_records("koniq10k", str(prepared), str(tmp_path / "disk"), print)
     assert [path.name for path in (tmp_path / "disk").rglob("*") if path.is_file()] == [".lock"]
@@ -85,19 +84,19 @@ def test_what_a_killed_copy_left_goes(prepared, tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"--data_dir=.*nowhere: expected a prepared koniq10k, found none"):
+    with pytest.raises(InputError, match=r"data_dir=.*nowhere: expected a prepared koniq10k, found none"):
         cache_records("koniq10k", str(tmp_path / "nowhere"), str(tmp_path / "disk"), print)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"dataset": "koniq10k", "data_dir": "gs://bucket"}, "--data_cache_dir: needed with --data_dir=gs://bucket"),
+        ({"dataset": "koniq10k", "data_dir": "gs://bucket"}, "data_cache_dir: needed with `data_dir='gs://bucket'"),
         ({"data_dir": "gs://bucket", "data_cache_dir": "disk"}, "demo is prepared on this machine"),
         ({"dataset": "koniq10k", "data_cache_dir": "gs://bucket"}, "expected a path of this machine, found an address"),
     ],
     ids=str,
 )
 def test_flags_that_make_no_sense_are_refused(flags, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         DataConfig(**flags)

@@ -12,7 +12,7 @@ from databases import MAKERS, Row, write_mat, write_sheets
 from small_databases import SMALL, make_small
 
 from glintiqa_jax.data.readers import READERS, read_database
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 every_database = pytest.mark.parametrize("name", READERS)
 both_ways = pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
@@ -48,7 +48,7 @@ NINE = {f"I01_01_{level:02d}.png": 3 for level in range(1, 10)}
 
 
 def test_unknown_databases_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"--dataset=cifar10: expected one of live, .*agiqa3k, or csv"):
+    with pytest.raises(InputError, match=r"dataset=cifar10: expected one of live, .*agiqa3k, or csv"):
         read_database("cifar10", tmp_path)
 
 
@@ -58,21 +58,21 @@ def test_unknown_databases_are_refused(tmp_path):
 def test_sources_that_are_no_database(tmp_path, place, found):
     (tmp_path / "file.txt").write_text("x")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=rf"--source=.*{place}: .* downloaded database, found {found}"):
+    with pytest.raises(InputError, match=rf"source=.*{place}: .* downloaded database, found {found}"):
         read_database("kadid10k", tmp_path / place)
 
 
 def test_no_source_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
     make_small("kadid10k", tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="expected the folder of a downloaded database, found nothing given"):
+    with pytest.raises(InputError, match="expected the folder of a downloaded database, found nothing given"):
         read_database("kadid10k", "")
 
 
 @every_database
 def test_a_folder_without_tables_says_what_was_looked_for(tmp_path, name):
     databases.write_stand_ins(tmp_path, ["one.png", "two.png"])
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}.*expected {re.escape(FIRST_TABLE[name])}"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}.*expected {re.escape(FIRST_TABLE[name])}"):
         read_database(name, tmp_path)
 
 
@@ -80,13 +80,13 @@ def test_missing_images_are_counted_and_the_first_five_named(tmp_path):
     make_kadid(tmp_path, NINE)
     for name in list(NINE)[2:]:
         (tmp_path / "images" / name).unlink()
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         read_database("kadid10k", tmp_path)
     message = str(caught.value)
     assert "7 of 9 scored images" in message
     assert "I01_01_03.png, I01_01_04.png, I01_01_05.png, I01_01_06.png, I01_01_07.png, ..." in message
     assert "I01_01_08.png" not in message
-    assert "--on_bad_image=skip" in message
+    assert "`on_bad_image='skip'`" in message
 
 
 def test_missing_images_are_left_out_on_request(tmp_path):
@@ -108,33 +108,33 @@ def test_nothing_is_left_where_all_images_are_missing(tmp_path, name, on_bad_ima
         if path.suffix.lower() in (".bmp", ".png", ".jpg"):
             path.unlink()
     count = len(SMALL[name])
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}: {count} of {count} scored images .*not there"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}: {count} of {count} scored images .*not there"):
         read_database(name, tmp_path, on_bad_image=on_bad_image)
 
 
 @pytest.mark.parametrize("score", [0.99, 5.01, -3, 100])
 def test_scores_out_of_range_are_refused(tmp_path, score):
     make_kadid(tmp_path, {"I01_01_01.png": 1, "I01_01_02.png": 5, "I01_01_03.png": score})
-    with pytest.raises(UserError, match=rf"{tmp_path}.* from 1 to 5, found {score:g} for I01_01_03.png"):
+    with pytest.raises(InputError, match=rf"{tmp_path}.* from 1 to 5, found {score:g} for I01_01_03.png"):
         read_database("kadid10k", tmp_path)
 
 
 def test_scores_in_matlab_files_that_are_no_numbers_are_refused(tmp_path):
     databases.clive(tmp_path, [Row("10.bmp", np.nan), Row("11.bmp", 50.0)])
-    with pytest.raises(UserError, match=r"found nan for 10\.bmp"):
+    with pytest.raises(InputError, match=r"found nan for 10\.bmp"):
         read_database("clive", tmp_path)
 
 
 def test_tables_of_practice_images_only_are_refused(tmp_path):
     databases.clive(tmp_path, [])
-    with pytest.raises(UserError, match=r"AllImages_release"):
+    with pytest.raises(InputError, match=r"AllImages_release"):
         read_database("clive", tmp_path)
 
 
 def test_a_name_twice_is_refused(tmp_path):
     table = make_kadid(tmp_path, NINE)
     table.write_text(table.read_text() + "I01_01_02.png,I01.png,4,0\n")
-    with pytest.raises(UserError, match=rf"{tmp_path}: 'I01_01_02.png' is named a second time"):
+    with pytest.raises(InputError, match=rf"{tmp_path}: 'I01_01_02.png' is named a second time"):
         read_database("kadid10k", tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_matlab_files_that_do_not_fit(tmp_path, name, file, variable, fault):
         content["renamed"] = values
         message = rf"expected a variable '{variable}', found .*renamed"
     write_mat(tmp_path / file, **content)
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / file))}: {message}"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path / file))}: {message}"):
         read_database(name, tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_matlab_files_that_do_not_fit(tmp_path, name, file, variable, fault):
 def test_a_list_of_names_without_its_variable(tmp_path, name, file):
     make_small(name, tmp_path)
     write_mat(tmp_path / file, other=[1.0, 2.0])
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / file))}: expected a variable '.*', found other"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path / file))}: expected a variable '.*', found other"):
         read_database(name, tmp_path)
 
 
@@ -205,7 +205,7 @@ BROKEN = {
 def test_broken_tables_are_refused_by_name(tmp_path, name, file, content):
     make_small(name, tmp_path)
     (tmp_path / file).write_bytes(BROKEN[content])
-    with pytest.raises(UserError, match=re.escape(str(tmp_path / file))):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / file))):
         read_database(name, tmp_path)
 
 
@@ -231,7 +231,7 @@ def test_missing_columns_are_named(tmp_path, name, file, column):
     header[header.index(column)] = "renamed"
     databases.write_table(tmp_path / file, header, rows)
     with pytest.raises(
-        UserError, match=rf"{re.escape(str(tmp_path / file))}: expected .*{column[:5]}.*found .*renamed"
+        InputError, match=rf"{re.escape(str(tmp_path / file))}: expected .*{column[:5]}.*found .*renamed"
     ):
         read_database(name, tmp_path)
 
@@ -240,18 +240,18 @@ def test_missing_sheets_and_columns_of_excel_files_are_named(tmp_path):
     make_small("csiq", tmp_path / "csiq")
     table = tmp_path / "csiq" / "csiq.DMOS.xlsx"
     write_sheets(table, {"all_by_distortion": [["image", "dmos"]], "README": [["x"]]})
-    with pytest.raises(UserError, match=rf"{table}: expected a sheet 'all_by_image', found all_by_distortion, README"):
+    with pytest.raises(InputError, match=rf"{table}: expected a sheet 'all_by_image', found all_by_distortion, README"):
         read_database("csiq", tmp_path / "csiq")
     write_sheets(table, {"all_by_image": [["image", "dst_type", "dmos"], ["1600", "noise", 0.5]]})
-    with pytest.raises(UserError, match=rf"{table}, sheet 'all_by_image': expected columns .*dst_lev"):
+    with pytest.raises(InputError, match=rf"{table}, sheet 'all_by_image': expected columns .*dst_lev"):
         read_database("csiq", tmp_path / "csiq")
     make_small("spaq", tmp_path / "spaq")
     table = tmp_path / "spaq" / "Annotations" / "MOS and Image attribute scores.xlsx"
     write_sheets(table, {"Sheet1": [["Image name", "Score"], ["00001.jpg", 50]]})
-    with pytest.raises(UserError, match=rf"{table}: expected one column 'MOS', found Image name, Score"):
+    with pytest.raises(InputError, match=rf"{table}: expected one column 'MOS', found Image name, Score"):
         read_database("spaq", tmp_path / "spaq")
     write_sheets(table, {"Sheet1": []})
-    with pytest.raises(UserError, match=rf"{table}: expected one row per image, found an empty sheet"):
+    with pytest.raises(InputError, match=rf"{table}: expected one row per image, found an empty sheet"):
         read_database("spaq", tmp_path / "spaq")
 
 
@@ -272,7 +272,7 @@ def test_short_rows_of_excel_files_are_refused(tmp_path, name, file, rows, dimen
         sheet.append(row)
     book.save(tmp_path / file)
     book.close()
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / file))}.*line 2"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path / file))}.*line 2"):
         read_database(name, tmp_path)
 
 
@@ -306,7 +306,7 @@ def test_bad_rows_are_refused_by_line(tmp_path, name, file, old, new, message):
     text = (tmp_path / file).read_text()
     assert old in text
     (tmp_path / file).write_text(text.replace(old, new, 1))
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / file))}.*{message}"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path / file))}.*{message}"):
         read_database(name, tmp_path)
 
 
@@ -314,7 +314,7 @@ def test_rows_that_end_before_the_name_are_refused(tmp_path):
     make_small("biq2021", tmp_path)
     table = tmp_path / "Test (Images and MOS).csv"
     table.write_text("MOS,Image Name\n0.5\n")
-    with pytest.raises(UserError, match=rf"{re.escape(str(table))}, line 2"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(table))}, line 2"):
         read_database("biq2021", tmp_path)
 
 
@@ -328,7 +328,7 @@ def test_bad_lines_of_the_list_of_csiq_are_refused(tmp_path):
         ("1600.AWGN.one.png 0.5\n", "line 1, column 'level': expected a number, found 'one'"),
     ]:
         table.write_text(text)
-        with pytest.raises(UserError, match=f"{table}.*{message}"):
+        with pytest.raises(InputError, match=f"{table}.*{message}"):
             read_database("csiq", tmp_path)
 
 
@@ -346,5 +346,5 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path, name):
         (tmp_path / file).write_text("\n4.5 I01_01_1.bmp\n\nx I01_01_2.bmp\n")
     else:
         write_sheets(tmp_path / file, {"Plan1": [["Image Number", "Grade"], [456, 3.1], [None, None], [1, "x"]]})
-    with pytest.raises(UserError, match=r"line 4, .*expected a number, found 'x'"):
+    with pytest.raises(InputError, match=r"line 4, .*expected a number, found 'x'"):
         read_database(name, tmp_path)

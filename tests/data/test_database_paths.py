@@ -9,7 +9,7 @@ from databases import MAKERS, Row
 from small_databases import SMALL, make_small
 
 from glintiqa_jax.data.readers import read_database
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 both_ways = pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
 
@@ -28,7 +28,7 @@ def make_flive(folder: Path, names: list[str]) -> Path:
 def test_names_that_leave_the_folder_are_refused(tmp_path, outside, on_bad_image):
     databases.write_stand_ins(tmp_path, ["x.jpg", "inside/x.jpg"])
     folder = make_flive(tmp_path / "inside", ["fine.jpg", outside])
-    with pytest.raises(UserError, match=rf"^{re.escape(repr(outside))} points outside the folder --source={folder}"):
+    with pytest.raises(InputError, match=rf"^source={folder}: {re.escape(repr(outside))} points outside the folder"):
         read_database("flive", folder, on_bad_image=on_bad_image)
 
 
@@ -38,7 +38,7 @@ def test_absolute_names_are_refused_where_images_have_a_folder(tmp_path, name):
     MAKERS[name](tmp_path / "inside", [row for row, _ in SMALL[name]])
     outside = Row(str(tmp_path / "x.jpg"), 0.5, split={"koniq10k": "training"}.get(name, "train"))
     MAKERS[name](tmp_path / "inside", [outside, *(row for row, _ in SMALL[name])])
-    with pytest.raises(UserError, match=r"x\.jpg' points outside the folder"):
+    with pytest.raises(InputError, match=r"x\.jpg' points outside the folder"):
         read_database(name, tmp_path / "inside")
 
 
@@ -58,7 +58,7 @@ def test_images_that_are_links_to_outside_are_refused(tmp_path, on_bad_image):
     image = tmp_path / "database" / "images" / "I01_01_01.png"
     image.rename(tmp_path / "elsewhere.png")
     image.symlink_to(tmp_path / "elsewhere.png")
-    with pytest.raises(UserError, match=rf"{image} is a link that points outside the folder"):
+    with pytest.raises(InputError, match=rf"{image} is a link that points outside the folder"):
         read_database("kadid10k", tmp_path / "database", on_bad_image=on_bad_image)
 
 
@@ -72,7 +72,7 @@ def test_tables_that_are_links_to_outside_are_refused(tmp_path, name, file):
         (folder / "labels.csv").rename(folder / file)  # the only CSV there is, under another name
     (folder / file).rename(tmp_path / "elsewhere.txt")
     (folder / file).symlink_to(tmp_path / "elsewhere.txt")
-    with pytest.raises(UserError, match=rf"{folder / file} is a link that points outside the folder"):
+    with pytest.raises(InputError, match=rf"{folder / file} is a link that points outside the folder"):
         read_database(name, folder)
 
 
@@ -82,12 +82,14 @@ def test_links_to_nothing_are_missing_images(tmp_path, target):
     image = tmp_path / "images" / "I01_01_01.png"
     image.unlink()
     image.symlink_to(image.with_name(target))
-    with pytest.raises(UserError, match=r"1 of 2 scored images .*I01_01_01\.png"):
+    with pytest.raises(InputError, match=r"1 of 2 scored images .*I01_01_01\.png"):
         read_database("kadid10k", tmp_path)
 
 
 def test_two_images_that_answer_to_a_name_are_refused(tmp_path):
     make_small("kadid10k", tmp_path)
     databases.write_stand_ins(tmp_path / "copies", ["I01_01_01.png"])
-    with pytest.raises(UserError, match=r"one file I01_01_01\.png, found copies/I01_01_01\.png, images/I01_01_01\.png"):
+    with pytest.raises(
+        InputError, match=r"one file I01_01_01\.png, found copies/I01_01_01\.png, images/I01_01_01\.png"
+    ):
         read_database("kadid10k", tmp_path)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from glintiqa_jax.data import files
 from glintiqa_jax.data.files import Output, descriptor, open_output, write_csv, write_json, write_text
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 
 def written(target: str | os.PathLike, text: str = "new") -> None:
@@ -108,7 +108,7 @@ def test_a_descriptor_is_written_where_it_stands(tmp_path):
         written(f"/dev/fd/{file.fileno()}")
         file.write(" after")
     assert (tmp_path / "redirected").read_text() == "before new after"
-    with (tmp_path / "redirected").open() as file, pytest.raises(UserError, match="not open for writing"):
+    with (tmp_path / "redirected").open() as file, pytest.raises(InputError, match="not open for writing"):
         open_output("output", f"/dev/fd/{file.fileno()}")
 
 
@@ -135,7 +135,7 @@ def test_a_target_that_cannot_be_written_is_refused_at_once(old, target, message
     (old.parent / "link").symlink_to(old.parent)
     (old.parent / "loop").symlink_to("loop")
     before = sorted(old.parent.iterdir())
-    with pytest.raises(UserError, match=f"^--output={target.split('/')[0].replace('{folder}', '')}.*{message}"):
+    with pytest.raises(InputError, match=f"^output=?{target.split('/')[0].replace('{folder}', '')}.*{message}"):
         open_output("output", target.format(folder=old.parent))
     assert sorted(old.parent.iterdir()) == before
 
@@ -162,7 +162,7 @@ def test_protected_files_and_folders_are_refused_at_once():
         (folder / "closed").mkdir()
         (folder / "closed").chmod(0o555)
         for name in ("protected.csv", "closed/scores.csv"):
-            with pytest.raises(UserError, match=r"cannot be written \(Permission denied"):
+            with pytest.raises(InputError, match=r"cannot be written \(Permission denied"):
                 open_output("output", folder / name)
         assert (folder / "protected.csv").read_text() == "old"
         (folder / "closed").chmod(0o755)
@@ -186,7 +186,7 @@ def test_an_input_is_no_output(old):
     link = old.parent / "link.csv"
     link.symlink_to(old)
     for target in (old, link, f"{old.parent}/./old.csv"):
-        with pytest.raises(UserError, match=r"expected another file than what is read, found .*old\.csv"):
+        with pytest.raises(InputError, match=r"expected another file than what is read, found .*old\.csv"):
             open_output("output", target, inputs=["nowhere.csv", old])
     assert old.read_text() == "old"
 

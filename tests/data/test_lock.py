@@ -12,11 +12,11 @@ import pytest
 
 from glintiqa_jax.data import lock
 from glintiqa_jax.data.lock import sole_user
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 
 def take(folder):
-    with sole_user(folder, "--workdir=x"):
+    with sole_user(folder, "workdir"):
         pass
 
 
@@ -26,8 +26,8 @@ def owner(**changes):
 
 
 def test_a_second_run_is_refused_and_told_who_is_there(tmp_path):
-    there = rf"--workdir=x: .* process {os.getpid()} of {socket.gethostname()} .*since"
-    with sole_user(tmp_path / "run", "--workdir=x"), pytest.raises(UserError, match=there):
+    there = rf"workdir=.*: .* process {os.getpid()} of {socket.gethostname()} .*since"
+    with sole_user(tmp_path / "run", "workdir"), pytest.raises(InputError, match=there):
         take(tmp_path / "run")
     take(tmp_path / "run")
 
@@ -45,17 +45,17 @@ def test_a_killed_run_does_not_keep_the_next_one_out(tmp_path):
 
 
 def test_a_folder_made_for_a_run_that_is_refused_is_not_left(tmp_path):
-    with pytest.raises(KeyError), sole_user(tmp_path / "one" / "two", "--workdir=x"):
+    with pytest.raises(KeyError), sole_user(tmp_path / "one" / "two", "workdir"):
         raise KeyError
     assert not list(tmp_path.iterdir())
-    with sole_user(tmp_path / "one" / "two", "--workdir=x"):
+    with sole_user(tmp_path / "one" / "two", "workdir"):
         (tmp_path / "one" / "two" / "kept").touch()
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["kept"]
 
 
 def test_a_run_of_another_machine_counts_as_long_as_it_gives_signs_of_life(tmp_path):
     (tmp_path / ".lock").write_text(owner(host="elsewhere"))
-    with pytest.raises(UserError, match=r"of elsewhere .*remove .*\.lock"):
+    with pytest.raises(InputError, match=r"of elsewhere .*remove .*\.lock"):
         take(tmp_path)
     os.utime(tmp_path / ".lock", (1e9, 1e9))
     take(tmp_path)
@@ -74,7 +74,7 @@ def test_where_the_file_system_has_no_locks_the_process_itself_is_looked_for(tmp
     monkeypatch.setattr(fcntl, "flock", none)
     running = {"pid": os.getppid(), "started": lock._started(os.getppid())}
     (tmp_path / ".lock").write_text(owner(**running))
-    with pytest.raises(UserError, match=f"process {os.getppid()}"):
+    with pytest.raises(InputError, match=f"process {os.getppid()}"):
         take(tmp_path)
     (tmp_path / ".lock").write_text(owner(**running | {"started": "1"}))  # another process has its number now
     take(tmp_path)
@@ -83,5 +83,5 @@ def test_where_the_file_system_has_no_locks_the_process_itself_is_looked_for(tmp
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
-        with pytest.raises(UserError, match="--workdir=x: "):
+        with pytest.raises(InputError, match=r"workdir=.*: "):
             take(place)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from glintiqa_jax.data.images import decode_image, encode_png
-from glintiqa_jax.data.near_duplicates import Fingerprint, known_contents, merge_groups, near_duplicates
+from glintiqa_jax.data.near_duplicates import Look, known_contents, merge_groups, near_duplicates
 from glintiqa_jax.data.splits import split_by_group
 from glintiqa_jax.saqt.scenes import dead_leaves
 
@@ -41,12 +41,12 @@ def cropped(image: np.ndarray) -> bytes:
 VARIANTS = [encode_png, jpeg, brighter, smaller, cropped]
 
 
-def fingerprint(encoded: bytes) -> Fingerprint:
-    return Fingerprint.of(encoded, decode_image(encoded, "test"))
+def fingerprint(encoded: bytes) -> Look:
+    return Look.of(encoded, decode_image(encoded, "test"))
 
 
 @functools.cache
-def file_of(number: int, variant: Callable[[np.ndarray], bytes]) -> tuple[bytes, Fingerprint]:
+def file_of(number: int, variant: Callable[[np.ndarray], bytes]) -> tuple[bytes, Look]:
     """A variant of a scene as a file, and its fingerprint."""
     file = variant(scene(number))
     return file, fingerprint(file)

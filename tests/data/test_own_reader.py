@@ -8,13 +8,13 @@ import pytest
 from conftest import write_images, write_scores
 from PIL import Image
 
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.own import Columns, read_csv
+from glintiqa_jax.errors import InputError
 
 
 def test_rows_become_rated_images(rated_folder):
     folder, scores = rated_folder(20)
-    collection = read_csv(folder, scores, group_column="scene", split_column="split", score_range=(0, 100))
+    collection = read_csv(folder, scores, Columns(group_column="scene", split_column="split"), score_range=(0, 100))
     images = list(collection.images())
     assert collection.size == len(images) == 20
     assert [image.name for image in images] == [f"image{i:02d}.png" for i in range(20)]
@@ -29,7 +29,7 @@ def test_without_columns_each_image_is_its_own_content(rated_folder):
     collection = read_csv(*rated_folder(5))
     assert [image.group for image in collection.images()] == [f"image{i:02d}.png" for i in range(5)]
     assert (collection.scale.low, collection.scale.high) == (0, 100)
-    assert "--score_range" in collection.notes[0]
+    assert "`score_range" in collection.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_the_dialects_of_the_world(tmp_path, text):
 
 def test_the_fingerprint_follows_scores_and_not_places(rated_folder, tmp_path):
     folder, scores = rated_folder(5)
-    before = read_csv(folder, scores).fingerprint
-    assert read_csv(folder, scores, lower_is_better=True).fingerprint != before
+    before = read_csv(folder, scores).identity
+    assert read_csv(folder, scores, lower_is_better=True).identity != before
     folder.rename(tmp_path / "moved")
     moved = read_csv(tmp_path / "moved", scores)
-    assert moved.fingerprint == before
+    assert moved.identity == before
     assert moved.sources == tuple(tmp_path / "moved" / f"image0{i}.png" for i in range(5))
 
 
@@ -62,7 +62,7 @@ def test_the_fingerprint_follows_scores_and_not_places(rated_folder, tmp_path):
 def test_the_words_for_splits(rated_folder, word, split):
     folder, scores = rated_folder(3)
     scores.write_text(scores.read_text().replace("train", word))
-    assert {image.split for image in read_csv(folder, scores, split_column="split").images()} == {split}
+    assert {image.split for image in read_csv(folder, scores, Columns(split_column="split")).images()} == {split}
 
 
 def test_one_file_under_several_spellings(tmp_path):
@@ -79,7 +79,7 @@ def test_one_file_under_several_spellings(tmp_path):
     assert [image.encoded() for image in found] == [b"x"] * 4
     for again in (f"a/{decomposed}.png", "b.png", "x/../b.png", "c.png", f"{folder}/d.png"):
         scores = write_scores(tmp_path / "twice.csv", [{"image": name, "mos": 1} for name in [*names, again]])
-        with pytest.raises(UserError, match=r"line 6: .* is named a second time, first in line [2345]"):
+        with pytest.raises(InputError, match=r"line 6: .* is named a second time, first in line [2345]"):
             read_csv(folder, scores)
 
 
@@ -100,13 +100,13 @@ def test_an_image_in_every_format_that_has_no_score_is_counted(rated_folder):
 
 @pytest.mark.parametrize("score_range", [(0, math.inf), (-math.inf, 5), (math.nan, 5), (-1e308, 1.5e308), (0, 1e39)])
 def test_a_range_that_is_not_finite_or_too_large_is_refused(rated_folder, score_range):
-    with pytest.raises(UserError, match=r"--score_range=.*single precision"):
+    with pytest.raises(InputError, match=r"score_range=.*: expected (a lowest score|scores that single precision)"):
         read_csv(*rated_folder(3), score_range=score_range)
 
 
 def test_deviations_come_along(rated_folder):
     folder, scores = rated_folder(3)
-    deviations = [image.score_std for image in read_csv(folder, scores, std_column="mos").images()]
+    deviations = [image.score_std for image in read_csv(folder, scores, Columns(std_column="mos")).images()]
     assert deviations == [100.0, 50.0, 0.0]
     assert all(math.isnan(image.score_std) for image in read_csv(folder, scores).images())
 
@@ -114,15 +114,15 @@ def test_deviations_come_along(rated_folder):
 def test_an_empty_group_is_no_group(rated_folder):
     folder, scores = rated_folder(3)
     scores.write_text(scores.read_text().replace("scene1", " "))
-    with pytest.raises(UserError, match=r"line 4, column 'scene': expected a content group, found nothing"):
-        read_csv(folder, scores, group_column="scene")
+    with pytest.raises(InputError, match=r"line 4, column 'scene': expected a content group, found nothing"):
+        read_csv(folder, scores, Columns(group_column="scene"))
 
 
 def test_a_link_out_of_the_folder_is_refused(rated_folder, tmp_path):
     folder, scores = rated_folder(3)
     (folder / "image01.png").rename(tmp_path / "elsewhere.png")
     (folder / "image01.png").symlink_to(tmp_path / "elsewhere.png")
-    with pytest.raises(UserError, match=r"line 3: 'image01.png' is a link that points outside"):
+    with pytest.raises(InputError, match=r"line 3: 'image01.png' is a link that points outside"):
         read_csv(folder, scores)
 
 
@@ -139,7 +139,7 @@ def test_missing_images_are_listed_and_counted(tmp_path):
     write_images(tmp_path / "images", 1)
     rows = [{"image": f"image{i:02d}.png", "mos": i} for i in range(9)]
     scores = write_scores(tmp_path / "scores.csv", rows)
-    with pytest.raises(UserError, match=r"8 of 9 .*image01.png, .*image05.png, \.\.\.; --on_bad_image"):
+    with pytest.raises(InputError, match=r"8 of 9 .*image01.png, .*image05.png, \.\.\.; `on_bad_image"):
         read_csv(tmp_path / "images", scores)
     collection = read_csv(tmp_path / "images", scores, on_bad_image="skip")
     assert [image.name for image in collection.images()] == ["image00.png"]
@@ -159,16 +159,28 @@ def row(image="image00.png", mos="1", **more):
         ([row(), row()], {}, r"line 3: 'image00.png' is named a second time"),
         ([row(), row("../scores.csv", "2")], {}, r"line 3: '../scores.csv' points outside"),
         ([row(), row("/etc/hostname", "2")], {}, r"line 3: '/etc/hostname' points outside"),
-        ([row(), row("image01.png", "2")], {"score_column": "dmos"}, r"expected one column 'dmos', found image, mos"),
-        ([row(), row("image01.png", "2")], {"score_range": (0, 1.5)}, r"--score_range=0,1.5: .* found 1 to 2"),
-        ([row(), row("image01.png", "2")], {"score_range": (5, 1)}, r"--score_range=5,1: .* found 5 and 1"),
-        ([row(), row("image01.png", "1")], {}, r"expected a lowest score below the highest, found 1 and 1"),
-        ([row(split="train"), row("image01.png", "2", split="dve")], {"split_column": "split"}, r"line 3.*found 'dve'"),
+        (
+            [row(), row("image01.png", "2")],
+            {"columns": Columns(score_column="dmos")},
+            r"expected one column 'dmos', found image, mos",
+        ),
+        ([row(), row("image01.png", "2")], {"score_range": (0, 1.5)}, r"score_range=0,1.5: .* found 1 to 2"),
+        ([row(), row("image01.png", "2")], {"score_range": (5, 1)}, r"score_range=5,1: .* found 5 and 1"),
+        (
+            [row(), row("image01.png", "1")],
+            {},
+            r"expected a lowest score below the highest, both finite, found 1 and 1",
+        ),
+        (
+            [row(split="train"), row("image01.png", "2", split="dve")],
+            {"columns": Columns(split_column="split")},
+            r"line 3.*found 'dve'",
+        ),
     ],
 )
 def test_bad_rows_are_refused_by_line(tmp_path, rows, options, message):
     write_images(tmp_path / "images", 2)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         read_csv(tmp_path / "images", write_scores(tmp_path / "scores.csv", rows), **options)
 
 
@@ -184,11 +196,11 @@ def test_missing_and_empty_places_are_refused(tmp_path, rated_folder):
     (tmp_path / "null.csv").write_text("image,mos\na\0.png,3\n")
     (tmp_path / "latin.csv").write_bytes("image,mos\ncafé.png,1\n".encode("latin-1"))
     for arguments, message in [
-        ((tmp_path / "nowhere", scores), "--images=.*nowhere: expected a folder of images, found nothing there"),
-        ((scores, scores), "--images=.*scores.csv: expected a folder of images, found a file"),
-        ((tmp_path / "empty", scores), "--images=.*empty: the folder holds no image"),
-        ((folder, tmp_path / "nowhere.csv"), "--scores=.*nowhere.csv: expected a CSV file, found nothing there"),
-        ((folder, folder), "--scores=.*: expected a CSV file, found a folder"),
+        ((tmp_path / "nowhere", scores), "images=.*nowhere: expected a folder of images, found nothing there"),
+        ((scores, scores), "images=.*scores.csv: expected a folder of images, found a file"),
+        ((tmp_path / "empty", scores), "images=.*empty: the folder holds no image"),
+        ((folder, tmp_path / "nowhere.csv"), "scores=.*nowhere.csv: expected a CSV file, found nothing there"),
+        ((folder, folder), "scores=.*: expected a CSV file, found a folder"),
         ((folder, tmp_path / "header.csv"), "expected one row per image below the header, found none"),
         ((folder, tmp_path / "short.csv"), "line 2: expected 2 fields, found fewer"),
         ((folder, tmp_path / "commas.csv"), "line 2: expected 2 fields, found more"),
@@ -198,12 +210,12 @@ def test_missing_and_empty_places_are_refused(tmp_path, rated_folder):
         ((folder, tmp_path / "null.csv"), "null.csv, line 2: expected text, found a zero byte"),
         ((folder, tmp_path / "latin.csv"), "expected text in UTF-8"),
     ]:
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(InputError, match=message):
             read_csv(*arguments)
 
 
 def test_the_real_subset_reads_as_published(shared):
     folder = shared / "data" / "biq2021_dev"
-    collection = read_csv(folder / "images", folder / "scores.csv", split_column="split", score_range=(0, 1))
+    collection = read_csv(folder / "images", folder / "scores.csv", Columns(split_column="split"), score_range=(0, 1))
     splits = [image.split for image in collection.images()]
     assert (collection.size, splits.count("train"), splits.count("test")) == (3400, 2900, 500)

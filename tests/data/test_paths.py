@@ -1,20 +1,23 @@
 """An address never becomes a folder called ``gs:``; what names a place on this machine is left as it is."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from glintiqa_jax import settings
 from glintiqa_jax.data.paths import check_path, is_remote, local_path
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.datasets.config import DataConfig
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.checkpoints import load_model
-from glintiqa_jax.training.config import DataConfig, TrainConfig
+from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.storage import place
 
 
 @pytest.mark.parametrize("address", ["gs://b/x", "s3://b", "gcs://b/x", "hdfs://h/x", "gs:/b/x", "GS://b", "az://b/x"])
 def test_an_address_is_no_place_on_this_machine(address):
-    with pytest.raises(UserError, match=r"--images=.*: expected a path of this machine, found"):
+    with pytest.raises(InputError, match=r"images=.*: expected a path of this machine, found"):
         check_path("images", address)
 
 
@@ -22,24 +25,24 @@ def test_where_object_stores_are_meant_others_are_refused():
     check_path("checkpoint_dir", "gs://bucket/run", stores=True)
     assert is_remote("s3://bucket/run")
     for address in ("gcs://bucket/run", "gs:/bucket/run", "hdfs://host/run"):
-        with pytest.raises(UserError, match="expected a path or an address of gs:// or s3://"):
+        with pytest.raises(InputError, match="expected a path or an address of gs:// or s3://"):
             check_path("checkpoint_dir", address, stores=True)
 
 
 @pytest.mark.parametrize("address", ["file:///data/x", "file:/data/x", "file://localhost/data/x"])
 def test_a_file_address_says_which_path_to_write(address):
-    with pytest.raises(UserError, match=r"found an address; write /data/x$"):
+    with pytest.raises(InputError, match=r"found an address; write /data/x$"):
         check_path("workdir", address, stores=True)
 
 
 def test_no_path_is_not_the_folder_one_is_in():
     for find in (lambda: local_path("workdir", ""), lambda: place("", "workdir")):
-        with pytest.raises(UserError, match=r"^--workdir: expected a path, found nothing$"):
+        with pytest.raises(InputError, match=r"^workdir: expected a path, found nothing$"):
             find()
 
 
 @given(st.text(st.characters(blacklist_characters="\0:"), min_size=1))
-@settings(max_examples=50)
+@hypothesis_settings(max_examples=50)
 def test_what_has_no_colon_is_a_path(text):
     check_path("images", text)
     check_path("images", f"./{text}:/x")
@@ -48,13 +51,13 @@ def test_what_has_no_colon_is_a_path(text):
 def test_every_path_of_a_run_is_looked_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for flag in ("images", "scores", "data_cache_dir", "data_dir", "split_by"):
-        with pytest.raises(UserError, match=f"--{flag}=file:///x: expected a path, found an address; write /x"):
-            DataConfig(dataset="csv", **{"images": "a", "scores": "b"} | {flag: "file:///x"})
-    with pytest.raises(UserError, match="--workdir=gs://bucket/run: expected a path of this machine"):
+        with pytest.raises(InputError, match=f"{flag}=file:///x: expected a path, found an address; write /x"):
+            settings.replace(DataConfig(), dataset="csv", **{"images": "a", "scores": "b"} | {flag: "file:///x"})
+    with pytest.raises(InputError, match="workdir=gs://bucket/run: expected a path of this machine"):
         loop.train_and_evaluate(TrainConfig(), "gs://bucket/run")
-    with pytest.raises(UserError, match="--checkpoint_dir=hdfs://host/run"):
+    with pytest.raises(InputError, match="checkpoint_dir=hdfs://host/run"):
         loop.train_and_evaluate(TrainConfig(), "run", checkpoint_dir="hdfs://host/run")
-    with pytest.raises(UserError, match="--checkpoint=gcs://bucket/run"):
+    with pytest.raises(InputError, match="checkpoint=gcs://bucket/run"):
         load_model("gcs://bucket/run", None)
     assert not list(tmp_path.iterdir())
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glintiqa_jax.data.tables import number, read_numbers, read_table, read_text_rows
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 # Line ends within a field may come back as others; NUL is no text.
 fields = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
@@ -54,7 +54,7 @@ def test_any_table_comes_back_as_it_was_written(
     if filled:
         assert [row for _, row in read_table(table, columns).rows] == filled
     else:
-        with pytest.raises(UserError, match=rf"{table}: expected one row per image below the header, found none"):
+        with pytest.raises(InputError, match=rf"{table}: expected one row per image below the header, found none"):
             read_table(table, columns)
 
 
@@ -63,7 +63,7 @@ def test_any_table_comes_back_as_it_was_written(
 def test_any_bytes_are_a_table_or_one_error(tmp_path_factory, content):
     table = tmp_path_factory.mktemp("tables") / "table.csv"
     table.write_bytes(content)
-    with contextlib.suppress(UserError):
+    with contextlib.suppress(InputError):
         found = read_table(table)
         assert found.rows
         found.numbers(found.columns[0])
@@ -81,7 +81,7 @@ def test_numbers_come_back_with_either_decimal_mark(tmp_path_factory, values, de
         csv.writer(file, delimiter=delimiter).writerows([["name", "x"], *commas])
     try:
         found = [found for (found,) in read_numbers(table, "name", ["x"]).values()]
-    except UserError as error:
+    except InputError as error:
         found = str(error)
     assert found == values or "may mean" in found  # 1,125 alone, say
 
@@ -146,13 +146,13 @@ def test_numbers_as_the_world_writes_them(tmp_path, text, expected):
 )  # fmt: skip
 def test_what_is_no_number_and_no_table_is_refused(tmp_path, text, message):
     table = written(tmp_path / "table.csv", text)
-    with pytest.raises(UserError, match=f"^{re.escape(str(table))}.*{message}"):
+    with pytest.raises(InputError, match=f"^{re.escape(str(table))}.*{message}"):
         read_numbers(table, "name", ["x"])
 
 
 def test_delimiters_that_cannot_be_told_are_refused(tmp_path):
     table = written(tmp_path / "table.csv", "a,b;c\n1,2;3\n")
-    with pytest.raises(UserError, match=r"cannot tell whether its fields are separated by ',' and ';'; a first line"):
+    with pytest.raises(InputError, match=r"cannot tell whether its fields are separated by ',' and ';'; a first line"):
         read_table(table)
     assert read_table(written(table, "sep=;\na,b;c\n1,2;3\n")).columns == ["a,b", "c"]
 
@@ -160,7 +160,7 @@ def test_delimiters_that_cannot_be_told_are_refused(tmp_path):
 @pytest.mark.parametrize(("text", "encoding"), [("caf\u00e9", "cp1252"), ("\u30bd", "shift-jis"), ("x", "utf-16-le")])
 def test_other_encodings_say_how_to_convert(tmp_path, text, encoding):
     table = written(tmp_path / "table.csv", f"name,x\n{text},1\n", encoding)
-    with pytest.raises(UserError, match=r"line \d: expected text.*UTF-"):
+    with pytest.raises(InputError, match=r"line \d: expected text.*UTF-"):
         read_table(table)
 
 
@@ -183,7 +183,7 @@ def test_excel_files_are_read_by_the_same_way(tmp_path):
     for cell in ("1,434", True, "#N/A", None):
         book.active["B2"] = cell
         book.save(tmp_path / "scores.xlsx")
-        with pytest.raises(UserError, match=r"line 2, column 'x': expected a number"):
+        with pytest.raises(InputError, match=r"line 2, column 'x': expected a number"):
             read_numbers(tmp_path / "scores.xlsx", "name", ["x"])
     book.active["B2"], book.active["C1"], book.active["C2"] = 1.434, "y", "0,5"
     book.save(tmp_path / "scores.xlsx")  # a cell of a number is one, whatever others write
@@ -193,7 +193,7 @@ def test_excel_files_are_read_by_the_same_way(tmp_path):
         (b"\xd0\xcf\x11\xe0rest", "old Excel file"),
     ):
         (tmp_path / "broken.xlsx").write_bytes(content)
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(InputError, match=message):
             read_table(tmp_path / "broken.xlsx")
 
 
@@ -213,5 +213,5 @@ def test_text_lists_come_back_as_they_were_written(tmp_path_factory, rows):
 
 @pytest.mark.parametrize("field", [True, None, "1,5", "1_5", b"1", 10**400, io.StringIO()])
 def test_a_cell_that_is_no_number_is_refused(tmp_path, field):
-    with pytest.raises(UserError, match=r"line 1, column 'x': expected a number"):
+    with pytest.raises(InputError, match=r"line 1, column 'x': expected a number"):
         number(field, tmp_path, 1, "x")

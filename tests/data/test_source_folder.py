@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glintiqa_jax.data.source_folder import SourceFolder
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 # Unlike in a real table, a name is never a part of another: what is found is then known.
 names = st.text("abcdefghij", min_size=1, max_size=6)
@@ -48,14 +48,14 @@ def test_of_files_that_differ_in_case_alone_the_exact_one_is_taken(tmp_path):
     source = SourceFolder(tmp_path)
     assert source.find("x.png") == tmp_path / "images" / "x.png"
     assert source.find("images/X.png") == tmp_path / "images" / "X.png"
-    with pytest.raises(UserError, match=r"expected one file x\.PNG, found images/X\.png, images/x\.png"):
+    with pytest.raises(InputError, match=r"expected one file x\.PNG, found images/X\.png, images/x\.png"):
         source.find("x.PNG")
 
 
 def test_equally_deep_files_are_refused_with_their_names(tmp_path):
     write_stand_ins(tmp_path, ["a/x.png", "b/x.png"])
     source = SourceFolder(tmp_path)
-    with pytest.raises(UserError, match=rf"--source={tmp_path}: expected one file x\.png, found a/x\.png, b/x\.png"):
+    with pytest.raises(InputError, match=rf"source={tmp_path}: expected one file x\.png, found a/x\.png, b/x\.png"):
         source.find("x.png")
     assert source.find("b/x.png") == tmp_path / "b" / "x.png"
 

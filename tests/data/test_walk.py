@@ -10,7 +10,7 @@ from PIL import Image
 
 from glintiqa_jax.data.images import decode_image, encode_png
 from glintiqa_jax.data.walk import find_images
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
 FORMATS = (
@@ -42,10 +42,10 @@ def test_folders_are_searched_in_order(tmp_path):
     found = find_images([tmp_path / "b" / "image01.png", tmp_path])
     assert below(tmp_path, found.images) == ["b/image01.png", "a/deep/image00.png", "b/image00.png", "b/image01.png"]
     assert found.note() is None
-    with pytest.raises(UserError, match="found nothing there"):
+    with pytest.raises(InputError, match="found nothing there"):
         find_images([tmp_path / "c"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: expected images in this folder .* found none"):
+    with pytest.raises(InputError, match=r"empty: expected images in this folder .* found none"):
         find_images([tmp_path / "empty"])
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import InputError, UserError
+from glintiqa_jax.data.own import read_csv
+from glintiqa_jax.data.records import RecordSource
+from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.prediction import Predictions, images_at_once, predict_source, read_predictions
 from glintiqa_jax.sharding import make_mesh
 
@@ -18,7 +18,7 @@ from glintiqa_jax.sharding import make_mesh
 @pytest.mark.parametrize("lower_is_better", [False, True])
 def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_better):
     collection = read_csv(*rated_folder(7), score_range=(0, 100), lower_is_better=lower_is_better)
-    source = RatedSource(prepare(collection, tmp_path / "data"))
+    source = RecordSource(prepare(collection, tmp_path / "data"))
     positions = np.array([5, 0, 6, 2, 3])
 
     def quality_is_brightness(crops: jax.Array) -> jax.Array:
@@ -53,12 +53,13 @@ def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_bet
 
 def test_predictions_are_brought_to_the_unit_of_the_images(rated_folder, tmp_path):
     """A network that was trained on DMOS 0 to 1 says 0.25 of everything: three quarters of the way up 0 to 100."""
-    source = RatedSource(prepare(read_csv(*rated_folder(3), score_range=(0, 100)), tmp_path / "data"))
+    source = RecordSource(prepare(read_csv(*rated_folder(3), score_range=(0, 100)), tmp_path / "data"))
     found = predict_source(
         lambda crops: np.full(crops.shape[:2], 0.25),
         source,
         np.arange(3),
-        scale=ScoreScale(0, 1, lower_is_better=True, raw_target=True),
+        scale=ScoreScale(0, 1, lower_is_better=True),
+        raw=True,
         crop_size=8,
         grid=1,
         batch_size=8,
@@ -68,7 +69,7 @@ def test_predictions_are_brought_to_the_unit_of_the_images(rated_folder, tmp_pat
 
 
 def test_a_record_that_cannot_be_read_is_left_out_on_request(rated_folder, tmp_path):
-    source = RatedSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
+    source = RecordSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
     read = source._record
 
     def damaged(position, name):
@@ -78,14 +79,14 @@ def test_a_record_that_cannot_be_read_is_left_out_on_request(rated_folder, tmp_p
 
     source._record = damaged
     seen = {"scale": source.scale, "crop_size": 8, "grid": 1, "batch_size": 8, "mesh": make_mesh()}
-    with pytest.raises(InputError, match="record 3 is damaged"):
+    with pytest.raises(UserError, match="record 3 is damaged"):
         predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), **seen)
     found = predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), on_bad_image="skip", **seen)
     assert found.positions.tolist() == [0, 1, 2, 4]
 
 
 def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
-    source = RatedSource(prepare(read_csv(*rated_folder(3)), tmp_path / "data"))
+    source = RecordSource(prepare(read_csv(*rated_folder(3)), tmp_path / "data"))
     with pytest.raises(FloatingPointError, match=r"image02\.png"):
         predict_source(
             lambda crops: np.full(crops.shape[:2], np.nan),
@@ -100,7 +101,7 @@ def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
 
 
 def test_predictions_come_back_from_their_file(rated_folder, tmp_path):
-    source = RatedSource(prepare(read_csv(*rated_folder(5), score_range=(0, 100)), tmp_path / "data"))
+    source = RecordSource(prepare(read_csv(*rated_folder(5), score_range=(0, 100)), tmp_path / "data"))
     positions = np.array([3, 0, 4])
     said = np.float32([0.123456789, 1 / 3, 2e-7]).astype(np.float64)
     names = [source.index.names[position] for position in positions]
@@ -116,10 +117,10 @@ def test_predictions_come_back_from_their_file(rated_folder, tmp_path):
 
 
 def test_predictions_of_other_images_are_refused_by_name(rated_folder, tmp_path):
-    source = RatedSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
+    source = RecordSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
     rows = "".join(f"other{number}.png,1,0,1\n" for number in range(7))
     (tmp_path / "predictions.csv").write_text("name,predicted,crop_deviation,score\nimage01.png,1,0,1\n" + rows)
-    with pytest.raises(InputError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
+    with pytest.raises(UserError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
         read_predictions(tmp_path / "predictions.csv", source)
 
 

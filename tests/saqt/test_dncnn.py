@@ -11,7 +11,7 @@ import skimage.data
 import torch_checkpoints
 from scipy.signal import correlate2d
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt import dncnn
 from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, distort
 from glintiqa_jax.saqt.dncnn import load_dncnn
@@ -196,17 +196,17 @@ def without(weights: Weights, name: str) -> Weights:
 )
 def test_keys_that_do_not_fit_are_named(tmp_path, weights, message):
     path = saved(tmp_path, weights)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         load_dncnn(path)
     assert str(caught.value).startswith(f"{path}: expected the weights of a DnCNN")
     assert message in str(caught.value)
 
 
 def test_files_that_are_none_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere\.pth: expected a file of weights"):
+    with pytest.raises(InputError, match=r"nowhere\.pth: expected a file of weights"):
         load_dncnn(tmp_path / "nowhere.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(UserError, match=r"text\.pth"):
+    with pytest.raises(InputError, match=r"text\.pth"):
         load_dncnn(tmp_path / "text.pth")
 
 

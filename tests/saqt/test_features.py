@@ -1,5 +1,6 @@
 """Whole-image features: PyTorch's values, one image's features whatever its batch, files that are what they say."""
 
+import dataclasses
 import io
 import re
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import tensor
 
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.models.resnet import ResNet
-from glintiqa_jax.models.weights import WeightsError, load_classifier
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.models.backbones.resnet import ResNet, ResNetConfig
+from glintiqa_jax.models.files import WeightsError
+from glintiqa_jax.models.weights import load_whole
 from glintiqa_jax.saqt import features
 from glintiqa_jax.saqt.features import colour_texture, features_of, semantic_features
 
@@ -64,10 +66,15 @@ def torchvision_resnet(blocks: tuple[int, ...], width: int = 64) -> dict[str, np
     return {name: tensor(name, shape) for name, shape in shapes.items()}
 
 
+def network(blocks: tuple[int, ...], rngs: nnx.Rngs, width: int = 64) -> ResNet:
+    return ResNet(stage_blocks=blocks, bottleneck=True, width=width, rngs=rngs)
+
+
 @pytest.fixture
 def small_resnet50(tmp_path, monkeypatch) -> str:
     """A file of weights for a "resnet50" of fewer blocks."""
-    monkeypatch.setitem(features._RESNET_BLOCKS, "resnet50", BLOCKS)
+    small = dataclasses.replace(ResNetConfig.whole["resnet50"], build=lambda rngs: network(BLOCKS, rngs))
+    monkeypatch.setitem(ResNetConfig.whole, "resnet50", small)
     path = tmp_path / "resnet50.npz"
     np.savez(path, **torchvision_resnet(BLOCKS))
     return str(path)
@@ -86,28 +93,23 @@ def test_a_resnets_features_are_pytorchs(small_resnet50):
 )
 def test_resnets_are_the_published_ones(kind, parameters, tensors):
     """torchvision's 25,557,032 and 44,549,160 parameters, 320 and 626 tensors with counters, less the classifier."""
-    state = dict(nnx.to_flat_state(nnx.state(nnx.eval_shape(lambda: features._network(kind)))))
+    state = dict(nnx.to_flat_state(nnx.state(nnx.eval_shape(lambda: ResNetConfig.whole[kind].build(nnx.Rngs(0))))))
     counted = [variable for variable in state.values() if isinstance(variable, nnx.Param)]
     assert sum(int(np.prod(variable.shape)) for variable in counted) == parameters
     norms = sum(path[-1] == "mean" for path in state)
     assert len(state) + norms + 2 == tensors
 
 
-def test_what_is_no_resnet50_is_listed():
-    def network() -> ResNet:
-        return nnx.eval_shape(
-            lambda: ResNet(stage_blocks=(1, 1, 1, 1), bottleneck=True, width=8, rngs=nnx.Rngs(0)),
-        )
-
-    weights = torchvision_resnet((1, 1, 1, 1), width=8)
-    load_classifier(network(), weights)
+def test_what_is_no_resnet50_is_listed(small_resnet50):
+    weights = torchvision_resnet(BLOCKS)
+    load_whole("resnet50", weights)
     with pytest.raises(WeightsError, match=re.escape("unexpected 15: layer3.1.bn1.bias")):
-        load_classifier(network(), torchvision_resnet((1, 1, 2, 1), width=8))
+        load_whole("resnet50", torchvision_resnet((1, 2, 2, 1)))
     without = {name: array for name, array in weights.items() if not name.startswith("layer4.0.bn3.")}
     with pytest.raises(WeightsError, match=re.escape("missing 4: layer4.0.bn3.bias")):
-        load_classifier(network(), without)
-    with pytest.raises(WeightsError, match="expected a ResNet in torchvision's or timm's names"):
-        load_classifier(network(), {"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)})
+        load_whole("resnet50", without)
+    with pytest.raises(WeightsError, match=r"expected weights of a ResNet, found _conv_stem\.weight"):
+        load_whole("resnet50", {"_conv_stem.weight": np.zeros((32, 3, 3, 3), np.float32)})
 
 
 @pytest.mark.parametrize("kind", [pytest.param("efficientnet_lite0", marks=pytest.mark.slow), "colour_texture"])
@@ -152,24 +154,24 @@ def test_colour_and_texture_tell_colours_and_directions_apart():
 @pytest.mark.parametrize(
     ("kind", "weights", "message"),
     [
-        ("vgg", "", "--features=vgg: expected one of resnet50, resnet101, efficientnet_lite0, colour_texture"),
-        ("resnet50", "", "--weights: features of resnet50 need its ImageNet weights, 'timm' or a file"),
-        ("resnet101", "", "--weights: features of resnet101 need its ImageNet weights, a file"),
-        ("resnet101", "timm", "--weights=timm: expected a file of weights of resnet101, found no such file"),
-        ("resnet50", "nowhere.pth", "--weights=nowhere.pth: expected 'timm' or a file of weights of resnet50"),
-        ("colour_texture", "timm", "--weights=timm: features of colour_texture have no weights"),
+        ("vgg", "", "features=vgg: expected one of resnet50, resnet101, efficientnet_lite0, colour_texture"),
+        ("resnet50", "", "weights: features of resnet50 need its ImageNet weights, 'timm' or a file"),
+        ("resnet101", "", "weights: features of resnet101 need its ImageNet weights, a file"),
+        ("resnet101", "timm", "weights=timm: expected a file of weights of resnet101, found no such file"),
+        ("resnet50", "nowhere.pth", "weights=nowhere.pth: expected 'timm' or a file of weights of resnet50"),
+        ("colour_texture", "timm", "weights=timm: features of colour_texture have no weights"),
         ("colour_texture", "", "features of colour_texture: expected images, found none"),
     ],
 )
 def test_what_cannot_be_is_one_error(kind, weights, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)):
         semantic_features([], kind, weights=weights)
 
 
 def test_weights_of_another_network_are_one_error(tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, **torchvision_resnet((1, 1, 1, 1), width=8))
-    with pytest.raises(UserError, match=r"--weights=.*weights.npz: the weights do not fit this model; missing"):
+    with pytest.raises(InputError, match=r"weights=.*weights.npz: the weights do not fit this model; missing"):
         semantic_features(noise_and_ramps(), "resnet101", weights=str(path))
 
 
@@ -217,7 +219,7 @@ def test_a_file_of_features_comes_back(stored, tmp_path):
     ],
 )
 def test_features_of_anything_else_are_refused(stored, tmp_path, asked, message):
-    with pytest.raises(UserError, match=re.escape(f"{tmp_path}/features.npz: expected ") + ".*" + re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}/features.npz: expected ") + ".*" + re.escape(message)):
         stored(**asked)
 
 
@@ -244,11 +246,11 @@ def archive(**arrays) -> bytes:
 def test_a_broken_file_of_features_is_one_error(tmp_path, content):
     path = tmp_path / "features.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(f"{path}: expected ")):
+    with pytest.raises(InputError, match=re.escape(f"{path}: expected ")):
         features_of(NAMES, (), "resnet50", digests=DIGESTS, file=str(path))
 
 
 def test_features_that_cannot_be_stored_are_one_error(tmp_path):
     images = [np.zeros((8, 8, 3), np.uint8)]
-    with pytest.raises(UserError, match=r"x\.npz: cannot be written"):
+    with pytest.raises(InputError, match=r"x\.npz: cannot be written"):
         features_of(["a"], images, "colour_texture", digests=["1"], file=str(tmp_path / "no" / "x.npz"))

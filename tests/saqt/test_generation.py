@@ -10,8 +10,8 @@ from pristine import make_sources
 from glintiqa_jax.data.builder import is_prepared, prepare
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.readers import read_database
-from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.records import RecordSource
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt import generation
 from glintiqa_jax.saqt.distortions import distort
 from glintiqa_jax.saqt.generation import (
@@ -154,7 +154,7 @@ def test_interrupted_work_leaves_nothing_half_made_and_goes_on(made, monkeypatch
 
     write_distorted(sources[0], tmp_path, Recipe(seed=5))
     monkeypatch.setattr(generation, "distorted", fails)
-    with pytest.raises(UserError, match=r"park/tree: the disk is full; .* goes on"):
+    with pytest.raises(InputError, match=r"park/tree: the disk is full; .* goes on"):
         write_distorted(sources[1], tmp_path, Recipe(seed=5))
     assert {name.split("/")[0] for name in files(tmp_path)} == {"street"}
     monkeypatch.undo()
@@ -165,15 +165,15 @@ def test_interrupted_work_leaves_nothing_half_made_and_goes_on(made, monkeypatch
 def test_folders_of_others_are_left_alone(made, tmp_path):
     (tmp_path / "street").mkdir()
     (tmp_path / "street" / "holiday.jpg").write_bytes(b"precious")
-    with pytest.raises(UserError, match=r"street: expected nothing, or images made of .*found something else"):
+    with pytest.raises(InputError, match=r"street: expected nothing, or images made of .*found something else"):
         write_distorted(made[0][0], tmp_path, Recipe())
-    with pytest.raises(UserError, match=r"^--output=x: expected no such folder, an empty one, or one written here"):
+    with pytest.raises(InputError, match=r"^output=.*: expected no such folder, an empty one, or one written here"):
         claim(tmp_path)
     assert list(files(tmp_path)) == ["street/holiday.jpg"]
 
 
 def claim(folder, recipe=None, **options):
-    with claimed(folder, "--output=x", recipe or Recipe(), **options):
+    with claimed(folder, "output", recipe or Recipe(), **options):
         pass
 
 
@@ -186,21 +186,21 @@ def test_a_claimed_folder_can_be_claimed_again_and_loses_what_was_left_half_made
     assert not left.parent.exists()
     assert len(list(place.iterdir())) == 126
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"^--output=x: cannot be written"):
+    with pytest.raises(InputError, match=r"^output=.*: cannot be written"):
         claim(tmp_path / "file")
 
 
 def test_a_folder_of_another_recipe_is_refused_unless_it_may_be_overwritten(tmp_path):
     claim(tmp_path, Recipe(seed=1))
     for other in (Recipe(), Recipe(seed=1, max_side=64), Recipe(seed=1, denoiser=Median()), Recipe(1, distortions="")):
-        with pytest.raises(UserError, match=r"^--output=x: expected images of this recipe .*found those of .*seed 1"):
+        with pytest.raises(InputError, match=r"^output=.*: expected images of this recipe .*found those of .*seed 1"):
             claim(tmp_path, other)
     claim(tmp_path, Recipe(), overwrite=True)
     claim(tmp_path, Recipe())
 
 
 def test_two_do_not_write_into_one_folder(tmp_path):
-    with claimed(tmp_path, "--output=x", Recipe()), pytest.raises(UserError, match=r"--output=x: .* at work there"):
+    with claimed(tmp_path, "output", Recipe()), pytest.raises(InputError, match=r"output=.*: .* at work there"):
         claim(tmp_path)
     claim(tmp_path)
 
@@ -231,14 +231,14 @@ def test_labels_are_read_back_as_the_collection_has_them(made):
 def test_records_are_what_was_made(made, tmp_path):
     sources, folder = made
     near = [dataclasses.replace(source, group="one content") for source in sources]
-    assert set(RatedSource(prepare(collection(near, folder, Recipe()), tmp_path / "near")).index.groups) == {
+    assert set(RecordSource(prepare(collection(near, folder, Recipe()), tmp_path / "near")).index.groups) == {
         near[0].group
     }
     what = collection(sources, folder, Recipe(seed=5))
     assert not is_prepared(what, tmp_path)
-    prepared = RatedSource(prepare(what, tmp_path))
+    prepared = RecordSource(prepare(what, tmp_path))
     assert is_prepared(what, tmp_path)
-    with pytest.raises(UserError, match="already prepared"):
+    with pytest.raises(InputError, match="already prepared"):
         is_prepared(collection(sources, folder, Recipe(seed=6)), tmp_path)
     assert len(prepared) == 250
     item = prepared[125 + 5 * 6 + 2]
@@ -252,7 +252,7 @@ def test_the_fingerprint_knows_scores_and_recipe(made):
     sources, folder = made
     changed = [dataclasses.replace(sources[0], scores=tuple(reversed(sources[0].scores))), sources[1]]
     prints = [
-        collection(some, folder, recipe).fingerprint
+        collection(some, folder, recipe).identity
         for some, recipe in [
             (sources, Recipe()),
             (sources, Recipe(seed=1)),

@@ -6,8 +6,8 @@ from pristine import make_sources
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.images import limit_short_side
-from glintiqa_jax.data.source import RatedSource
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.data.records import RecordSource
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.generation import Recipe, collection, write_all
 from glintiqa_jax.saqt.on_the_fly import DistortedSource, is_on_the_fly, pristine_collection
 
@@ -22,7 +22,7 @@ def both(tmp_path_factory):
     write_all(sources, folder / "images", RECIPE, workers=1)
     written = prepare(collection(sources, folder / "images", RECIPE), folder / "written")
     pristine = prepare(pristine_collection(sources, RECIPE), folder / "pristine_records")
-    return RatedSource(written), DistortedSource(pristine)
+    return RecordSource(written), DistortedSource(pristine)
 
 
 def test_items_are_those_that_were_written(both):
@@ -39,12 +39,12 @@ def test_the_index_is_that_of_the_written(both):
     for field in ("names", "raw_scores", "groups", "references", "distortion_types", "distortion_levels", "heights"):
         np.testing.assert_array_equal(getattr(written.index, field), getattr(on_the_fly.index, field))
     np.testing.assert_array_equal(written.sizes(), on_the_fly.sizes())
-    assert len(on_the_fly.fingerprints()) == 375
+    assert len(on_the_fly.looks()) == 375
 
 
 def test_images_are_distorted_before_they_are_shrunk(both):
     written, on_the_fly = both
-    small = DistortedSource(on_the_fly.folder, max_short_side=48)
+    small = on_the_fly.resized(48)
     np.testing.assert_array_equal(small[200]["image"], limit_short_side(written[200]["image"], 48))
     assert tuple(small.sizes()[200]) == (48, 48)
 
@@ -53,5 +53,5 @@ def test_only_what_was_prepared_for_it_is_distorted(both, tmp_path):
     written, on_the_fly = both
     assert is_on_the_fly(on_the_fly)
     assert not is_on_the_fly(written)
-    with pytest.raises(UserError, match=r"transferred_scores.npz: expected what build_saqt.py --on_the_fly wrote"):
+    with pytest.raises(InputError, match=r"transferred_scores.npz: expected what build_saqt wrote with `on_the_fly`"):
         DistortedSource(written.folder)

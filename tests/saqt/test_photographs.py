@@ -6,7 +6,7 @@ from PIL import Image
 from pristine import write_photographs
 
 from glintiqa_jax.data.images import BadImageError
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.generation import Recipe
 from glintiqa_jax.saqt.photographs import find_photographs
 
@@ -64,13 +64,13 @@ def bad(folder, kind):
 def test_what_cannot_be_used_is_named_or_left_out(tmp_path, kind, message):
     write_photographs(tmp_path, ["good"])
     bad(tmp_path, kind)
-    with pytest.raises(BadImageError, match=message + ".*--on_bad_image=skip"):
+    with pytest.raises(BadImageError, match=message + ".*`on_bad_image='skip'`"):
         find_photographs(tmp_path, Recipe())
     found, left_out = find_photographs(tmp_path, Recipe(), on_bad_image="skip")
     assert [photograph.name for photograph in found] == ["good"]
     assert len(left_out) == 1
     (tmp_path / "good.png").unlink()
-    with pytest.raises(UserError, match="none of 1 photographs can be used"):
+    with pytest.raises(InputError, match="none of 1 photographs can be used"):
         find_photographs(tmp_path, Recipe(), on_bad_image="skip")
 
 
@@ -78,12 +78,12 @@ def test_what_cannot_be_used_is_named_or_left_out(tmp_path, kind, message):
 def test_two_files_of_one_name_are_refused(tmp_path, first, second):
     write_photographs(tmp_path, [first])
     Image.open(tmp_path / f"{first}.png").save(tmp_path / f"{second}.jpg")
-    with pytest.raises(UserError, match=r"expected one file of a name, .* found .*\.(jpg and .*png|png and .*jpg)"):
+    with pytest.raises(InputError, match=r"expected one file of a name, .* found .*\.(jpg and .*png|png and .*jpg)"):
         find_photographs(tmp_path, Recipe())
 
 
 def test_a_folder_must_be_there(tmp_path):
-    with pytest.raises(UserError, match=r"--sources=.*nowhere: expected a folder of photographs"):
+    with pytest.raises(InputError, match=r"sources=.*nowhere: expected a folder of photographs"):
         find_photographs(tmp_path / "nowhere", Recipe())
 
 
@@ -92,7 +92,7 @@ def test_a_folder_must_be_there(tmp_path):
 )
 def test_names_that_folders_cannot_have_are_refused(tmp_path, names):
     write_photographs(tmp_path, names)
-    with pytest.raises(UserError, match=r"a folder is named after each photograph, which cannot be for [^\n]*$"):
+    with pytest.raises(InputError, match=r"a folder is named after each photograph, which cannot be for [^\n]*$"):
         find_photographs(tmp_path, Recipe())
 
 

@@ -10,24 +10,45 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import write_rated_folder
 from small_runs import is_saved
 from started import Started
 
 from glintiqa_jax.training.metrics_log import read_metrics
 
-pytest_plugins = ["small_runs"]
 pytestmark = pytest.mark.compiled_for_users
 
 TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
 
 
-def command(config, workdir):
-    """That trains by a configuration."""
-    flags = {name: getattr(config.data, name) for name in ("dataset", "data_dir", "images", "scores")}
-    flags |= {"group_column": "scene", "split_column": "split", "score_range": "0,100"}
-    names = ("variant", "steps", "batch_size", "eval_batch_size", "eval_every", "eval_grid", "warmup_steps")
-    flags |= {name: getattr(config, name) for name in (*names, "learning_rate")}
-    flags |= {"workdir": workdir, "verbosity": 0}  # says what a person at a terminal hears
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    """Eight steps on a folder of images, evaluated and saved after 3, 6 and 8."""
+    folder = tmp_path_factory.mktemp("folder")
+    images, scores = write_rated_folder(folder)
+    return {
+        "dataset": "csv",
+        "data_dir": folder / "data",
+        "images": images,
+        "scores": scores,
+        "group_column": "scene",
+        "split_column": "split",
+        "score_range": "0,100",
+        "variant": "glintiqa_tiny",
+        "steps": 8,
+        "batch_size": 8,
+        "eval_batch_size": 8,
+        "eval_every": 3,
+        "eval_grid": 2,
+        "warmup_steps": 2,
+        "learning_rate": 1e-3,
+        "resamples": 20,
+        "verbosity": 0,  # says what a person at a terminal hears
+    }
+
+
+def command(flags, workdir):
+    flags = flags | {"workdir": workdir}
     return [sys.executable, str(TRAIN), *(f"--{name}={value}" for name, value in flags.items())]
 
 
@@ -36,8 +57,8 @@ def environment():
     return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
 
 
-def start(config, workdir):
-    return Started(command(config, workdir), env=environment())
+def start(flags, workdir):
+    return Started(command(flags, workdir), env=environment())
 
 
 def finish(process):
@@ -82,20 +103,20 @@ def at_the_end(workdir):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(config, tmp_path_factory):
+def uninterrupted(flags, tmp_path_factory):
     """What a command leaves that nothing interrupts."""
     workdir = tmp_path_factory.mktemp("uninterrupted")
-    finish(start(config, workdir))
+    finish(start(flags, workdir))
     return workdir
 
 
-def kill_and_resume(config, workdir, moment):
-    process = start(config, workdir)
+def kill_and_resume(flags, workdir, moment):
+    process = start(flags, workdir)
     wait_until(lambda: moment(workdir), process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (workdir / "results.json").exists()
-    return finish(start(config, workdir))
+    return finish(start(flags, workdir))
 
 
 def check_same(workdir, uninterrupted):
@@ -106,52 +127,52 @@ def check_same(workdir, uninterrupted):
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path):
-    said = kill_and_resume(config, tmp_path / "run", saving)
+def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(flags, uninterrupted, tmp_path):
+    said = kill_and_resume(flags, tmp_path / "run", saving)
     check_same(tmp_path / "run", uninterrupted)
-    assert "going on from step" in said
+    assert "continuing from step" in said
     assert not list((tmp_path / "run" / "checkpoints").glob("*tmp*"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [in_the_first_step, at_the_end])  # those between are in the test below
-def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path, moment):
-    kill_and_resume(config, tmp_path / "run", moment)
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(flags, uninterrupted, tmp_path, moment):
+    kill_and_resume(flags, tmp_path / "run", moment)
     check_same(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path):
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(flags, uninterrupted, tmp_path):
     for moment in (saving_the_first, evaluating, after_an_evaluation):
-        process = start(config, tmp_path / "run")
+        process = start(flags, tmp_path / "run")
         wait_until(lambda moment=moment: moment(tmp_path / "run"), process)
         process.kill()
         process.wait()
-    finish(start(config, tmp_path / "run"))
+    finish(start(flags, tmp_path / "run"))
     check_same(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_command_asked_to_end_in_an_evaluation_ends_at_once_and_goes_on(config, uninterrupted, tmp_path):
-    process = start(config, tmp_path / "run")
+def test_a_command_asked_to_end_in_an_evaluation_ends_at_once_and_goes_on(flags, uninterrupted, tmp_path):
+    process = start(flags, tmp_path / "run")
     wait_until(lambda: evaluating(tmp_path / "run"), process)
     process.send_signal(signal.SIGTERM)
     said = process.said(timeout=60)
     assert (process.returncode, said.count("interrupted; ")) == (128 + signal.SIGTERM, 1)
     assert "Traceback" not in said
     assert not (tmp_path / "run" / "results.json").exists()
-    assert "going on from step 3" in finish(start(config, tmp_path / "run"))
+    assert "continuing from step 3" in finish(start(flags, tmp_path / "run"))
     check_same(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_run_on_a_disk_that_is_too_small_goes_on_on_a_larger_one(config, uninterrupted, tmp_path):
+def test_a_run_on_a_disk_that_is_too_small_goes_on_on_a_larger_one(flags, uninterrupted, tmp_path):
     """Really full: a file system of its own, which Linux lets ordinary users mount in a namespace of their own."""
     mount = f"mount -t tmpfs -o size=2500k tmpfs {tmp_path}"
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*inside, mount], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
-    train = shlex.join(command(config, tmp_path / "run"))
+    train = shlex.join(command(flags, tmp_path / "run"))
     script = (
         f"{mount}; {train}; echo exit code $?; ls {tmp_path}/run/checkpoints; "
         f"mount -o remount,size=20m {tmp_path}; {train} >&2 && cat {tmp_path}/run/results.json"

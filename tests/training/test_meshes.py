@@ -1,16 +1,20 @@
 """Any number of devices trains the same network, and a checkpoint of one mesh goes on on another."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from glintiqa_jax.data.catalog import ScoreScale
-from glintiqa_jax.models.glintiqa import new_model, variant_config
-from glintiqa_jax.sharding import describe, make_mesh
-from glintiqa_jax.training.checkpoints import CheckpointStore, Description, load_model
-from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax import settings
+from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.models.config import VARIANTS
+from glintiqa_jax.models.glintiqa import new_model
+from glintiqa_jax.scoring.card import ModelCard
+from glintiqa_jax.scoring.files import load_model
+from glintiqa_jax.sharding import describe_sharding, make_mesh
+from glintiqa_jax.training.checkpoints import CheckpointStore
+from glintiqa_jax.training.description import Description
+from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.step import Trainer
 
 pytestmark = pytest.mark.compiled_for_users
@@ -22,9 +26,9 @@ BATCHES = [
 ]
 # The released optimiser. With a rate a hundred times as high, Adam turns the rounding of gradients near zero into whole
 # steps, and runs part in the third digit after twenty.
-CONFIG = TrainConfig(
-    variant="glintiqa_tiny",
-    model=variant_config("glintiqa_tiny", vit_mlp_width=1024),  # large enough to be sharded
+CONFIG = settings.replace(
+    Experiment(model=VARIANTS["glintiqa_tiny"]),
+    mlp_width=1024,  # large enough to be sharded
     batch_size=16,
     optimizer="adam_l2",
     learning_rate=1e-5,
@@ -32,6 +36,7 @@ CONFIG = TrainConfig(
     schedule="released_cosine",
     ema_decay=0.9,
 )
+DESCRIPTION = Description(CONFIG, Execution(), ModelCard(CONFIG.model, ScoreScale(0.0, 1.0)))
 
 
 def mesh_of(data, fsdp):
@@ -67,7 +72,7 @@ def test_twenty_steps_are_the_same_on_any_mesh(alone, data, fsdp):
 @pytest.mark.slow
 def test_a_checkpoint_of_eight_devices_goes_on_on_fewer(tmp_path):
     losses, state = train(mesh_of(4, 2))
-    with CheckpointStore(tmp_path, Description(CONFIG, ScoreScale(0.0, 1.0), "none"), print) as store:
+    with CheckpointStore(tmp_path, DESCRIPTION, print) as store:
         store.save(state, None)
         expected, _ = go_on(Trainer(CONFIG, mesh_of(4, 2)), state, BATCHES[STEPS:])
         for devices, (data, fsdp) in {1: (1, 1), 2: (1, 2), 4: (2, 2)}.items():
@@ -84,20 +89,20 @@ def test_the_average_is_what_a_checkpoint_is_used_with(tmp_path):
     trainer = Trainer(CONFIG, mesh)
     state = trainer.start_from(new_model(CONFIG.model))
     state = state._replace(average=jax.tree.map(lambda leaf: leaf + 1.0, state.params))
-    with CheckpointStore(tmp_path, Description(CONFIG, ScoreScale(0.0, 1.0), "none"), print) as store:
+    with CheckpointStore(tmp_path, DESCRIPTION, print) as store:
         store.save(state, None)
         restored = store.restore(trainer.abstract_state, trainer.sharding, step=0)
-    loaded = load_model(tmp_path, mesh)
+    used = nnx.state(load_model(tmp_path).network, nnx.Param)
     for found, expected in (
         (restored.params, state.params),
         (restored.average, state.average),
-        (loaded.params, state.average),
+        (used, state.average),
     ):
         jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(found), jax.tree.leaves(expected))
 
 
 def test_no_device_has_more_than_its_shards_from_the_start():
-    config = dataclasses.replace(CONFIG, ema_decay=0.0)
+    config = settings.replace(CONFIG, ema_decay=0.0)
     trainer = Trainer(config, mesh_of(1, 8))
     state = trainer.start_from(new_model(config.model))
     large = [leaf for leaf in jax.tree.leaves((state.params, state.opt_state)) if leaf.size >= 2**14]
@@ -108,7 +113,7 @@ def test_no_device_has_more_than_its_shards_from_the_start():
 
 def test_the_layout_can_be_read():
     trainer = Trainer(CONFIG, mesh_of(1, 8))
-    lines = describe(trainer.abstract_state, trainer.sharding).splitlines()
+    lines = describe_sharding(trainer.abstract_state, trainer.sharding).splitlines()
     (kernel,) = [line for line in lines if line.startswith("params.vgfe.blocks.0.fc1.kernel")]
     assert kernel.split()[1:] == ["(16,", "1024)", "float32", "whole", "x", "fsdp", "8,192"]
     (bias,) = [line for line in lines if line.startswith("params.vgfe.blocks.0.fc2.bias")]

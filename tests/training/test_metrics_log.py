@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from glintiqa_jax.training import loop
 from glintiqa_jax.training.metrics_log import MetricsLog, read_metrics
 
 pytest_plugins = ["small_runs"]
@@ -28,10 +27,10 @@ def test_a_line_that_was_not_finished_is_none(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_torn_log_is_gone_on_from(config, whole, stopped):
+def test_a_torn_log_is_gone_on_from(small, whole, stopped):
     path = stopped / "metrics.jsonl"
     path.write_text(path.read_text() + '{"step": 7, "loss')
-    assert loop.train_and_evaluate(config, stopped) == whole
+    assert small.train(stopped) == whole
     assert [row["step"] for row in read_metrics(stopped) if "validation" in row] == [3, 6, 8]
 
 
@@ -49,14 +48,14 @@ def events(workdir):
 
 
 @pytest.mark.parametrize("lost", [(7,), (6, 7)], ids=["gone on", "started over"])
-def test_tensorboard_shows_each_step_once_after_a_run_has_gone_on(config, stopped, capsys, lost):
+def test_tensorboard_shows_each_step_once_after_a_run_has_gone_on(small, stopped, capsys, lost):
     pytest.importorskip("tensorboardX")
     before = events(stopped)
     assert {step for _, step, _ in before} == {3, 6}
     for step in lost:
         shutil.rmtree(stopped / "checkpoints" / str(step))
-    loop.train_and_evaluate(config, stopped)
-    assert ("going on from step" in capsys.readouterr().out) == (6 not in lost)
+    small.train(stopped)
+    assert ("continuing from step" in capsys.readouterr().out) == (6 not in lost)
     shown = events(stopped)
     assert len({(tag, step) for tag, step, _ in shown}) == len(shown)
     losses = {row["step"]: row["loss"] for row in read_metrics(stopped) if "loss" in row}

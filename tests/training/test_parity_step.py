@@ -12,15 +12,21 @@ import pytest
 from flax import nnx
 from reference import official_state_dict, parity
 
-from glintiqa_jax.models.glintiqa import new_model, split_model, variant_config
+from glintiqa_jax import settings
+from glintiqa_jax.models.config import VARIANTS
+from glintiqa_jax.models.freezing import freeze, split_model
+from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 from glintiqa_jax.sharding import make_mesh
-from glintiqa_jax.training.config import TrainConfig
+from glintiqa_jax.training.experiment import Experiment
 from glintiqa_jax.training.step import Trainer
 
-CONFIG = TrainConfig(
-    variant="glintiqa_s16_r50",
-    model=variant_config("glintiqa_s16_r50", attention_dropout=0.0, head_dropout=0.0),
+FROZEN = (r"^vgfe\.(patch_embed|blocks\.[0-4])\.",)  # as released
+CONFIG = settings.replace(
+    Experiment(model=VARIANTS["glintiqa_s16_r50"]),
+    attention_dropout=0.0,
+    head_dropout=0.0,
+    frozen=FROZEN,
     batch_size=2,
     loss="l1",
     optimizer="adam_l2",
@@ -46,15 +52,16 @@ class Step:
 def step(request):
     model = new_model(CONFIG.model)
     load_glintiqa(model, official_state_dict())
-    config = dataclasses.replace(CONFIG, batch_size=request.param)
+    config = settings.replace(CONFIG, batch_size=request.param)
     trainer = Trainer(config, make_mesh(devices=jax.devices()[:1]))
     state = trainer.start_from(model)
     batch = {name: np.repeat(parity()[name], request.param // 2, axis=0) for name in ("image", "target")}
     state, loss = trainer.step(state, batch, jax.random.key(0))
     moments = optax.tree_utils.tree_get(state.opt_state, "mu")
+    freeze(model, FROZEN)
     _, params, rest = split_model(model)
     # Adam's first moment after a step is a tenth of the gradient, to which the L2 decay was added.
-    gradients = jax.tree.map(lambda mu, p: 10 * mu - CONFIG.weight_decay * p, moments, params)
+    gradients = jax.tree.map(lambda mu, p: 10 * mu - CONFIG.optimiser.weight_decay * p, moments, params)
     return Step(
         request.param,
         float(loss),

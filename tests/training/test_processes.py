@@ -12,7 +12,7 @@ import pytest
 from conftest import write_rated_folder
 from started import Started
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.training.processes import connect
 
 TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
@@ -41,6 +41,7 @@ class Runs:
             "--warmup_steps=2",
             "--learning_rate=1e-5",
             "--verbosity=0",
+            "--resamples=20",
         ]
 
     def start(self, workdir: str, *flags: str, processes: int = 1) -> list[Started]:
@@ -122,7 +123,7 @@ def test_a_process_that_dies_is_noticed_and_the_pair_goes_on(runs, pair, killed)
         assert "Traceback" not in said
     running[killed].wait()
     first, _ = runs.finish(runs.start(workdir, "--steps=30", processes=2))
-    assert "going on from step" in first
+    assert "continuing from step" in first
     assert runs.results(workdir) == pair
 
 
@@ -133,7 +134,7 @@ def test_all_stop_where_one_is_told_to_and_one_alone_goes_on(runs, pair):
     first, _ = runs.finish(running)
     assert "and saved; the same command goes on from there" in first
     (said,) = runs.finish(runs.start("stopped", "--steps=30"))
-    assert "going on with processes: 1 here, 2 there; figures may differ in their last digits" in said
+    assert "continuing with processes: 1 here, 2 there; figures may differ in their last digits" in said
     assert runs.results("stopped")["test"]["rmse"] == pytest.approx(pair["test"]["rmse"], rel=1e-4)
 
 
@@ -144,8 +145,8 @@ def test_a_mistake_is_everyones(runs, pair):
 
 
 def test_who_takes_part_is_said_whole_or_not_at_all():
-    with pytest.raises(UserError, match="expected all three or none, found localhost:1, 2, none"):
+    with pytest.raises(InputError, match="expected all three or none, found localhost:1, 2, none"):
         connect("off", "localhost:1", 2)
-    with pytest.raises(UserError, match="--process_id: expected one of 0 to 1, found 2"):
+    with pytest.raises(InputError, match="process_id: expected one of 0 to 1, found 2"):
         connect("off", "localhost:1", 2, 2)
     connect("off")

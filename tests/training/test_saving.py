@@ -1,17 +1,15 @@
 """When a run is saved: by itself, by time and by steps, and without any figure that depends on it."""
 
-import dataclasses
 import json
 import os
 import signal
 
 import pytest
-from small_runs import cheap_runs, is_saved, stop_after
+from small_runs import compiled_once, is_saved, stop_after
 
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.training import loop, run, storage
-from glintiqa_jax.training.config import from_json, to_json
-from glintiqa_jax.training.workdir import experiment
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.scoring.storage import place, steps
+from glintiqa_jax.training import run, storage
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
@@ -27,9 +25,9 @@ def rows(workdir):
 
 @pytest.mark.parametrize("saving", [{"save_every": 1}, {"save_minutes": 1e-9}], ids=["by steps", "by time"])
 def test_saving_at_every_step_changes_no_figure_and_is_gone_on_from(
-    config, whole, workdir, tmp_path, monkeypatch, saving
+    small, whole, workdir, tmp_path, monkeypatch, saving
 ):
-    often = dataclasses.replace(config, **saving)
+    often = small.change(**saving)
     with monkeypatch.context() as patch:
 
         def killed(*_):
@@ -37,69 +35,58 @@ def test_saving_at_every_step_changes_no_figure_and_is_gone_on_from(
 
         evaluate = run.Run._evaluate
         patch.setattr(run.Run, "_evaluate", lambda *given: killed() if given[2] == 6 else evaluate(*given))
-        with pytest.raises((MemoryError, UserError)):
-            loop.train_and_evaluate(often, tmp_path / "run")
+        with pytest.raises((MemoryError, InputError)):
+            often.train(tmp_path / "run")
     assert is_saved(tmp_path / "run", 5)  # between the evaluations at 3 and 6
     assert is_saved(tmp_path / "run", 3)  # the best on validation is kept
-    assert loop.train_and_evaluate(often, tmp_path / "run") == whole
+    assert often.train(tmp_path / "run") == whole
     assert rows(tmp_path / "run") == rows(workdir)
 
 
-def test_by_default_nothing_is_saved_between_two_evaluations_of_a_few_seconds(config, half):
-    assert (config.save_minutes, config.save_every) == (5.0, 0)
-    assert storage.steps(storage.place(half, "workdir") / "checkpoints") == [6, 7]
+def test_by_default_nothing_is_saved_between_two_evaluations_of_a_few_seconds(small, half):
+    assert (small.execution.saving.save_minutes, small.execution.saving.save_every) == (5.0, 0)
+    assert steps(place(half, "workdir") / "checkpoints") == [6, 7]
 
 
-def test_when_a_run_is_saved_is_no_part_of_its_experiment(config):
-    other = dataclasses.replace(config, save_minutes=0.0, save_every=7)
-    assert experiment(other) == experiment(config)
-
-
-def test_a_configuration_from_before_there_were_these_flags_is_read(config):
-    content = to_json(config)
-    del content["save_minutes"], content["save_every"]
-    assert from_json(content) == config
-
-
-def test_losses_that_no_row_has_yet_come_back(config, whole, workdir, tmp_path, monkeypatch):
+def test_losses_that_no_row_has_yet_come_back(small, whole, workdir, tmp_path, monkeypatch):
     """A run that was stopped between two looks has the same rows in the end."""
     with monkeypatch.context() as patch:
         stop_after(patch, 5)
-        assert loop.train_and_evaluate(config, tmp_path / "run") is None
-    assert loop.train_and_evaluate(config, tmp_path / "run") == whole
+        assert small.train(tmp_path / "run") is None
+    assert small.train(tmp_path / "run") == whole
     assert rows(tmp_path / "run") == rows(workdir)
 
 
-def test_a_first_checkpoint_that_cannot_be_read_ends_the_run_at_once(config, tmp_path, monkeypatch):
+def test_a_first_checkpoint_that_cannot_be_read_ends_the_run_at_once(small, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "same_arrays", lambda *_, **__: False)
-    with pytest.raises(UserError, match=r"checkpoints/3: the first checkpoint cannot be read back"):
-        loop.train_and_evaluate(config, tmp_path / "run")
+    with pytest.raises(InputError, match=r"checkpoints/3: the first checkpoint cannot be read back"):
+        small.train(tmp_path / "run")
     assert [json.loads(row)["step"] for row in rows(tmp_path / "run").splitlines()] == [3, 3]
 
 
-def test_two_runs_do_not_share_a_workdir_or_checkpoints(config, tmp_path, monkeypatch):
+def test_two_runs_do_not_share_a_workdir_or_checkpoints(small, tmp_path, monkeypatch):
     refused = []
 
     def meanwhile(self, state, step):
-        for workdir, elsewhere in ((tmp_path / "run", None), (tmp_path / "other", str(tmp_path / "run/checkpoints"))):
-            with pytest.raises(UserError, match=rf"process {os.getpid()} of .* at work there") as caught:
-                loop.train_and_evaluate(config, workdir, checkpoint_dir=elsewhere)
+        for workdir, elsewhere in ((tmp_path / "run", ""), (tmp_path / "other", str(tmp_path / "run/checkpoints"))):
+            with pytest.raises(InputError, match=rf"process {os.getpid()} of .* at work there") as caught:
+                small.train(workdir, checkpoint_dir=elsewhere)
             refused.append(str(caught.value).split("=")[0])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run.Run, "_evaluate", meanwhile)
     with pytest.raises(KeyboardInterrupt):
-        loop.train_and_evaluate(config, tmp_path / "run")
-    assert refused == ["--workdir", "--checkpoint_dir"]
+        small.train(tmp_path / "run")
+    assert refused == ["workdir", "checkpoint_dir"]
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("part", ["first step", "evaluation", "test"])
 def test_a_signal_outside_the_steps_acts_at_once_and_loses_nothing_that_was_saved(
-    config, whole, stopped, tmp_path, part
+    small, whole, stopped, part
 ):
     """By Python's own answer to Ctrl-C: nothing waits for the end of what may take hours."""
-    with cheap_runs() as patch:
+    with compiled_once() as patch:
         if part == "first step":
             stop_after(patch, 8)
         else:
@@ -112,6 +99,6 @@ def test_a_signal_outside_the_steps_acts_at_once_and_loses_nothing_that_was_save
 
             patch.setattr(run.Run, "predict", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            loop.train_and_evaluate(config, stopped)
+            small.train(stopped)
     assert not (stopped / "results.json").exists()
-    assert loop.train_and_evaluate(config, stopped) == whole
+    assert small.train(stopped) == whole

@@ -1,23 +1,20 @@
-"""Damaged checkpoints, full disks and losses that are no numbers: what is lost is said, and what is left goes on."""
+"""Damaged checkpoints, full disks, losses that are not finite: what is lost is said, and what is left goes on."""
 
 import re
 import shutil
 import signal
 from pathlib import Path
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from flax import nnx
 from small_runs import is_saved, stop_after
 
-from glintiqa_jax.errors import UserError
-from glintiqa_jax.sharding import make_mesh
-from glintiqa_jax.training import checkpoints, loop, run
-from glintiqa_jax.training.checkpoints import load_model
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.scoring.files import load_model
+from glintiqa_jax.training import checkpoints, run, training
+from glintiqa_jax.training.description import begun_with
 from glintiqa_jax.training.metrics_log import MetricsLog
-from glintiqa_jax.training.workdir import begun_with
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
@@ -27,9 +24,9 @@ pytestmark = [
 ]
 
 
-def test_a_run_asked_to_end_says_where_it_saved(config, tmp_path, capsys, monkeypatch):
+def test_a_run_asked_to_end_says_where_it_saved(small, tmp_path, capsys, monkeypatch):
     stop_after(monkeypatch, 2, signal.SIGTERM)
-    assert loop.train_and_evaluate(config, tmp_path / "run") is None
+    assert small.train(tmp_path / "run") is None
     assert "stopped at step 2 and saved; the same command goes on from there\n" in capsys.readouterr().out
     assert is_saved(tmp_path / "run", 2)
 
@@ -97,30 +94,30 @@ def test_a_checkpoint_that_its_run_had_no_time_to_seal_is_sealed_by_the_next(sto
     assert "step 7 is damaged" in opening(stopped, latest=6)[0]
 
 
-def test_damage_without_checksums_is_noticed_where_it_cannot_be_read(config, whole, stopped, capsys):
+def test_damage_without_checksums_is_noticed_where_it_cannot_be_read(small, whole, stopped, capsys):
     checkpoint = stopped / "checkpoints" / "7"
     (checkpoint / "checksums.json").unlink()
     truncate(checkpoint / "description" / "metadata")
-    assert loop.train_and_evaluate(config, stopped) == whole
+    assert small.train(stopped) == whole
     assert "step 7 is damaged: what it says of itself cannot be read" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(config, whole, stopped, capsys):
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(small, whole, stopped, capsys):
     flip_a_bit(largest_file(stopped / "checkpoints" / "7"))
-    assert loop.train_and_evaluate(config, stopped) == whole
-    assert re.search(r"the checkpoint of step 6 is whole;.*\ngoing on from step 6\n", capsys.readouterr().out)
+    assert small.train(stopped) == whole
+    assert re.search(r"the checkpoint of step 6 is whole;.*\ncontinuing from step 6\n", capsys.readouterr().out)
 
 
-def test_where_all_checkpoints_are_damaged_the_run_starts_over(config, whole, stopped, capsys):
+def test_where_all_checkpoints_are_damaged_the_run_starts_over(small, whole, stopped, capsys):
     saved = sorted(int(path.name) for path in (stopped / "checkpoints").iterdir())
     for step in saved:
         flip_a_bit(largest_file(stopped / "checkpoints" / str(step)))
-    results = loop.train_and_evaluate(config, stopped)
+    results = small.train(stopped)
     said = capsys.readouterr().out
     for step in saved:
         assert f"checkpoint of step {step} is damaged" in said
     assert "no other is there: starting over" in said
-    assert "going on from step" not in said
+    assert "continuing from step" not in said
     assert sorted(path.name for path in (stopped / "checkpoints_damaged").iterdir()) == [f"{step}-0" for step in saved]
     assert results == whole
 
@@ -131,14 +128,14 @@ def test_a_damaged_checkpoint_is_not_scored_with(stopped, damage, wrong):
     path = largest_file(folder)
     damage(path)
     name = re.escape(str(path.relative_to(folder)))
-    with pytest.raises(UserError, match=rf"--checkpoint=.*6: .* is damaged: {name} {wrong}"):
-        load_model(folder, make_mesh(devices=jax.devices()[:1]))
+    with pytest.raises(InputError, match=rf"checkpoints/6: is damaged: {name} {wrong}"):
+        load_model(folder)
 
 
-# A loss that is no number.
+# A loss that is not finite.
 
 
-def test_a_loss_that_is_no_number_names_its_images_and_the_last_good_checkpoint(config, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_names_its_images_and_the_last_good_checkpoint(small, tmp_path, monkeypatch):
     batches, given = run.training_batches, []
 
     def with_a_wrong_score(*arguments, **options):
@@ -149,8 +146,8 @@ def test_a_loss_that_is_no_number_names_its_images_and_the_last_good_checkpoint(
             yield batch
 
     monkeypatch.setattr(run, "training_batches", with_a_wrong_score)
-    with pytest.raises(UserError, match=r"no number at step 5, on .*; the last good .* step 3's\.") as caught:
-        loop.train_and_evaluate(config, tmp_path / "run")
+    with pytest.raises(InputError, match=r"not finite at step 5, on .*; the last good .* step 3's") as caught:
+        small.train(tmp_path / "run")
     named = re.search(r", on (.*?);", str(caught.value))[1].split(", ")
     assert given[4] not in (given[3], given[5])
     assert set(named) == {f"image{position:02d}.png" for position in given[4]}  # records are in the CSV's order
@@ -171,30 +168,20 @@ def small_disk(patch, step):
                 patch.setattr(checkpoints.shutil, "disk_usage", lambda folder: usage)
             super().save(state, validation, **options)
 
-    patch.setattr(loop, "CheckpointStore", Filled)
+    patch.setattr(training, "CheckpointStore", Filled)
 
 
-def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(config, whole, stopped, monkeypatch):
+def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(small, whole, stopped, monkeypatch):
     before = opened(stopped)
     with monkeypatch.context() as patch:
         small_disk(patch, 8)
         with pytest.raises(
-            UserError, match=r"checkpoints: the disk is full \(a checkpoint takes \d\.\d MB, 0\.0 MB are free\)"
+            InputError, match=r"checkpoints: the disk is full \(a checkpoint takes \d\.\d MB, 0\.0 MB are free\)"
         ):
-            loop.train_and_evaluate(config, stopped)
+            small.train(stopped)
     assert opened(stopped) == before
     assert opening(stopped, latest=7) == []
-    assert loop.train_and_evaluate(config, stopped) == whole
-
-
-def test_a_network_that_the_disk_has_no_room_for_is_not_begun(workdir, tmp_path, monkeypatch):
-    loaded = load_model(workdir, make_mesh(devices=jax.devices()[:1]))
-    model = nnx.merge(loaded.graphdef, loaded.params, loaded.rest)
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(UserError, match=r"new: the disk is full \(a checkpoint takes \d\.\d MB, 0\.0 MB are free\)$"):
-        checkpoints.save_model(tmp_path / "new", model, loaded.description)
-    assert not list(tmp_path.iterdir())
+    assert small.train(stopped) == whole
 
 
 def opened(workdir):
@@ -202,7 +189,7 @@ def opened(workdir):
     return sorted(path.name for path in (workdir / "checkpoints").iterdir())
 
 
-def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_said(config, whole, stopped, monkeypatch):
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_said(small, whole, stopped, monkeypatch):
     """The error is the one that Orbax 0.12.8 gave on a full tmpfs: TensorStore's text, in a ValueError."""
     save, wait = ocp.CheckpointManager.save, ocp.CheckpointManager.wait_until_finished
     begun = []
@@ -223,14 +210,14 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_said(config, whol
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, "save", no_save)
         patch.setattr(ocp.CheckpointManager, "wait_until_finished", failing)
-        with pytest.raises(UserError, match=r"run: the disk is full; what was saved before is whole"):
-            loop.train_and_evaluate(config, stopped)
-    assert loop.train_and_evaluate(config, stopped) == whole
+        with pytest.raises(InputError, match=r"run: the disk is full; what was saved before is whole"):
+            small.train(stopped)
+    assert small.train(stopped) == whole
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, which is Linux's")
-def test_a_row_that_the_disk_has_no_room_for_is_said(config, whole, stopped, monkeypatch):
+def test_a_row_that_the_disk_has_no_room_for_is_said(small, whole, stopped, monkeypatch):
     def on_a_full_disk(self, row):
         monkeypatch.setattr(self, "_path", Path("/dev/full"))
         return write(self, row)
@@ -238,6 +225,6 @@ def test_a_row_that_the_disk_has_no_room_for_is_said(config, whole, stopped, mon
     write = MetricsLog.write
     with monkeypatch.context() as patch:
         patch.setattr(MetricsLog, "write", on_a_full_disk)
-        with pytest.raises(UserError, match="the disk is full"):
-            loop.train_and_evaluate(config, stopped)
-    assert loop.train_and_evaluate(config, stopped) == whole
+        with pytest.raises(InputError, match="the disk is full"):
+            small.train(stopped)
+    assert small.train(stopped) == whole

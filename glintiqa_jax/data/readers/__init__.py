@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.names import normal_name
-from glintiqa_jax.data.rated_images import Collection, RatedImage, fingerprint
+from glintiqa_jax.data.rated_images import LEAVES_OUT, Collection, RatedImage
 from glintiqa_jax.data.readers import authentic, synthetic
 from glintiqa_jax.data.source_folder import SourceFolder
 from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 READERS: dict[str, Callable[[SourceFolder], list[RatedImage]]] = {
     "live": synthetic.read_live,
@@ -47,20 +48,24 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
       on_bad_image: "fail" stops where scored images are missing; "skip" leaves them out and lists them.
 
     Raises:
-      UserError: an unknown name, files that are missing or do not read as the database's, names that leave the folder,
+      InputError: an unknown name, files that are missing or do not read as the database's, names that leave the folder,
         a name twice, scores out of range, missing images (the first five and the count).
     """
     if name not in READERS:
-        raise UserError(f"--dataset={name}: expected one of {', '.join(READERS)}, or csv")
+        raise InputError(field="dataset", value=name, expected=f"one of {', '.join(READERS)}, or csv")
     database, folder = DATABASES[name], SourceFolder(source)
     listed = [_named(image, source) for image in READERS[name](folder)]
     for image in listed:
         if not image.group:
-            raise UserError(f"--source={source}: expected a {database.content} for {image.name}, found nothing")
+            raise InputError(
+                field="source", value=source, expected=f"a {database.content} for {image.name}", found="nothing"
+            )
         if not database.scale.low <= image.raw_score <= database.scale.high:
-            raise UserError(
-                f"--source={source}: expected scores of {name} from {database.scale.low:g} to {database.scale.high:g}, "
-                f"found {image.raw_score:g} for {image.name}"
+            raise InputError(
+                field="source",
+                value=source,
+                expected=f"scores of {name} from {database.scale.low:g} to {database.scale.high:g}",
+                found=f"{image.raw_score:g} for {image.name}",
             )
     found, missing = [], []
     names: dict[str | Path, str] = {}  # of files, too: a folder may tell names by case and a table not
@@ -68,9 +73,11 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
         path = folder.find(Path(image.image).as_posix()) if isinstance(image.image, Path) else None
         for key in {image.name, path or image.name}:
             if key in names:
-                raise UserError(
-                    f"--source={source}: {image.name!r} is named a second time (first as {names[key]!r}); an image has "
-                    "one score"
+                raise InputError(
+                    f"{image.name!r} is named a second time (first as {names[key]!r})",
+                    field="source",
+                    value=source,
+                    hint="an image has one score",
                 )
             names[key] = image.name
         if path is None:
@@ -78,10 +85,11 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
         else:
             found.append(dataclasses.replace(image, image=path))
     if not found or (missing and on_bad_image == "fail"):
-        hint = "; --on_bad_image=skip leaves them out" if found else ""
-        raise UserError(
-            f"--source={source}: {len(missing)} of {len(listed)} scored images of {name} are not there: "
-            f"{first_five(missing)}{hint}"
+        raise InputError(
+            f"{len(missing)} of {len(listed)} scored images of {name} are not there: {first_five(missing)}",
+            field="source",
+            value=source,
+            hint=LEAVES_OUT if found else "",
         )
     notes = []
     for what, published, count in (
@@ -90,12 +98,12 @@ def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "
     ):
         if published and published != count:
             notes.append(f"warning: {database.title} has {published:,} {what} as published, found {count:,}")
-    rows = [[str(value) for value in dataclasses.astuple(dataclasses.replace(image, image=b""))] for image in found]
+    rows = [image.facts for image in found]
     return Collection(
         name=name,
         scale=database.scale,
         size=len(found),
-        fingerprint=fingerprint(name, rows, dataclasses.astuple(database.scale)),
+        identity=digest(name, rows, database.scale.facts()),
         sources=tuple(Path(image.image) for image in found),  # type: ignore[arg-type]
         images=lambda: iter(found),
         notes=tuple(notes),
@@ -107,4 +115,4 @@ def _named(image: RatedImage, source: str | os.PathLike) -> RatedImage:
     try:
         return dataclasses.replace(image, name=normal_name(image.name))
     except ValueError as error:
-        raise UserError(f"--source={source}: {error}") from error
+        raise InputError(str(error), field="source", value=source) from error

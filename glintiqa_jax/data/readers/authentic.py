@@ -8,7 +8,7 @@ from pathlib import Path
 from glintiqa_jax.data.rated_images import SPLIT_WORDS, RatedImage
 from glintiqa_jax.data.source_folder import SourceFolder
 from glintiqa_jax.data.tables import Table, number, read_excel_rows, read_matlab, read_table, whole_number
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _CLIVE_PRACTICE = 7  # the first entries of its score files are the observers' practice images
 _KONIQ_SIZES = ("1024x768", "512x384")
@@ -21,10 +21,10 @@ def read_clive(folder: SourceFolder) -> list[RatedImage]:
     names, scores, stds = (read_matlab(table, variable) for table, variable in zip(tables, variables, strict=True))
     for table, values in zip(tables[1:], (scores, stds), strict=True):
         if len(values) != len(names):
-            raise UserError(f"{table}: expected {len(names)} entries, one for each image, found {len(values)}")
+            raise InputError(file=table, expected=f"{len(names)} entries, one for each image", found=len(values))
     rated = list(zip(names, scores, stds, strict=True))[_CLIVE_PRACTICE:]
     if not rated:
-        raise UserError(f"{tables[0]}: expected images after the {_CLIVE_PRACTICE} practice images, found none")
+        raise InputError(file=tables[0], expected=f"images after the {_CLIVE_PRACTICE} practice images", found="none")
     return [
         RatedImage(str(name), Path("Images", str(name)), float(score), group=str(name), score_std=float(std))
         for name, score, std in rated
@@ -69,7 +69,7 @@ def read_bid(folder: SourceFolder) -> list[RatedImage]:
     images = []
     for line, row in read_excel_rows(table)[1:]:
         if len(row) < 2:
-            raise UserError(f"{table}, line {line}: expected a number and a score, found {len(row)} cells")
+            raise InputError(file=f"{table}, line {line}", expected="a number and a score", found=f"{len(row)} cells")
         name = f"DatabaseImage{whole_number(row[0], table, line, 'image number'):04d}.JPG"
         score = number(row[1], table, line, "score")
         images.append(RatedImage(name, Path(name), score, group=name))
@@ -120,5 +120,7 @@ def _image_and_score_columns(table: Path, columns: Sequence[str]) -> tuple[str, 
         for known in (("image", "images", "image name", "name"), ("mos", "score"))
     )
     if len(names) != 1 or len(scores) != 1:
-        raise UserError(f"{table}: expected columns Images and MOS, found {', '.join(filter(None, columns)) or 'none'}")
+        raise InputError(
+            file=table, expected="columns Images and MOS", found=", ".join(filter(None, columns)) or "none"
+        )
     return names[0], scores[0]

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from glintiqa_jax.data.rated_images import RatedImage
 from glintiqa_jax.data.source_folder import SourceFolder
 from glintiqa_jax.data.tables import number, read_excel_rows, read_matlab, read_table, read_text_rows, whole_number
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 # LIVE's folders in the order in which its score files list them, and how many images each holds, originals included.
 _LIVE_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
@@ -49,7 +49,7 @@ def read_csiq(folder: SourceFolder) -> list[RatedImage]:
     for line, name, score, score_std in rows:
         parts = name.rsplit(".", 3)
         if len(parts) != 4 or parts[1].lower() not in kinds:
-            raise UserError(f"{table}: expected names such as 1600.AWGN.1.png, found {name!r}")
+            raise InputError(file=table, expected="names such as 1600.AWGN.1.png", found=repr(name))
         reference, kind, level, _ = parts
         images.append(
             RatedImage(
@@ -72,7 +72,9 @@ def _csiq_sheet(table: Path) -> list[tuple[int, str, float, float]]:
     lowered = [["" if cell is None else str(cell).strip().lower() for cell in row] for _, row in rows]
     top = next((line for line, row in enumerate(lowered) if set(wanted) <= set(row)), None)
     if top is None:
-        raise UserError(f"{table}, sheet 'all_by_image': expected columns {', '.join(wanted)}, found no such row")
+        raise InputError(
+            file=f"{table}, sheet 'all_by_image'", expected=f"columns {', '.join(wanted)}", found="no such row"
+        )
     header = lowered[top]
     image, kind, level, dmos = (header.index(column) for column in wanted)
     found = []
@@ -122,7 +124,7 @@ def read_kadid10k(folder: SourceFolder) -> list[RatedImage]:
 
 
 def read_kadid_table(table: Path) -> list[RatedImage]:
-    """The rows of KADID-10k's ``dmos.csv`` by itself; ``UserError`` for what does not read as one."""
+    """The rows of KADID-10k's ``dmos.csv`` by itself; ``InputError`` for what does not read as one."""
     rows = read_table(table, ["dist_img", "ref_img", "dmos"])
     scores = rows.numbers("dmos")
     stds = rows.numbers("var", missing=math.nan) if "var" in rows.columns else [math.nan] * len(scores)
@@ -173,7 +175,9 @@ def read_pipal(folder: SourceFolder) -> list[RatedImage]:
     """PIPAL's training part: ``Train_Label/REF.txt`` ("NAME,SCORE"), images in ``Distortion_1`` to ``_4``."""
     tables = folder.inside("Train_Label", ".txt")
     if not tables:
-        raise UserError(f"--source={folder.root}: expected Train_Label/*.txt, found none among {folder.files} files")
+        raise InputError(
+            field="source", value=folder.root, expected="Train_Label/*.txt", found=f"none among {folder.files} files"
+        )
     images = []
     for table in tables:
         for line, (text,) in read_text_rows(table, 1):
@@ -235,10 +239,10 @@ def _reference_type_level(name: str, table: Path) -> tuple[str, int, int]:
     """``("I01", 7, 3)`` of ``I01_07_03.png``."""
     parts = PurePath(name).stem.rsplit("_", 2)
     if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
-        raise UserError(f"{table}: expected names REFERENCE_TYPE_LEVEL, found {name!r}")
+        raise InputError(file=table, expected="names REFERENCE_TYPE_LEVEL", found=repr(name))
     return parts[0], int(parts[1]), int(parts[2])
 
 
 def _same_length(table: Path, found: int, expected: int) -> None:
     if found != expected:
-        raise UserError(f"{table}: expected {expected} entries, found {found}")
+        raise InputError(file=table, expected=f"{expected} entries", found=found)

@@ -1,0 +1,57 @@
+"""Train on all of one database and test on all of the others, for a matrix of both.
+
+    glintiqa cross_dataset --recipe=own_data --train_on=demo,csv \\
+      --images=DIR --scores=FILE.csv --score_range=0,100 --workdir=runs/across
+
+Takes every flag of ``train`` that says the experiment; ``--train_on`` and ``--test_on`` stand in the place of
+``--dataset``. A network trains on all images but those that validate; with ``--split_by=auto`` it trains on the
+training part of a split, and is tested at home, too. Run again it goes on where it stopped.
+"""
+
+from absl import flags
+
+from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_report, report_options, train_config
+from glintiqa_jax.cli.results import print_metrics, result
+from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.errors import InputError
+
+
+def define(values: flags.FlagValues) -> None:
+    """The job's flags."""
+    from glintiqa_jax.training.config import DATASETS
+
+    flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", values, required=True)
+    flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", values, required=True)
+    flags.DEFINE_list("test_on", None, "databases to test on (default: those of --train_on)", values)
+    define_experiment(values)
+    define_report(values)
+
+
+def run(values: Flags, arguments: list[str]) -> None:
+    """The job."""
+    from glintiqa_jax.training.config import DATASETS
+
+    if not values["split_by"].present:
+        values["split_by"].parse("all")
+    trained, tested = values.train_on, values.test_on or values.train_on
+    for field, names in (("train_on", trained), ("test_on", tested)):
+        if not names:
+            raise InputError(field=field, expected=f"some of {', '.join(DATASETS)}", found="none")
+        for name in names:
+            if name not in DATASETS or names.count(name) > 1:
+                raise InputError(field=field, expected=f"each of {', '.join(DATASETS)} at most once", found=repr(name))
+    configs = {name: train_config(values, dataset=name) for name in trained}
+    tests = {name: data_config(values, dataset=name) for name in tested}
+    report = report_options(values)
+    from glintiqa_jax.evaluation.report import FLATTERED
+    from glintiqa_jax.protocols.cross_dataset import cross_dataset
+
+    workdir = local_path("workdir", values.workdir)
+    cells = cross_dataset(configs, tests, workdir, report=report)
+    if cells is None:
+        return
+    print_metrics({cell.title: cell.evaluated.predictions.metrics() for cell in cells})
+    if configs[trained[0]].selection == "test_best":
+        result(FLATTERED)
+    result("")
+    result(f"report:  {workdir}/report.html")

@@ -1,0 +1,43 @@
+"""Train and test GlintIQA on rounds of random splits, and report the median over them, as the field's tables do.
+
+    glintiqa run_rounds --recipe=quickstart --workdir=runs/rounds
+
+Takes every flag of ``train`` that says the experiment, but those that say which split. Run again it goes on where it
+stopped; with a higher ``--rounds`` it adds rounds.
+"""
+
+from absl import flags
+
+from glintiqa_jax.cli.flags import Flags, define_experiment, define_report, report_options, train_config
+from glintiqa_jax.cli.results import print_metrics, result
+from glintiqa_jax.data.paths import local_path
+
+
+def define(values: flags.FlagValues) -> None:
+    """The job's flags."""
+    flags.DEFINE_string("workdir", None, "folder for the rounds and the report", values, required=True)
+    flags.DEFINE_integer("rounds", 10, "how many rounds", lower_bound=1, flag_values=values)
+    define_experiment(values)
+    define_report(values)
+
+
+def run(values: Flags, arguments: list[str]) -> None:
+    """The job."""
+    config, report = train_config(values), report_options(values)
+    from glintiqa_jax.evaluation.metrics import METRICS
+    from glintiqa_jax.evaluation.report import FLATTERED
+    from glintiqa_jax.evaluation.tables import summary
+    from glintiqa_jax.protocols.rounds import rows_of, run_rounds
+
+    workdir = local_path("workdir", values.workdir)
+    runs = run_rounds(config, workdir, rounds=values.rounds, report=report)
+    if runs is None:
+        return
+    print_metrics({run.name: run.results["test"] for run in runs})
+    for name in rows_of(runs[0]):
+        srocc = summary(METRICS["srocc"], [rows_of(run)[name].figures["srocc"] for run in runs])
+        result(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
+    if config.selection == "test_best":
+        result(FLATTERED)
+    result("")
+    result(f"report:  {workdir}/report.html")

@@ -1,0 +1,198 @@
+"""Prepared records as a source: a folder of TFDS's own files, ``index.csv`` and ``card.json``."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from glintiqa_jax.data.images import decode_image
+from glintiqa_jax.data.near_duplicates import Look, load_looks
+from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.data.source import Index, Source
+from glintiqa_jax.errors import InputError, visible
+
+BUILDER, VERSION = "rated_images", "1.1.0"  # TFDS's name of the builder, and the version of the records
+RECORD_SPLIT = "images"  # the one TFDS split; train, validation and test are drawn later, by content
+CARD, INDEX, LOOKS = "card.json", "index.csv", "fingerprints.npz"  # beside TFDS's files
+INDEX_COLUMNS = (
+    "name",
+    "raw_score",
+    "score_std",
+    "group",
+    "split",
+    "reference",
+    "distortion_type",
+    "distortion_level",
+    "height",
+    "width",
+    "sha256",
+)
+TOLD_BY = "content"  # what the identity of records made of files knows them by
+# Of a record only these are read, the rest is in the index: converting all features takes four times as long.
+_READ = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "name": tfds.features.Text()})
+_UNDECODED = {"image": tfds.decode.SkipDecoding()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What a preparation says of its records.
+
+    Attributes:
+      name: the database's, or "csv" or "demo".
+      scale: what the scores mean.
+      images: how many there are.
+      groups: how many contents they show.
+      score_min: the lowest score.
+      score_max: the highest.
+      notes: what the reader noticed.
+      skipped: images that were left out, and why.
+      max_side: the longer side to which images were shrunk; 0: files are stored as they are.
+      near_duplicate_pairs: how many pairs across contents show nearly the same.
+      near_duplicates: the names of the first thousand of them.
+      identical: those of them whose files are the same.
+      near_duplicates_merged: they share a group.
+      index_sha256: of ``index.csv``.
+      identity: what the records show; neither where the images were, nor when they were written.
+      told_by: what the identity knows files by.
+      files: sizes of the records' files by name.
+    """
+
+    name: str
+    scale: ScoreScale
+    images: int
+    groups: int
+    score_min: float
+    score_max: float
+    notes: list[str]
+    skipped: list[str]
+    max_side: int
+    near_duplicate_pairs: int
+    near_duplicates: list[list[str]]
+    identical: list[list[str]]
+    near_duplicates_merged: bool
+    index_sha256: str
+    identity: str
+    files: dict[str, int]
+    told_by: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """The card of prepared records; ``InputError`` where there is none, or a broken one."""
+        path = folder / CARD
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(file=folder, expected=f"a prepared dataset (with {CARD})", found="none") from error
+        except ValueError as error:
+            raise InputError(file=path, expected="what a preparation wrote", found=f"no JSON ({error})") from error
+        try:
+            scale = {field.name: content["scale"][field.name] for field in dataclasses.fields(ScoreScale)}
+            content |= {"scale": ScoreScale(**scale), "identity": content.get("identity", content.get("fingerprint"))}
+            known = [field.name for field in dataclasses.fields(cls) if field.name in content]
+            return cls(**{name: content[name] for name in known})
+        except (KeyError, TypeError, AttributeError) as error:
+            expected = f"what a preparation of version {VERSION} wrote"
+            raise InputError(file=path, expected=expected, found="something else") from error
+
+
+class RecordSource(Source):
+    """A prepared collection.
+
+    Args:
+      folder: what ``prepare`` returned.
+
+    Attributes:
+      folder: where the records are.
+      card: what their preparation said.
+
+    Raises:
+      InputError: when the folder holds no prepared collection, and by ``[position]`` when a record is damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        self.card = card = Card.read(self.folder)
+        self.name, self.scale, self.identity = card.name, card.scale, card.identity
+        self.skipped, self.max_side = card.skipped, card.max_side
+        self.merges_near_duplicates = card.near_duplicates_merged
+        self.index = _read_index(self.folder / INDEX, card.index_sha256)
+        self._records: Any = None
+
+    def looks(self) -> list[Look]:
+        return load_looks(self.folder / LOOKS)
+
+    def contradictions(self) -> list[str]:
+        """A line for each pair of identical files that were rated differently."""
+        scores = dict(zip(self.index.names, self.index.raw_scores, strict=True))
+        return [
+            f"warning: {one} and {other} are the same file, scored {scores[one]:g} and {scores[other]:g}"
+            for one, other in self.card.identical
+            if scores[one] != scores[other]
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes: they open the files themselves."""
+        return self.__dict__ | {"_records": None}
+
+    def _pixels(self, position: int) -> np.ndarray:
+        return self._record(position, self.index.names[position])
+
+    def _record(self, position: int, name: str) -> np.ndarray:
+        """The image of the record at a position, whose name must be this."""
+        try:
+            if self._records is None:
+                builder = tfds.builder_from_directory(str(self.folder))
+                raw = tfds.decode.DeserializeMethod.RAW_BYTES
+                self._records = builder.as_data_source(split=RECORD_SPLIT, deserialize_method=raw)
+            record = _READ.deserialize_example_np(self._records[position], decoders=_UNDECODED)
+        except Exception as error:  # ArrayRecord checks what it reads, and says so with whatever is at hand
+            raise InputError(
+                f"record {position}, {name!r}, is damaged ({error})",
+                file=self.folder,
+                hint="where it stays so, remove the folder and prepare it anew",
+            ) from error
+        if (found := record["name"].decode()) != name:
+            raise InputError(file=self.folder, expected=f"{name!r} as record {position}", found=repr(found))
+        return decode_image(record["image"], name, max_pixels=0)  # it was looked at when it was prepared
+
+
+def records_folder(name: str, data_dir: str | os.PathLike) -> Path:
+    """Where the records of a prepared collection are, by its folder's name: a database's, or one of ``csv-...``.
+
+    Raises:
+      InputError: a ``data_dir`` whose name ArrayRecord cannot open.
+    """
+    try:
+        os.fspath(data_dir).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            field="data_dir", value=visible(data_dir), expected="a name in UTF-8", found="other bytes"
+        ) from error
+    return local_path("data_dir", data_dir) / records_path(name)
+
+
+def records_path(name: str) -> str:
+    """The same from the folder of all prepared collections on."""
+    return f"{BUILDER}/{name}/{VERSION}"
+
+
+def _read_index(path: Path, sha256: str) -> Index:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            file=path, expected="the index of a prepared dataset", found=f"none ({error.strerror})"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError("has changed since it was prepared", file=path, hint="prepare it again with `overwrite`")
+    return Index.of(list(csv.DictReader(io.StringIO(content.decode(), newline=""))))

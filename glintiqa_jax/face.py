@@ -1,0 +1,53 @@
+"""Training in one call, for notebooks: from a source to a result, with nothing else to say."""
+
+from __future__ import annotations
+
+import os
+
+from jax.sharding import Mesh
+
+from glintiqa_jax.data.source import Source
+from glintiqa_jax.data.splits import Split
+from glintiqa_jax.datasets.config import Splitting
+from glintiqa_jax.datasets.opening import split_data
+from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.training import training
+from glintiqa_jax.training.experiment import Execution, Experiment
+from glintiqa_jax.training.result import Result
+
+
+def train(
+    source: Source,
+    experiment: Experiment = Experiment(),
+    split: Split | Splitting = Splitting(),
+    *,
+    execution: Execution = Execution(),
+    workdir: str | os.PathLike | None = None,
+    mesh: Mesh | None = None,
+    report: ReportOptions | None = ReportOptions(),
+) -> Result | None:
+    """Train on a source, keep the best on validation, test it once, and report.
+
+    Args:
+      source: the images and their scores: of ``from_arrays``, ``from_folder`` or ``open_dataset``.
+      experiment: what is trained; ``glintiqa_jax.recipes`` has some.
+      split: who trains, validates and is tested, or how that is found: by what the source declares, or else drawn by
+        content.
+      execution: as of ``training.train``, and so are the others.
+      workdir: see there; None keeps nothing beyond the result.
+      mesh: see there.
+      report: see there.
+
+    Returns:
+      The result: ``.model`` to score with, ``.figures``, ``.report``; None where a signal ended it, after saving.
+
+    Raises:
+      InputError: what cannot be trained on, before any long work.
+    """
+    if isinstance(split, Splitting):
+        shown = source.resized(experiment.images.max_short_side)
+        smallest = experiment.model.crop_size
+        split = split_data(split, shown, smallest=smallest, on_bad_image=execution.loading.on_bad_image)
+    return training.train(
+        source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report
+    )

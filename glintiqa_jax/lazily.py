@@ -1,0 +1,24 @@
+"""Faces whose names are imported when they are first used: importing a room costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def lazily(room: str, **homes: Sequence[str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` for the public names of a room.
+
+    Args:
+      room: the module's ``__name__``.
+      homes: the names, by the module below the room that has them.
+    """
+    home = {name: f"{room}.{module}" for module, names in homes.items() for name in names}
+
+    def get(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(home[name]), name)
+        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+
+    return get

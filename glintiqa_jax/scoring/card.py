@@ -1,0 +1,207 @@
+"""The card of a model: all that has to be known to use it, and what is known of how it came to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glintiqa_jax import settings
+from glintiqa_jax.data.catalog import ScoreScale
+from glintiqa_jax.data.images import limit_long_side, limit_short_side
+from glintiqa_jax.data.transforms import Crops
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.models.config import ModelConfig
+
+FORMAT = 1
+"""Of ``card.json``. A later version of this package reads all earlier formats."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a model is shown an image: shrunk, never enlarged, then cut into crops.
+
+    Attributes:
+      max_side: the longer side that images are shrunk to, in pixels; 0: not.
+      max_short_side: the shorter side that they are shrunk to after that; 0: not.
+      grid: crops per side of the fixed grid.
+      random_crops: this many crops at random rather than the grid, always the same; 0: the grid.
+      seed: of the crops at random.
+    """
+
+    max_side: int = 0
+    max_short_side: int = 0
+    grid: int = 5
+    random_crops: int = 0
+    seed: int = 0
+
+    def shown(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 ``(height, width, 3)`` as large as the model sees it."""
+        return limit_short_side(limit_long_side(pixels, self.max_side), self.max_short_side)
+
+    def crops(self, crop_size: int) -> Crops:
+        """The crops of a shown image."""
+        return Crops(crop_size, self.grid, self.random_crops, self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """How far predictions were off on images that were not trained on (split conformal prediction).
+
+    Attributes:
+      coverage: the share of images, in (0, 1), whose score lay within ``half_width`` of the prediction.
+      half_width: in the unit of the scale.
+      images: how many it was measured on.
+    """
+
+    coverage: float
+    half_width: float
+    images: int
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, target: np.ndarray, *, coverage: float = 0.9) -> Calibration | None:
+        """From predictions and scores ``(images,)`` in one unit; None for too few of them.
+
+        The half width is the ``ceil((n + 1) coverage)``-th smallest of n errors.
+        """
+        rank = int(np.ceil((len(target) + 1) * coverage))
+        if rank > len(target):
+            return None
+        return cls(coverage, float(np.sort(np.abs(predicted - target))[rank - 1]), len(target))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedOn:
+    """What a model was trained on. What its images look like is in ``trained_on.npz`` beside the card.
+
+    Attributes:
+      source: the names of the databases.
+      images: how many images trained.
+      identity: digest of all images and scores.
+      split_sha256: digest of which trained, validated and were tested.
+    """
+
+    source: str
+    images: int
+    identity: str
+    split_sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a model is from.
+
+    Attributes:
+      experiment: the settings it was trained with, as JSON has them; empty for weights from elsewhere.
+      versions: of Python and the libraries that it was trained with.
+      commit: of this package; empty where it was not run from a checkout.
+      licences: of the weights that it started from and of the images that it was trained on, a line each.
+    """
+
+    experiment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    commit: str = ""
+    licences: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """A model, described.
+
+    Attributes:
+      network: what it is.
+      scale: what its scores mean: range, unit and direction.
+      view: how it is shown an image.
+      output: what the network itself says: "quality" in [0, 1], higher is better, or the "raw" score.
+      calibration: how far predictions are off; None where that was not measured.
+      trained_on: None for weights that were trained elsewhere.
+      results: figures by name, by split: ``results["test"]["srocc"]``; null where undefined.
+      origin: where it is from.
+    """
+
+    network: ModelConfig
+    scale: ScoreScale
+    view: View = View()
+    output: str = "quality"
+    calibration: Calibration | None = None
+    trained_on: TrainedOn | None = None
+    results: Mapping[str, Mapping[str, float | int | None]] = dataclasses.field(default_factory=dict)
+    origin: Origin = Origin()
+
+    def to_scale(self, said: np.ndarray) -> np.ndarray:
+        """What the network says, in the unit and direction of ``scale``; any shape."""
+        return np.asarray(said) if self.output == "raw" else self.scale.to_raw(said)
+
+    def with_results(
+        self, figures: Mapping[str, Any], validated: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> ModelCard:
+        """The card of a finished run.
+
+        Args:
+          figures: by the name of the split, among other things.
+          validated: predictions and scores of images that were not trained on, ``(images,)`` in the unit of the scale,
+            to calibrate with.
+        """
+        results = {name: value for name, value in figures.items() if isinstance(value, Mapping)}
+        calibration = Calibration.of(*validated) if validated is not None else None
+        return dataclasses.replace(self, results=results, calibration=calibration)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain nested values, with the number of the format."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain = {name: _plain(value) for name, value in content.items() if name != "network"}
+        return {"format": FORMAT, "network": settings.to_json(self.network)} | plain
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ModelCard:
+        """The card that ``to_json`` wrote; values that are unknown here are left out, as a later version may add some.
+
+        Raises:
+          InputError: for a later format, and content that is no card.
+        """
+        if content.get("format") != FORMAT:
+            raise InputError(
+                expected=f"a model card of format {FORMAT}",
+                found=f"format {content.get('format')!r}",
+                hint="a later version of glintiqa-jax may read it",
+            )
+        parts = {"scale": ScoreScale, "view": View, "calibration": Calibration, "trained_on": TrainedOn, "origin": Origin}
+        try:
+            values = {name: _known(kind, content.get(name)) for name, kind in parts.items()}
+            return cls(
+                network=settings.from_json(ModelConfig, content["network"]),
+                output=content["output"],
+                results=content["results"],
+                **values,
+            )
+        except InputError:
+            raise
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise InputError(expected="a model card", found=f"something else ({error})") from error
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card in a file; ``InputError`` names it."""
+    try:
+        return ModelCard.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(file=path, expected="a model card", found=str(error.strerror)) from error
+    except ValueError as error:
+        raise InputError(str(error), file=path) from error
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _known(kind: type, content: Mapping[str, Any] | None) -> Any:
+    if content is None:
+        return None
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in names
+    })

@@ -1,0 +1,80 @@
+"""A model as a folder: ``card.json``, ``model.safetensors`` and, where it is known, ``trained_on.npz``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.near_duplicates import load_looks, save_looks
+from glintiqa_jax.data.paths import local_path
+from glintiqa_jax.data.workplace import workplace
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.models.config import ModelConfig
+from glintiqa_jax.models.files import load_weights, save_weights
+from glintiqa_jax.models.glintiqa import new_model
+from glintiqa_jax.scoring.card import read_card
+from glintiqa_jax.scoring.model import Model
+
+CARD, WEIGHTS, TRAINED_ON = "card.json", "model.safetensors", "trained_on.npz"
+FOLDER = "model"
+"""The folder of a finished run that holds its model."""
+_SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
+
+
+def save_model(model: Model, folder: str | os.PathLike) -> Path:
+    """Write a model as a new folder, or in the place of a model's; whole or not at all.
+
+    Raises:
+      InputError: a folder that is there and holds no model, or cannot be written.
+    """
+    target = local_path("folder", folder)
+    if target.exists() and not (target / CARD).is_file():
+        raise InputError(file=target, expected="a new folder or a model's", found="one that holds something else")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with workplace(target.parent) as work:
+            written = work / "written"
+            written.mkdir()
+            save_weights(model.network, written / WEIGHTS)
+            if model.looks:
+                save_looks(written / TRAINED_ON, model.looks)
+            write_json(written / CARD, model.card.to_json())
+            if target.exists():
+                target.rename(work / "replaced")
+            written.rename(target)
+    except OSError as error:
+        raise InputError(file=target, expected="a folder that can be written", found=str(error)) from error
+    return target
+
+
+def load_model(path: str | os.PathLike | None = None) -> Model:
+    """A model to score with.
+
+    Args:
+      path: a folder that ``Model.save`` wrote, a training run's folder, or the folder of one checkpoint of a run, of
+        earlier versions, too; None for the model that ships with the package.
+
+    Raises:
+      InputError: when there is no model at the path, or one that cannot be read.
+    """
+    if path is None:
+        if not (_SHIPPED / CARD).is_file():
+            raise InputError(field="model", expected="a run's or a model's folder, as no model ships yet", found="nothing")
+        return _load(_SHIPPED)
+    if not os.fspath(path):
+        raise InputError(field="model", expected="a run's or a model's folder", found="nothing")
+    for folder in (Path(path).expanduser(), Path(path).expanduser() / FOLDER):
+        if (folder / CARD).is_file():
+            return _load(folder)
+    from glintiqa_jax.scoring.checkpoints import load_checkpoint  # Orbax takes seconds to import
+
+    return load_checkpoint(path)
+
+
+def _load(folder: Path) -> Model:
+    card = read_card(folder / CARD)
+    network = new_model(card.network)
+    load_weights(network, folder / WEIGHTS)
+    looks = folder / TRAINED_ON
+    return Model(network, card, looks=load_looks(looks) if looks.is_file() else None)

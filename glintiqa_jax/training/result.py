@@ -1,0 +1,101 @@
+"""A finished training: its figures, its predictions, its model and its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glintiqa_jax.data.source import Source
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.document import HTML, MARKDOWN
+from glintiqa_jax.evaluation.prediction import read_predictions
+from glintiqa_jax.evaluation.report import Evaluated
+from glintiqa_jax.scoring.files import FOLDER as MODEL
+from glintiqa_jax.scoring.files import load_model
+from glintiqa_jax.scoring.model import Model
+from glintiqa_jax.training.metrics_log import read_metrics
+
+RESULTS = "results.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A report's folder; a notebook shows the page.
+
+    Attributes:
+      folder: where ``report.md``, ``report.html`` and the plots are.
+    """
+
+    folder: Path
+
+    @property
+    def html(self) -> str:
+        """The page, which needs no other file."""
+        return (self.folder / HTML).read_text(encoding="utf-8")
+
+    def __str__(self) -> str:
+        return (self.folder / MARKDOWN).read_text(encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+      workdir: its folder.
+      figures: the content of its ``results.json``: ``figures["test"]["srocc"]``.
+      evaluated: its predictions of the validation and the test split, as far as there are such.
+    """
+
+    workdir: Path
+    figures: Mapping[str, Any]
+    evaluated: Mapping[str, Evaluated]
+    _temporary: tempfile.TemporaryDirectory | None = None
+
+    @classmethod
+    def load(cls, workdir: Path, source: Source) -> Result:
+        """A run that is complete, with its predictions joined to the source that they are of."""
+        evaluated = {
+            name: Evaluated(source, read_predictions(path, source))
+            for name in ("validation", "test")
+            if (path := workdir / f"predictions_{name}.csv").is_file()
+        }
+        return cls(workdir, json.loads((workdir / RESULTS).read_text(encoding="utf-8")), evaluated)
+
+    def keeping(self, temporary: tempfile.TemporaryDirectory | None) -> Result:
+        """The same, with a folder that is there as long as it is."""
+        return dataclasses.replace(self, _temporary=temporary)
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The network of the best step, and its card."""
+        return load_model(self.workdir / MODEL)
+
+    @property
+    def report(self) -> Report:
+        """Figures, plots, best and worst images."""
+        return Report(self.workdir)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of its ``metrics.jsonl``."""
+        return read_metrics(self.workdir)
+
+
+def finished(workdir: Path, last_step: int) -> bool:
+    """Whether a run is complete; ``InputError`` for a file of this name that is another's."""
+    path = workdir / RESULTS
+    if not path.is_file():
+        return False
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["step"] == last_step
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(file=path, expected="a run's results", found="something else", hint="give the run a new `workdir`") from error

@@ -1,0 +1,376 @@
+"""The whole job: train, validate as it goes, keep the best, touch the test split once, report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from flax import nnx
+from jax.sharding import Mesh
+
+from glintiqa_jax import settings
+from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.lock import sole_user
+from glintiqa_jax.data.near_duplicates import Look, save_looks
+from glintiqa_jax.data.paths import is_remote, local_path
+from glintiqa_jax.data.source import Source
+from glintiqa_jax.data.splits import Split, save_split, split_digest
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.baselines import check_baselines
+from glintiqa_jax.evaluation.prediction import Predictions
+from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
+from glintiqa_jax.interruptions import noticing_a_full_disk
+from glintiqa_jax.models.config import describe
+from glintiqa_jax.models.glintiqa import GlintIQA, new_model
+from glintiqa_jax.models.pretrained import find_weights
+from glintiqa_jax.models.weights import WeightsError, load_backbone
+from glintiqa_jax.scoring.card import Calibration, ModelCard, Origin, TrainedOn, View
+from glintiqa_jax.scoring.files import FOLDER as MODEL
+from glintiqa_jax.scoring.files import TRAINED_ON, save_model
+from glintiqa_jax.scoring.model import Model
+from glintiqa_jax.scoring.storage import FOLDER as CHECKPOINTS
+from glintiqa_jax.scoring.storage import place
+from glintiqa_jax.sharding import check_divides, describe_sharding, everywhere, make_mesh
+from glintiqa_jax.training import processes
+from glintiqa_jax.training.checkpoints import CheckpointStore, digest, latest_description
+from glintiqa_jax.training.description import (
+    Description,
+    begun_with,
+    changed_surroundings,
+    check_same_data,
+    check_same_experiment,
+    claim,
+    library_versions,
+)
+from glintiqa_jax.training.experiment import Execution, Experiment
+from glintiqa_jax.training.metrics_log import plain, read_metrics
+from glintiqa_jax.training.provenance import commit, provenance
+from glintiqa_jax.training.result import RESULTS, Result, finished
+from glintiqa_jax.training.run import Run
+from glintiqa_jax.training.step import Trainer, TrainState
+
+_MOST_COMPARED = 200_000  # images whose looks are kept, 1 KB each
+
+
+def train(
+    source: Source,
+    split: Split,
+    experiment: Experiment = Experiment(),
+    *,
+    execution: Execution = Execution(),
+    workdir: str | os.PathLike | None = None,
+    mesh: Mesh | None = None,
+    report: ReportOptions | None = ReportOptions(),
+) -> Result | None:
+    """Train, keep the best on validation, test it once, and leave a report.
+
+    Called again with the same arguments it continues where it stopped, and ends with the same figures. Where
+    ``jax.distributed`` has joined several processes, all of them call this, and the first one writes.
+
+    Args:
+      source: the images and their scores.
+      split: positions of who trains, validates and is tested.
+      experiment: what is trained.
+      execution: where and how; no figure depends on it beyond its last digits.
+      workdir: where everything goes: ``config.json``, ``split.json``, ``metrics.jsonl``, ``checkpoints/``, ``model/``,
+        ``predictions_*.csv``, ``report.md`` and ``report.html`` and, last, ``results.json``. None for a temporary
+        folder, which is there as long as the result is.
+      mesh: the devices; None for all of them, as ``execution.devices`` says.
+      report: what goes into the report beside the run; None for no report.
+
+    Returns:
+      The result; None when a signal (SIGINT, SIGTERM) ended the run between two steps, after saving.
+
+    Raises:
+      InputError: input that cannot be used, before any long work; a ``workdir`` of another experiment; later, a loss
+        that is not finite, or a full disk.
+      LostProcessError: another process of the run has died.
+      KeyboardInterrupt: a signal in anything else than training; the same call continues from the last checkpoint.
+    """
+    if report is not None:
+        check_baselines(report.baselines)
+    temporary = tempfile.TemporaryDirectory(prefix="glintiqa_") if workdir is None else None
+    folder = local_path("workdir", temporary.name if temporary else workdir or "")
+    elsewhere = execution.saving.checkpoint_dir
+    checkpoints = place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
+    with (
+        processes.noticing_lost_processes(),
+        noticing_a_full_disk(folder, checkpoints),
+        _sole_user(folder, checkpoints),
+    ):
+        mesh = mesh or make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
+        check_fits(experiment, execution, mesh)
+        source = source.resized(experiment.images.max_short_side)
+        check_crops(source, split, experiment.model.crop_size)
+        result = _Job(experiment, execution, folder, mesh, checkpoints, report).run(source, split)
+    return result and result.keeping(temporary)
+
+
+def check_begun(workdir: str | os.PathLike, experiment: Experiment, execution: Execution) -> None:
+    """``InputError`` where a folder is another experiment's; cheap, to be called before data are prepared."""
+    folder = local_path("workdir", workdir)
+    elsewhere = execution.saving.checkpoint_dir
+    checkpoints = place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
+    for theirs, where in ((begun_with(folder), folder), (latest_description(checkpoints), checkpoints)):
+        check_same_experiment(experiment, execution, theirs, str(where))
+
+
+def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None:
+    """``InputError`` for batches that do not divide over devices and processes, or do not fit into memory."""
+    images, count = experiment.images, jax.process_count()
+    check_divides("batch_size", images.batch_size, mesh, parts=images.accumulate)
+    check_divides("eval_batch_size", execution.eval_batch_size, mesh)
+    if images.batch_size % (images.crops_per_image * count):
+        expected = f"a multiple of `crops_per_image={images.crops_per_image}` times the {count} processes"
+        raise InputError(field="batch_size", expected=expected, found=images.batch_size)
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    crop = 3 * experiment.model.crop_size**2  # bytes
+    crops = experiment.validation.eval_random_crops or experiment.validation.eval_grid**2
+    for field, size, each in (("batch_size", images.batch_size, 1), ("eval_batch_size", execution.eval_batch_size, crops)):
+        if (needed := size * each * crop // count) > room:
+            raise InputError(
+                field=field,
+                value=size,
+                expected="a batch that fits into memory",
+                found=f"images of {needed / 1e9:.1f} GB on a machine of {room / 1e9:.1f} GB",
+            )
+
+
+def check_crops(source: Source, split: Split, crop_size: int) -> None:
+    """``InputError`` for images of a split that do not hold a crop."""
+    used = np.concatenate([split.train, split.validation, split.test])
+    sizes = source.sizes()
+    small = used[sizes[used].min(axis=1) < crop_size]
+    if len(small):
+        height, width = sizes[small[0]]
+        raise InputError(
+            field="model.crop_size",
+            expected="a crop that fits into every image of the split",
+            found=f"{crop_size} pixels and {source.index.names[small[0]]} of {width}x{height}",
+            hint="leave such images out of the split, or shrink images less (`max_short_side`)",
+        )
+
+
+def sharding_table(experiment: Experiment, mesh: Mesh) -> str:
+    """A table of how each array of the train state is laid out over all devices; nothing is allocated."""
+    trainer = Trainer(experiment, mesh)
+    return describe_sharding(trainer.abstract_state, trainer.sharding)
+
+
+@contextlib.contextmanager
+def _sole_user(workdir: Path, checkpoints: epath.Path) -> Iterator[None]:
+    """Hold a run's folders against other runs; its processes are one owner, for which the first one answers."""
+    with contextlib.ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(sole_user(workdir, "workdir"))
+            if not is_remote(checkpoints):
+                held.enter_context(sole_user(Path(checkpoints), "checkpoint_dir"))
+
+        processes.by_the_first(hold)
+        yield
+
+
+class _Job:
+    """From a source and its split to the report: what is done once, around a run's training."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        execution: Execution,
+        workdir: Path,
+        mesh: Mesh,
+        checkpoints: epath.Path,
+        options: ReportOptions | None,
+    ):
+        self.experiment, self.execution, self.workdir, self.mesh = experiment, execution, workdir, mesh
+        self.checkpoints, self.options = checkpoints, options
+
+    def run(self, source: Source, split: Split) -> Result | None:
+        experiment, workdir, last_step = self.experiment, self.workdir, self.execution.last_step(self.experiment)
+        lines, other, is_new = processes.by_the_first(self._check_begun)
+        for line in lines:
+            processes.tell(line)
+        first = first_model(experiment) if is_new else None
+        description = Description(experiment, self.execution, self._card(source, split), source.origin)
+
+        def take_workdir() -> bool:
+            for theirs, where in self._begun():
+                check_same_data(description, theirs, where)
+            if finished(workdir, last_step) and not other:
+                return True
+            (workdir / RESULTS).unlink(missing_ok=True)  # of fewer steps, or of another experiment
+            claim(workdir, description)
+            save_split(workdir / "split.json", split, source.index.names, source.name)
+            self._save_looks(self._looks(source, split))
+            return False
+
+        if processes.by_the_first(take_workdir):
+            processes.tell(f"{workdir / RESULTS}: this run is complete; these are its results")
+            return Result.load(workdir, source)
+        with CheckpointStore(self.checkpoints, description, processes.tell) as store:
+            reached = store.latest_step() or 0
+            if reached > last_step or (other and reached == last_step):
+                raise InputError(
+                    field="steps",
+                    expected=f"more than the {reached} steps that the run in {self.checkpoints} has taken already",
+                    found=last_step,
+                )
+            run = Run(
+                experiment,
+                self.execution,
+                source,
+                split,
+                store=store,
+                card=description.card,
+                mesh=self.mesh,
+                workdir=workdir,
+            )
+            with contextlib.closing(run):
+                state = run.train(run.start(lambda: first or first_model(experiment)), last_step)
+            if state is None:
+                return None
+            params_sha256 = digest(state)
+            # without a split to select on there is no choice to make
+            best_step = store.best_step() or last_step
+            if best_step != int(state.step):
+                state = store.restore(run.trainer.abstract_state, run.trainer.sharding, step=best_step)
+            predictions = {}
+            if len(split.validation):
+                predictions["validation"] = run.predict(state, split.validation, "validating the best")
+            if len(split.test):
+                predictions["test"] = run.predict(state, split.test, "testing once")
+        results = {
+            "step": last_step,
+            "best_step": best_step,
+            "selection": experiment.validation.selection,
+            "selection_metric": experiment.validation.selection_metric,
+            **{name: plain(part.metrics()) for name, part in predictions.items()},
+            "split_sha256": split_digest(split, source.index.names),
+            "params_sha256": params_sha256,
+            "commit": commit(),
+        }
+        if len(source.parts) > 1:
+            for name, part in predictions.items():
+                by_database = part.metrics_by_database()
+                results |= {f"{name} on {database}": plain(metrics) for database, metrics in by_database.items()}
+        network = _network(run.trainer.graphdef, state)
+        processes.by_the_first(lambda: self._write(source, split, predictions, results, network))
+        return Result.load(workdir, source)
+
+    def _card(self, source: Source, split: Split) -> ModelCard:
+        experiment = self.experiment
+        return ModelCard(
+            network=experiment.model,
+            scale=source.scale,
+            view=View(
+                source.max_side,
+                experiment.images.max_short_side,
+                experiment.validation.eval_grid,
+                experiment.validation.eval_random_crops,
+                experiment.start.seed,
+            ),
+            output=experiment.objective.target,
+            trained_on=TrainedOn(
+                source.name, len(split.train), source.identity, split_digest(split, source.index.names)
+            ),
+            origin=Origin(settings.to_json(experiment), library_versions(), commit(), source.licences),
+        )
+
+    def _begun(self) -> list[tuple[Description | None, str]]:
+        """What the workdir's run began with, and what the checkpoints' did, whose folder may be another's."""
+        return [
+            (begun_with(self.workdir), str(self.workdir)),
+            (latest_description(self.checkpoints), str(self.checkpoints)),
+        ]
+
+    def _check_begun(self) -> tuple[list[str], bool, bool]:
+        """What to say of a run that is there, whether it is another experiment's, and whether none is."""
+        lines: list[str] = []
+        other = False
+        for theirs, where in self._begun():
+            more, differs = check_same_experiment(self.experiment, self.execution, theirs, where)
+            lines += [line for line in more if line not in lines]
+            other = other or differs
+        if theirs is not None:
+            lines += changed_surroundings(theirs)
+        return lines, other, theirs is None
+
+    def _looks(self, source: Source, split: Split) -> list[Look]:
+        """What the images look like that train or select, each file once: no test is to take them for new ones."""
+        selects = split.test if self.experiment.validation.selection == "test_best" else split.validation
+        looks = source.looks()
+        positions = np.concatenate([split.train, split.validation, selects])
+        different = list({looks[position].digest: looks[position] for position in positions}.values())
+        return different if len(different) <= _MOST_COMPARED else []
+
+    def _save_looks(self, looks: list[Look]) -> None:
+        """Into the workdir, and beside the checkpoints where they are elsewhere."""
+        if not looks:
+            return
+        save_looks(self.workdir / TRAINED_ON, looks)
+        if self.checkpoints.parent != epath.Path(self.workdir):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.checkpoints / TRAINED_ON).write_bytes((self.workdir / TRAINED_ON).read_bytes())
+
+    def _write(
+        self,
+        source: Source,
+        split: Split,
+        predictions: dict[str, Predictions],
+        results: dict[str, Any],
+        network: GlintIQA,
+    ) -> None:
+        for name, part in predictions.items():
+            part.write_csv(self.workdir / f"predictions_{name}.csv")
+        validated = predictions.get("validation")
+        held_out = None if validated is None else (validated.predicted, validated.target)
+        card = self._card(source, split).with_results(results, held_out)
+        save_model(Model(network, card, looks=self._looks(source, split)), self.workdir / MODEL)
+        if self.options is not None:
+            self._report(source, split, predictions, results)
+        write_json(self.workdir / RESULTS, results)
+
+    def _report(
+        self, source: Source, split: Split, predictions: dict[str, Predictions], results: dict[str, Any]
+    ) -> None:
+        assert self.options is not None
+        write_report(
+            self.workdir,
+            evaluated={name: Evaluated(source, part) for name, part in predictions.items()},
+            train=split.train,
+            history=read_metrics(self.workdir),
+            results=results,
+            title=describe(self.experiment.model),
+            provenance=provenance(),
+            options=self.options,
+        )
+
+
+def _network(graphdef: nnx.GraphDef, state: TrainState) -> GlintIQA:
+    """The network of a state, its arrays on the host; every process has to come here."""
+    params, rest = jax.tree.map(everywhere, (state.evaluated, state.rest))
+    return nnx.merge(graphdef, params, rest)
+
+
+def first_model(experiment: Experiment) -> GlintIQA:
+    """What training starts from: new values, and those of ``backbone_weights`` where there are any.
+
+    Raises:
+      InputError: weights that cannot be had, or are another network's.
+    """
+    model = new_model(experiment.model, seed=experiment.start.seed)
+    for name in experiment.start.backbone_weights:
+        try:
+            for path in find_weights(name, experiment.model, say=processes.tell):
+                processes.tell(f"{load_backbone(model, path)} starts from {path}")
+        except WeightsError as error:
+            raise InputError(str(error), field="backbone_weights", value=name) from error
+    return model

@@ -1,0 +1,400 @@
+"""The jobs as a user runs them, on twenty tiny images; each mistake is one line and exit code 2."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_images, write_scores
+from PIL import Image
+from small_databases import make_small
+
+from glintiqa_jax.cli.main import JOBS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "--variant=glintiqa_tiny",
+    "--steps=12",
+    "--batch_size=8",
+    "--eval_every=6",
+    "--eval_grid=2",
+    "--warmup_steps=2",
+    "--learning_rate=0.001",
+    "--validation_fraction=0.2",
+]
+
+
+def run(job: str, *arguments: object) -> subprocess.CompletedProcess:
+    """A job in this process, and how it ended."""
+    said, results, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(results), contextlib.redirect_stderr(said):
+        try:
+            main([job, *map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(job, code, results.getvalue(), said.getvalue())
+
+
+def heard(said: str) -> str:
+    """Less what XLA says, on some processors, of networks that other tests compiled, which only tests find."""
+    return re.sub(r"^E\d+ .*cpu_aot_loader.*\n", "", said, flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with images/, scores.csv and what the training command left in run/."""
+    folder = tmp_path_factory.mktemp("own_data")
+    names = write_images(folder / "images", 20)
+    rows = [{"image": name, "mos": number * 5} for number, name in enumerate(names)]
+    write_scores(folder / "scores.csv", rows)
+    data = [f"--images={folder}/images", f"--scores={folder}/scores.csv", f"--data_dir={folder}/data"]
+    (folder / "own.flags").write_text("\n".join(["--dataset=csv", *data, "--score_range=0,95", *TINY]))
+    done = run("train", f"--flagfile={folder}/own.flags", f"--workdir={folder}/run")
+    assert done.returncode == 0, done.stderr
+    return folder, done, data
+
+
+def test_train_says_what_it_found_and_how_to_go_on(trained):
+    folder, done, _ = trained
+    results = json.loads((folder / "run" / "results.json").read_text())
+    assert f"SROCC {results['test']['srocc']:.4f}" in done.stdout
+    assert "test:" in done.stdout
+    assert f"glintiqa train --flagfile={folder}/own.flags" in (folder / "run" / "report.md").read_text()
+    assert f"glintiqa score --checkpoint={folder}/run PATH" in done.stdout
+
+
+def test_score_prints_a_table_and_writes_it(trained, tmp_path):
+    folder, _, _ = trained
+    done = run("score", f"--checkpoint={folder}/run", folder / "images", f"--output={tmp_path}/scores.csv")
+    assert done.returncode == 0, done.stderr
+    header, *lines = done.stdout.splitlines()
+    assert "MOS 0 to 95, higher is better" in header
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(lines) == 20
+    for row, line in zip(rows, lines, strict=True):
+        printed, path = line.split(maxsplit=1)
+        assert path == row["image"]
+        assert float(printed) == pytest.approx(float(row["score"]), abs=1e-3)
+
+
+def test_score_leaves_out_bad_images_when_asked(trained, tmp_path):
+    folder, _, _ = trained
+    write_images(tmp_path / "photos", 2)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"")
+    refused = run("score", f"--checkpoint={folder}/run", tmp_path / "photos")
+    assert refused.returncode == 2
+    assert "broken.jpg: not an image" in refused.stderr
+    done = run("score", f"--checkpoint={folder}/run", tmp_path / "photos", "--on_bad_image=skip")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr.splitlines()[-1] == "1 of 3 images were left out"
+
+
+def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_path):
+    folder, _, data = trained
+    results = json.loads((folder / "run" / "results.json").read_text())
+    done = run("evaluate", f"--checkpoint={folder}/run", f"--output={tmp_path}/predictions.csv")
+    assert done.returncode == 0, done.stderr
+    assert f"csv test:  SROCC {results['test']['srocc']:.4f}" in done.stdout
+    assert (tmp_path / "predictions.csv").read_text() == (folder / "run" / "predictions_test.csv").read_text()
+    other = run("evaluate", f"--checkpoint={folder}/run", "--dataset=csv", *data)
+    assert other.returncode == 0, other.stderr
+    assert "csv all:" in other.stdout
+    assert f"({results['test']['images']} images)" in other.stdout  # it has seen the others
+    assert "images show what the checkpoint was trained on: left out" in other.stderr
+
+
+@pytest.mark.slow
+def test_weights_go_out_and_come_back(trained, tmp_path):
+    """To the official layout, to a checkpoint again that gives the same scores, and as the start of a training run."""
+    folder, _, _ = trained
+    for file in ("out.npz", "out.safetensors"):
+        done = run("convert_weights", f"--input={folder}/run", f"--output={tmp_path}/{file}")
+        assert done.returncode == 0, done.stderr
+    variant = ["--variant=glintiqa_tiny", "--eval_grid=2"]
+    # the exported network gives quality in [0, 1]
+    back = [f"--input={tmp_path}/out.safetensors", "--score_range=0,1", f"--output={tmp_path}/back"]
+    done = run("convert_weights", *back, *variant)
+    assert done.returncode == 0, done.stderr
+    assert f"--checkpoint={tmp_path}/back PATH" in done.stdout
+    scores = []
+    for checkpoint, name in ((folder / "run", "first.csv"), (tmp_path / "back", "second.csv")):
+        done = run("score", f"--checkpoint={checkpoint}", folder / "images", f"--output={tmp_path}/{name}")
+        assert done.returncode == 0, done.stderr
+        with (tmp_path / name).open() as file:
+            scores.append(np.array([float(row["score"]) for row in csv.DictReader(file)]))
+    np.testing.assert_allclose(scores[0], 95 * scores[1], rtol=1e-4)
+    done = run("evaluate", f"--checkpoint={tmp_path}/back")
+    assert done.returncode == 2
+    assert "--dataset: needed" in done.stderr
+
+    start = [f"--flagfile={folder}/own.flags", f"--backbone_weights={tmp_path}/out.npz", "--learning_rate=1e-12"]
+    done = run("train", *start, f"--workdir={tmp_path}/run", "--max_steps=1")
+    assert done.returncode == 0, done.stderr
+    done = run("convert_weights", f"--input={tmp_path}/run", f"--output={tmp_path}/after.npz")
+    with np.load(tmp_path / "out.npz") as before, np.load(tmp_path / "after.npz") as after:
+        for name in ("quality_head.layers.0.weight", "clfe.backbone.conv1.weight"):
+            np.testing.assert_allclose(after[name], before[name], atol=1e-9)
+
+
+def test_evaluate_refuses_its_own_data_when_they_have_changed(trained, tmp_path):
+    """Who is tested may then have been trained on."""
+    folder, _, _ = trained
+    moved = shutil.copytree(folder / "data", tmp_path / "moved")
+    again = run("evaluate", f"--checkpoint={folder}/run", f"--data_dir={moved}")
+    assert again.returncode == 0, again.stderr
+    scores = (folder / "scores.csv").read_text()
+    try:
+        (folder / "scores.csv").write_text(scores.replace("image03.png,15", "image03.png,16"))
+        done = run("evaluate", f"--checkpoint={folder}/run", f"--data_dir={tmp_path}/data")
+    finally:
+        (folder / "scores.csv").write_text(scores)
+    assert done.returncode == 2
+    assert "the images or scores it was trained on have changed since" in done.stderr
+
+
+def test_a_database_is_prepared_with_a_card(tmp_path):
+    facts = make_small("koniq10k", tmp_path / "downloads")
+    for number, fact in enumerate(facts):  # instead of the stand-ins, which are all the same
+        (image,) = (tmp_path / "downloads").rglob(fact.name)
+        Image.new("RGB", (40 + number, 40)).save(image)
+    command = ["prepare_dataset", "--dataset=koniq10k", f"--source={tmp_path}/downloads", f"--data_dir={tmp_path}/data"]
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    assert f"KonIQ-10k has 10,073 images as published, found {len(facts)}" in done.stderr
+    for text in (f"{len(facts)} images of", "of MOS 0 to 100, higher is better", "near-duplicate pairs", "left out: 0"):
+        assert text in done.stdout
+    (card,) = (tmp_path / "data").rglob("card.md")
+    assert f"card:   {card}" in done.stdout
+    assert "# KonIQ-10k" in card.read_text()
+    again = run(*command)
+    assert again.returncode == 0
+    other = run(*command, "--max_side=20")
+    assert other.returncode == 2
+    assert "--overwrite replaces it" in other.stderr
+
+
+MISTAKES = [
+    ("train", ["--stepps=3", "--workdir=x"], "stepps"),
+    ("train", [], "workdir"),
+    ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
+    ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size: expected a positive multiple"),
+    ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
+    ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
+    ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
+    ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
+    ("evaluate", ["--checkpoint=x", "--split_seed=3"], "--split_seed: needs --dataset"),
+    ("evaluate", ["--checkpoint=x", "--max_short_side=3"], "--max_short_side: images are resized as the"),
+    ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),
+    ("prepare_dataset", ["--dataset=clive", "--source=nowhere"], "--source=nowhere: expected the folder of a"),
+    ("prepare_dataset", ["--dataset=clive", "--source=."], "expected AllImages_release.mat, in any case"),
+    (
+        "prepare_dataset",
+        ["--dataset=clive", "--source=.", "--score_range=0,1"],
+        "--score_range: needs --dataset=csv",
+    ),
+    ("prepare_dataset", ["--dataset=clive,bid"], "--dataset: expected one database to prepare"),
+    ("prepare_dataset", ["--dataset=demo", "--source=."], "--source: needs a database's name"),
+    (
+        "train",
+        ["--dataset=clive", "--data_dir=x", "--workdir=x"],
+        "--dataset=clive: expected a database prepared in",
+    ),
+    ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn, all or a file"),
+    ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
+    ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
+    ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),
+    ("convert_weights", ["--input=image00.png", "--output=x"], "--score_range: needed"),
+    ("convert_weights", ["--input=image00.png", "--output=x.npz"], "--output=x.npz: expected a new folder, as"),
+    ("convert_weights", ["--input=image00.png", "--output=."], "--output=.: expected a new folder, found one that"),
+    ("convert_weights", ["--input=.", "--output=x.npz/"], "--output=x.npz/: expected a file, found a folder"),
+    (
+        "convert_weights",
+        ["--input=image00.png", "--output=x", "--score_range=0,1"],
+        "--input=image00.png: expected",
+    ),
+    ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
+    ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
+    ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
+    ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
+    ("score", ["--checkpoint=x", "--output=", "."], "--output=: expected a file to write, found nothing"),
+    ("score", ["--checkpoint=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
+    ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
+    ("evaluate", ["--checkpoint=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
+    ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round: is for the rounds to say, found 2"),
+    ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
+    ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
+    ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),
+    ("ablations", ["--workdir=x", "--tables=heads"], "--tables: expected each of branches"),
+    ("ablations", ["--workdir=x", "--tables=saqt"], "--saqt_weights: needed with saqt in --tables"),
+    ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"], "--predictions: expected NAME=FILE.csv"),
+    ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
+    (
+        "compare",
+        ["--workdir=x", "--scores=x.csv", "--predictions="],
+        "--predictions: expected NAME=FILE.csv, each",
+    ),
+    ("train", ["--workdir=x", "--baselines=oracle"], "baselines: expected names of laplacian_variance"),
+]
+
+
+@pytest.mark.parametrize(("job", "arguments", "message"), MISTAKES)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, monkeypatch, job, arguments, message):
+    write_images(tmp_path, 1)
+    monkeypatch.chdir(tmp_path)
+    done = run(job, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_scoring_that_is_ended_leaves_what_it_has_scored(trained, tmp_path):
+    """By a signal, in --output, and says how many; the file before it, where nothing was scored yet."""
+    folder, _, _ = trained
+    command = [sys.executable, ROOT / "experiments" / "score.py", f"--checkpoint={folder}/run", "--output=scores.csv"]
+    with subprocess.Popen(
+        [*command, *[folder / "images"] * 100], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(10):
+            process.stdout.readline()
+        process.terminate()
+        _, said = process.communicate()
+    assert process.returncode == 143
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert 8 <= len(rows) < 2000
+    assert all(float(row["score"]) == float(row["score"]) for row in rows)
+    assert heard(said) == (
+        f"interrupted; {len(rows)} of 2000 images were scored and are in scores.csv; the same command scores all of "
+        "them anew\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_scores_go_wherever_output_says(trained, tmp_path):
+    """Whole, where nobody reads the table; alone, to stdout; and a full disk is one line."""
+    folder, _, _ = trained
+    score = f"{sys.executable} {ROOT}/experiments/score.py --checkpoint={folder}/run {folder}/images"
+    for command, code, shown, said in [
+        (
+            f"{score} --output=all.csv | head -1; wc -l < all.csv",
+            0,
+            ["   score  image (MOS 0 to 95, higher is better)", "21"],
+            "",
+        ),
+        (f"{score} --output=/dev/stdout | cut -d, -f1 | head -2", 0, ["image", f"{folder}/images/image00.png"], ""),
+        (f"{score} --output=/dev/full", 2, [], "error: /dev/full: the disk is full\n"),
+    ]:
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout.splitlines(), heard(done.stderr)) == (code, shown, said), command
+
+
+@pytest.mark.parametrize("command", ["score", "evaluate"])
+def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
+    """As in a container that runs as any number."""
+    folder, _, _ = trained
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pwd\n\ndef nobody(*_):\n    raise KeyError('not found')\n\npwd.getpwuid = pwd.getpwnam = nobody\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "PATH"))}
+    images = [folder / "images"] if command == "score" else []
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / f"{command}.py", f"--checkpoint={folder}/run", *images],
+        env=kept | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, heard(done.stderr)) == (0, "")
+
+
+METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
+REPORT = ["", "report: +.*/report.html"]
+CARD = [
+    r"\d+ images of \d+ contents",
+    "scores .*",
+    "resolution .*",
+    "near-duplicate pairs across contents: .*",
+    "left out: 0",
+    "",
+    "card: .*card.md",
+    "(open: .*)?",
+    "train: .*",
+]
+SCORED = [r"   score  image \(MOS 0 to 95, higher is better\)", r" *-?\d+\.\d{3}  .*image\d\d\.png"]
+DOCUMENTED = {
+    "prepare_dataset": CARD,
+    "train": [METRICS.format(name="(validation|test)"), *REPORT, "score an image:  glintiqa score .*"],
+    "score": SCORED,
+    "evaluate": [METRICS.format(name="csv test")],
+    "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
+    "compare": [r" *ours:  SROCC .*\(4 images\)", *REPORT],
+    "show_distortions": [],
+    "build_saqt": ["125 images of 1 photographs: .*labels.csv", *CARD],
+    "run_rounds": [METRICS.format(name="round 1"), "the network: median SROCC .*", *REPORT],
+    "cross_dataset": [METRICS.format(name="csv on koniq10k"), *REPORT],
+    "ablations": ["selection, SROCC:", "  .*selected on .*", *REPORT],
+}
+
+
+@pytest.mark.slow
+def test_a_normal_run_prints_its_results_and_nothing_else(trained, tmp_path):
+    """Every job, where stderr is no terminal: no bar, and no warning of ours."""
+    folder, trained_by, data = trained
+    quick = [f"--flagfile={folder}/own.flags", "--steps=2", "--eval_every=2", "--warmup_steps=1", "--baselines="]
+    for number, fact in enumerate(make_small("koniq10k", tmp_path / "downloads")):
+        (image,) = (tmp_path / "downloads").rglob(fact.name)
+        Image.effect_noise((40 + number, 40), 10 * (number + 1)).convert("RGB").save(image)
+    (tmp_path / "photographs").mkdir()
+    shutil.copy(folder / "images" / "image19.png", tmp_path / "photographs")
+    own, run_folder = ["--dataset=csv", *data, "--score_range=0,95"], folder / "run"
+    across = [f"--data_dir={tmp_path}/data", "--train_on=csv", "--test_on=koniq10k"]
+    commands = [
+        ("prepare_dataset", [*own, f"--data_dir={tmp_path}/data"]),
+        ("score", [f"--checkpoint={run_folder}", folder / "images", f"--output={tmp_path}/scores.csv"]),
+        ("evaluate", [f"--checkpoint={run_folder}", f"--output={tmp_path}/predictions.csv"]),
+        ("convert_weights", [f"--input={run_folder}", f"--output={tmp_path}/out.npz"]),
+        (
+            "convert_weights",
+            [f"--input={tmp_path}/out.npz", "--variant=glintiqa_tiny", "--score_range=0,1", f"--output={tmp_path}/in"],
+        ),
+        (
+            "compare",
+            [
+                f"--predictions=ours={tmp_path}/predictions.csv",
+                f"--scores={folder}/scores.csv",
+                f"--workdir={tmp_path}/compared",
+            ],
+        ),
+        ("show_distortions", [folder / "images" / "image00.png", "-o", tmp_path / "gallery.png"]),
+        (
+            "build_saqt",
+            [
+                f"--sources={tmp_path}/photographs",
+                "--transfer=mean",
+                "--workers=1",
+                f"--output={tmp_path}/saqt",
+                f"--data_dir={tmp_path}/saqt_data",
+            ],
+        ),
+        ("run_rounds", [*quick, "--rounds=1", f"--workdir={tmp_path}/rounds"]),
+        ("ablations", [*quick, "--tables=selection", "--rounds=0", f"--workdir={tmp_path}/ablations"]),
+    ]
+    ends = [("train", trained_by), *((name, run(name, *arguments)) for name, arguments in commands)]
+    prepared = run("prepare_dataset", "--dataset=koniq10k", f"--source={tmp_path}/downloads", across[0])
+    assert prepared.returncode == 0, prepared.stderr  # it says that these are not all of KonIQ-10k's images
+    ends.append(("cross_dataset", run("cross_dataset", *quick, *across, f"--workdir={tmp_path}/across")))
+    assert {name for name, _ in ends} == set(JOBS)
+    for name, done in ends:
+        assert (done.returncode, heard(done.stderr)) == (0, ""), name
+        for line in done.stdout.splitlines():
+            assert any(re.fullmatch(pattern, line) for pattern in DOCUMENTED[name]), (name, line)

@@ -1,0 +1,43 @@
+"""Recipes: each is an experiment, in Python as for the command, and a file below ``experiments/flags``."""
+
+from pathlib import Path
+
+import pytest
+
+from glintiqa_jax import recipes
+from glintiqa_jax.cli.flags import Flags, define_experiment, train_config
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.recipes.flagfiles import expanded
+from glintiqa_jax.training.config import DataConfig, TrainConfig
+
+FLAGS = Path(__file__).resolve().parents[1] / "experiments" / "flags"
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_is_one_experiment_everywhere(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    values = Flags()
+    define_experiment(values)
+    given = [f"--flagfile={FLAGS}/{name}.flags", "--dataset=demo"]
+    values(["", *(flag for flag in expanded(given) if not flag.startswith("--workdir"))])
+    experiment = recipes.read(name)
+    assert experiment == train_config(values)
+    assert experiment != TrainConfig()
+    assert getattr(recipes, name)(seed=7) == recipes.read(name, seed=7) != experiment
+    assert (FLAGS / f"{name}.flags").readlink() == Path("../../glintiqa_jax/recipes") / f"{name}.flags"
+
+
+def test_recipes_stand_on_each_other():
+    released = recipes.released_protocol()
+    assert (released.optimizer, released.selection, released.eval_random_crops) == ("adam_l2", "test_best", 25)
+    assert released.data == DataConfig(target="raw", validation_fraction=0, test_fraction=0.2)
+    assert recipes.own_data_minutes(steps=500).steps == 500
+
+
+def test_what_is_none_is_refused():
+    with pytest.raises(AttributeError, match="no recipe 'quick': there are own_data, "):
+        _ = recipes.quick
+    with pytest.raises(InputError, match=r"^recipe=quick: expected one of own_data, "):
+        recipes.read("quick")
+    with pytest.raises(InputError, match=r"^stepps: expected a setting"):
+        recipes.quickstart(stepps=3)
