@@ -5,7 +5,7 @@ A job's flags are its own: each call has its ``Flags``, and nothing is left of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -13,7 +13,7 @@ from absl import flags
 from glintiqa_jax import recipes
 from glintiqa_jax.errors import InputError, named_fields
 from glintiqa_jax.options import Option, configured, options
-from glintiqa_jax.progress import TERMINAL, Log
+from glintiqa_jax.progress import Log, Terminal
 
 if TYPE_CHECKING:
     from glintiqa_jax.evaluation.report import ReportOptions
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 
 _EFFECTS = {"nothing": "; changes no figure", "rounding": "; changes figures by rounding"}
+
+
+class _Messages(Terminal):
+    """A ``Log`` in which fields are flags."""
+
+    def __init__(self, called: Callable[[str], str]):
+        self._called = called
+
+    def say(self, line: str) -> None:
+        super().say(named_fields(line, self._called))
+
+    def warn(self, line: str) -> None:
+        super().warn(named_fields(line, self._called))
 
 
 class Flags(flags.FlagValues):
@@ -31,9 +44,12 @@ class Flags(flags.FlagValues):
       log: where messages go.
     """
 
-    def __init__(self, command: str = "", log: Log = TERMINAL):
+    command: str
+    log: Log
+
+    def __init__(self, command: str = ""):
         super().__init__()
-        self.__dict__["command"], self.__dict__["log"] = command, log  # other attributes are flags
+        self.__dict__.update(command=command, log=_Messages(self.called))  # other attributes are flags
 
     def called(self, field: str) -> str:
         """What a person calls a field: the flag that is its longest dotted ending, or the field where there is none."""
