@@ -37,7 +37,7 @@ class Job(Protocol):
 
     __doc__: str | None
 
-    def define(self, values: flags.FlagValues) -> None:
+    def define(self, values: Flags) -> None:
         """Define the job's flags, without importing what takes long."""
 
     def run(self, values: Flags, arguments: list[str]) -> None:
@@ -82,7 +82,7 @@ def run_script(main: Callable[[], None]) -> None:
     class Script:
         __doc__ = sys.modules["__main__"].__doc__
 
-        def define(self, values: flags.FlagValues) -> None:
+        def define(self, values: Flags) -> None:
             for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
                 if flag.name not in values:
                     flags.DEFINE_flag(flag, values, "flags")
