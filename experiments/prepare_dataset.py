@@ -32,13 +32,13 @@ def main() -> None:
     if len(config.datasets) > 1:
         raise UserError(f"--dataset: expected one database to prepare, found {config.dataset}")
     (name, _), *_ = config.datasets
-    from glintiqa_jax.data.readers import READERS, read_database
+    from glintiqa_jax.data.databases import DATABASES, read_database
     from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.datasets.opening import prepare_as_configured, read_own
     from glintiqa_jax.evaluation.card import describe, write_card
     from glintiqa_jax.saqt.demo import read_demo
 
-    if name in READERS:
+    if name in DATABASES:
         if not _SOURCE.value:
             raise UserError(f"--source: needed with --dataset={name}, found nothing")
         collection = read_database(name, _SOURCE.value, on_bad_image=bad)
@@ -58,7 +58,7 @@ def main() -> None:
     result("")
     result(f"card:   {path}")
     result(f"open:   glintiqa_jax.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
-    if name in READERS:
+    if name in DATABASES:
         data_dir = shlex.quote(config.data_dir)
         result(f"train:  python experiments/train.py --dataset={name} --data_dir={data_dir} --workdir=...")
     else:

@@ -12,7 +12,7 @@ from small_runs import cheap_runs
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers import read_database
+from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import ReportOptions

@@ -12,7 +12,7 @@ from small_runs import make_config, stop_after
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers import read_database
+from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import variant_config
 from glintiqa_jax.scoring.scorer import Scorer
@@ -105,7 +105,7 @@ def test_changed_images_are_refused(tmp_path):
 
 def test_a_crop_larger_than_the_images_is_refused(config, tmp_path):
     large = dataclasses.replace(config, model=variant_config("glintiqa_tiny", crop_size=48))
-    with pytest.raises(UserError, match=r"--model_crop_size: .* found 48 pixels and image00.png of 40x48"):
+    with pytest.raises(UserError, match=r"crop_size: .* found 48 pixels and image00.png of 40x48"):
         loop.train_and_evaluate(large, tmp_path / "run")
 
 
