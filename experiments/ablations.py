@@ -39,8 +39,10 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 def main() -> None:
     """The command."""
     config, report = config_flags.train_config(), config_flags.report_options()
-    from glintiqa_jax.protocols.ablations import run_ablations  # after the flags, as in train.py
-    from glintiqa_jax.protocols.rounds import figures, rows_of, summary
+    from glintiqa_jax.evaluation.metrics import METRICS  # after the flags, as in train.py
+    from glintiqa_jax.evaluation.tables import summary
+    from glintiqa_jax.protocols.ablations import run_ablations
+    from glintiqa_jax.protocols.rounds import rows_of
 
     workdir = local_path("workdir", _WORKDIR.value)
     found = run_ablations(
@@ -57,8 +59,8 @@ def main() -> None:
         result(f"{table}, SROCC:")
         for label, runs in rows.items():
             for name in rows_of(runs[0]):
-                values = [figures(rows_of(run)[name])["srocc"] for run in runs]
-                result(f"  {summary(values)}  {label}{name.removeprefix('the network')}")
+                values = [rows_of(run)[name].figures["srocc"] for run in runs]
+                result(f"  {summary(METRICS['srocc'], values)}  {label}{name.removeprefix('the network')}")
     result("")
     result(f"report:  {workdir}/report.html")
 

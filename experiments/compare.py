@@ -31,6 +31,7 @@ _STD_COLUMN = flags.DEFINE_string("std_column", "", "column of the opinions' sta
 _NAME_COLUMN = flags.DEFINE_string("name_column", "name", "column of the image names in --predictions")
 _PREDICTED_COLUMN = flags.DEFINE_string("predicted_column", "predicted", "column of the predictions")
 _SAME_UNIT = flags.DEFINE_bool("same_unit", False, "predictions are in the unit of the scores: give their errors, too")
+_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "resamples of the bootstrap intervals", lower_bound=1)
 _LATEX = flags.DEFINE_bool("latex", False, "write the tables for LaTeX, too, to tables.tex")
 
 
@@ -47,8 +48,9 @@ def main() -> None:
                 'in double quotes: "NAME=FILE.csv"'
             )
         predictions[name] = local_path("predictions", path)
+    from glintiqa_jax.evaluation.metrics import METRICS  # after the flags, as in train.py
     from glintiqa_jax.evaluation.tables import in_words
-    from glintiqa_jax.protocols.comparison import Columns, compare  # after the flags, as in train.py
+    from glintiqa_jax.protocols.comparison import Columns, compare
 
     columns = Columns(
         image=_IMAGE_COLUMN.value,
@@ -63,9 +65,18 @@ def main() -> None:
     workdir = local_path("workdir", _WORKDIR.value)
     scores = local_path("scores", _SCORES.value)
     with sole_user(workdir, "workdir"):
-        judged = compare(predictions, scores, workdir, columns=columns, same_unit=_SAME_UNIT.value, latex=_LATEX.value)
+        judged = compare(
+            predictions,
+            scores,
+            workdir,
+            columns=columns,
+            same_unit=_SAME_UNIT.value,
+            latex=_LATEX.value,
+            resamples=_RESAMPLES.value,
+        )
     for name, one in judged.items():
-        result(f"{visible(name):>10}:  SROCC {in_words(one.intervals['SROCC'])}  ({one.images} images)")
+        srocc = in_words(METRICS["srocc"], one.interval("srocc", resamples=_RESAMPLES.value))
+        result(f"{visible(name):>10}:  SROCC {srocc}  ({one.images} images)")
     result("")
     result(f"report:  {workdir}/report.html")
 

@@ -25,8 +25,10 @@ flags.adopt_module_key_flags(config_flags)  # so that --help lists them
 def main() -> None:
     """The command."""
     config, report = config_flags.train_config(), config_flags.report_options()
+    from glintiqa_jax.evaluation.metrics import METRICS  # after the flags, as in train.py
     from glintiqa_jax.evaluation.report import FLATTERED
-    from glintiqa_jax.protocols.rounds import figures, rows_of, run_rounds, summary  # after the flags, as in train.py
+    from glintiqa_jax.evaluation.tables import summary
+    from glintiqa_jax.protocols.rounds import rows_of, run_rounds
 
     workdir = local_path("workdir", _WORKDIR.value)
     runs = run_rounds(config, workdir, rounds=_ROUNDS.value, report=report)
@@ -34,7 +36,7 @@ def main() -> None:
         return
     command_line.print_metrics({run.name: run.results["test"] for run in runs})
     for name in rows_of(runs[0]):
-        srocc = summary([figures(rows_of(run)[name])["srocc"] for run in runs])
+        srocc = summary(METRICS["srocc"], [rows_of(run)[name].figures["srocc"] for run in runs])
         result(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
     if config.selection == "test_best":
         result(FLATTERED)

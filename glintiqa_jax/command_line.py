@@ -101,14 +101,11 @@ def _as_flag(field: str) -> str:
 
 def print_metrics(results: dict[str, Any]) -> None:
     """One line per split: ``test: SROCC 0.7123  PLCC ...  (500 images)``."""
+    from glintiqa_jax.evaluation.metrics import result_line  # SciPy, after the flags
+
     for name, metrics in results.items():
         if isinstance(metrics, dict):
-            values = "  ".join(
-                f"{key.upper()} {'undefined' if value is None else format(value, '.4f')}"
-                for key, value in metrics.items()
-                if key != "images"
-            )
-            result(f"{name:>10}:  {values}  ({metrics['images']} images)")
+            result(f"{name:>10}:  {result_line(metrics)}")
 
 
 def _hush_matplotlib() -> None:

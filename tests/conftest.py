@@ -18,8 +18,6 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from glintiqa_jax.evaluation import tables
-
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()  # Grain's worker processes ask for it
 
@@ -37,9 +35,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-# Every run of a tiny network ends with a report; its intervals are tested in tests/evaluation.
-tables.RESAMPLES = 20
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
+    "identity": set(),
     "settings": {"errors"},
     "interruptions": {"errors", "progress"},
     "compilation": set(),
@@ -19,8 +20,28 @@ MAY_IMPORT = {
     "models": {"errors", "settings"},
     "sharding": {"errors", "compilation"},
     "data": {"errors", "settings", "progress", "interruptions"},
-    "saqt": {"errors", "settings", "progress", "interruptions", "compilation", "data", "models", "sharding"},
-    "evaluation": {"errors", "settings", "progress", "interruptions", "compilation", "data", "models", "sharding"},
+    "saqt": {
+        "errors",
+        "identity",
+        "settings",
+        "progress",
+        "interruptions",
+        "compilation",
+        "data",
+        "models",
+        "sharding",
+    },
+    "evaluation": {
+        "errors",
+        "identity",
+        "settings",
+        "progress",
+        "interruptions",
+        "compilation",
+        "data",
+        "models",
+        "sharding",
+    },
     "datasets": {"errors", "settings", "progress", "data", "saqt"},
     "training": {
         "datasets",
@@ -60,7 +81,7 @@ MAY_IMPORT = {
         "training",
         "scoring",
     },
-    "command_line": {"errors", "progress", "interruptions", "data"},
+    "command_line": {"errors", "progress", "interruptions", "data", "evaluation"},
     "__init__": {"datasets", "models", "scoring", "version"},
 }
 FORBIDDEN = {

@@ -1,4 +1,4 @@
-"""Mappings from predictions to opinion scores, fitted by least squares, and the figures after them.
+"""Mappings from predictions to opinion scores, fitted by least squares.
 
 A metric's scale need not be that of the scores, so the literature fits a logistic curve before it reports PLCC and
 RMSE. A curve is fitted to the images that it is then judged on: its figures flatter a little, all the more the fewer
@@ -15,7 +15,7 @@ import numpy as np
 import scipy.optimize
 from scipy.special import expit
 
-from glintiqa_jax.evaluation.metrics import checked, constant, plcc, power_of, rmse, undefined
+from glintiqa_jax.evaluation.arrays import checked, constant, power_of
 
 # Where a curve's middle and width are sought, in standard deviations of the predictions: a curve any narrower is a
 # step, one any wider or further out is a line or an exponential as far as the data go.
@@ -61,7 +61,7 @@ Fit = Callable[[np.ndarray, np.ndarray], Mapping]
 
 
 def fit_line(predicted: np.ndarray, target: np.ndarray) -> Mapping:
-    """The least-squares line; of constant predictions the mean score.
+    """The least-squares line; the mean score where predictions are constant, or unrelated to the scores.
 
     Args:
       predicted: ``(images,)``.
@@ -74,6 +74,7 @@ def fit_line(predicted: np.ndarray, target: np.ndarray) -> Mapping:
     if not constant(x):
         spread = x.std()
         slope = float(np.mean((x - x.mean()) / spread * (y - y.mean())) / spread)
+        slope = 0.0 if _flat(slope * x, y) else slope
     return Mapping(line, (slope, float(y.mean() - slope * x.mean())), powers)
 
 
@@ -103,22 +104,6 @@ def fit_logistic5(predicted: np.ndarray, target: np.ndarray) -> Mapping:
         return Mapping(logistic5, (height, 1 / width, centre, rise / width, middle - rise * centre / width))
 
     return _fitted(lambda u: (1 / 2 - expit(-u), u, np.ones_like(u)), mapping, 5, predicted, target)
-
-
-def mapped_plcc(predicted: np.ndarray, target: np.ndarray, *, fit: Fit = fit_logistic4) -> float:
-    """PLCC after a fitted mapping, in [0, 1]: a mapping may fall, so that the sign of the raw PLCC is lost."""
-    predicted, target = checked(predicted, target)
-    if constant(predicted) or constant(target):
-        return plcc(predicted, target)
-    mapped = fit(predicted, target)(predicted)
-    if mapped.max() / 2 - mapped.min() / 2 <= 1e-9 * (target.max() / 2 - target.min() / 2):  # no more than rounding
-        return undefined("mapped PLCC", "the mapping is flat, as predictions and scores are unrelated")
-    return plcc(mapped, target)
-
-
-def mapped_rmse(predicted: np.ndarray, target: np.ndarray, *, fit: Fit = fit_logistic4) -> float:
-    """RMSE after a fitted mapping, in the scores' unit; divided by the images, not by the degrees of freedom."""
-    return rmse(fit(predicted, target)(predicted), target)
 
 
 def _fitted(
@@ -156,8 +141,17 @@ def _fitted(
     bounds = (x.min() - _BEYOND_DATA, narrowest), (x.max() + _BEYOND_DATA, widest)
     shape = scipy.optimize.least_squares(residuals, start, bounds=bounds, max_nfev=50).x
     curve = mapping(solve(shape)[0], float(mean + spread * shape[0]), float(spread * np.exp(shape[1])))
-    best = curve if rmse(curve(predicted), target) < rmse(straight(predicted), target) else straight
-    return dataclasses.replace(best, powers=powers)
+
+    def error(fitted: Mapping) -> float:
+        return float(np.sum((fitted(predicted) - target) ** 2))
+
+    fits_better = error(curve) < error(straight) and not _flat(curve(predicted), target)
+    return dataclasses.replace(curve if fits_better else straight, powers=powers)
+
+
+def _flat(mapped: np.ndarray, target: np.ndarray) -> bool:
+    """Whether what varies in mapped predictions is no more than rounding."""
+    return bool(np.ptp(mapped) <= 1e-9 * np.ptp(target))
 
 
 def _in_ordinary_numbers(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

@@ -1,20 +1,25 @@
-"""How well predictions agree with people: plain functions of ``(predicted, target)``.
+"""How well predictions agree with people: functions of ``(predicted, target)``, and ``METRICS``, the table of them.
 
-All take arrays of shape ``(images,)`` in one unit and direction, and refuse shapes that differ and values that are not
-finite. A figure that is undefined, as a correlation is where one side is constant (there is then no order to agree
-with), is NaN, with a warning that says why. ``mapping.py`` has the figures after a fitted mapping, ``significance.py``
-intervals and tests.
+The functions take arrays of shape ``(images,)`` in one unit and direction, and refuse shapes that differ and values
+that are not finite. A figure that is undefined, as a correlation is where one side is constant (there is then no order
+to agree with), is NaN, with a warning that says why. ``significance.py`` has intervals and tests.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import scipy.stats
 
-_ORDINARY = 200  # powers of two, either way, whose fourth powers are numbers
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.arrays import checked, constant, power_of, undefined
+from glintiqa_jax.evaluation.mapping import fit_logistic4
+
+UNDEFINED = "undefined"
+_SMALLEST, _LARGEST = 5e-4, 1e7  # figures that decimals show; beyond, four significant digits
 
 
 def srocc(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -61,51 +66,142 @@ def outlier_ratio(predicted: np.ndarray, target: np.ndarray, target_std: np.ndar
     return _mean("outlier ratio", np.abs(predicted / 2 - target / 2) > target_std)  # halves do not overflow
 
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "srocc": srocc,
-    "plcc": plcc,
-    "krocc": krocc,
-    "rmse": rmse,
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A row of ``METRICS``: all that results, tables and the selection of a checkpoint need to know of a metric.
+
+    Attributes:
+      title: what tables and results call it.
+      function: of ``(predicted, target)``, arrays ``(images,)``; where ``needs_std`` of ``target_std``, too.
+      higher_is_better: its direction.
+      in_unit: an error in the scores' unit, which means nothing of raw predictions in another unit.
+      mapped: of the predictions after the four-parameter logistic fitted to the same images.
+      needs_std: known only where the standard deviations of the opinions are.
+      compared: models are compared by it, with a test of the difference, and not only listed.
+      decimals: digits after the point, in results; tables with intervals show one less.
+      note: a sentence for under tables.
+    """
+
+    title: str
+    function: Callable[..., float]
+    higher_is_better: bool = True
+    in_unit: bool = False
+    mapped: bool = False
+    needs_std: bool = False
+    compared: bool = True
+    decimals: int = 4
+    note: str = ""
+
+    def worth(self, figure: float | None) -> float:
+        """A number that is larger the better the figure is; ``-inf`` where that is undefined (NaN or None)."""
+        if figure is None or math.isnan(figure):
+            return -math.inf
+        return figure if self.higher_is_better else -figure
+
+    def text(self, *figures: float | None, sign: str = "", fewer: int = 0) -> str:
+        """``0.8591``, or that it is undefined; of several figures ``0.8591 (0.8573 to 0.8602)``.
+
+        Four significant digits where decimals would not show the first figure, which says how all are written.
+
+        Args:
+          figures: one, or an estimate with its lowest and highest; NaN or None where undefined.
+          sign: "+" where differences show theirs.
+          fewer: so many digits fewer after the point.
+        """
+        first = figures[0]
+        if first is None or math.isnan(first):
+            return UNDEFINED
+        ordinary = not first or _SMALLEST <= abs(first) < _LARGEST
+        style = f"{sign}.{self.decimals - fewer}f" if ordinary else f"{sign}.4g"
+        estimate, *interval = (format(figure, style) for figure in figures)
+        return f"{estimate} ({' to '.join(interval)})" if interval else estimate
+
+
+METRICS: dict[str, Metric] = {
+    "srocc": Metric("SROCC", srocc),
+    "plcc": Metric("PLCC", plcc, compared=False),
+    "krocc": Metric("KROCC", krocc, compared=False),
+    "rmse": Metric("RMSE", rmse, higher_is_better=False, in_unit=True, compared=False),
+    "mae": Metric("MAE", mae, higher_is_better=False, in_unit=True, compared=False),
+    "plcc_mapped": Metric("PLCC mapped", plcc, mapped=True),
+    "rmse_mapped": Metric("RMSE mapped", rmse, higher_is_better=False, mapped=True, compared=False),
+    "outlier_ratio": Metric(
+        "outlier ratio",
+        outlier_ratio,
+        higher_is_better=False,
+        mapped=True,
+        needs_std=True,
+        compared=False,
+        note="The outlier ratio is the share of images whose mapped error is more than two standard deviations of the "
+        "opinions.",
+    ),
 }
+"""By key, which is the name in ``results.json``. Results, reports and tables follow it; it may be extended."""
 
 
-def all_metrics(predicted: np.ndarray, target: np.ndarray) -> dict[str, float | int]:
-    """Every metric of ``METRICS`` by name, and ``images``, how many it was computed on."""
-    return {name: metric(predicted, target) for name, metric in METRICS.items()} | {"images": len(target)}
-
-
-def checked(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64.
+def find(key: str, field: str = "selection_metric") -> Metric:
+    """A row of ``METRICS``.
 
     Raises:
-      ValueError: their shapes differ or are not ``(images,)``, or a value is not finite.
+      InputError: there is none; ``field`` names what asked for it.
     """
-    predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
-    if predicted.shape != target.shape or predicted.ndim != 1:
-        raise ValueError(f"expected two arrays of one shape (images,), found {predicted.shape} and {target.shape}")
-    if bad := np.count_nonzero(~(np.isfinite(predicted) & np.isfinite(target))):
-        raise ValueError(f"{bad} of {len(target)} images have values that are not finite")
-    return predicted, target
+    if key not in METRICS:
+        raise InputError(field=field, expected=f"one of {', '.join(METRICS)}", found=repr(key))
+    return METRICS[key]
 
 
-def undefined(name: str, why: str, *, stacklevel: int = 3) -> float:
-    """NaN, after a warning."""
-    warnings.warn(f"{name} is undefined: {why}", stacklevel=stacklevel)
-    return float("nan")
+def better(key: str, one: float | None, other: float | None) -> bool:
+    """Whether a metric's figure is better than another one; any is better than one that is undefined (NaN or None)."""
+    return find(key).worth(one) > find(key).worth(other)
 
 
-def constant(values: np.ndarray) -> bool:
-    """Whether fewer than two different values are there."""
-    return len(values) < 2 or bool(np.min(values) == np.max(values))
+def all_metrics(
+    predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray | None = None, *, same_unit: bool = True
+) -> dict[str, float | int]:
+    """Every metric of ``METRICS`` that these images have, by key, and ``images``, how many they are.
 
-
-def power_of(values: np.ndarray) -> int:
-    """The power of two by which values are to be divided, which is exact, before they are squared.
-
-    It is 0 but where squares would overflow or vanish, so that ordinary values stay as they are.
+    Args:
+      predicted: ``(images,)``.
+      target: ``(images,)``.
+      target_std: ``(images,)``, standard deviations of the opinions; None where they are not known.
+      same_unit: predictions are in the unit of the scores; of others there are no ``in_unit`` errors.
     """
-    power = int(np.frexp(np.max(np.abs(values), initial=0.0))[1])
-    return power if abs(power) > _ORDINARY else 0
+    figures = {
+        key: METRICS[key].function(*columns)
+        for key, columns in columns_of(predicted, target, target_std, same_unit=same_unit).items()
+    }
+    return figures | {"images": len(target)}
+
+
+def columns_of(
+    predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray | None = None, *, same_unit: bool = True
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """The arguments of each metric that these images have, by key: predictions, mapped or not, scores, deviations."""
+    mapped, deviations = fit_logistic4(predicted, target)(predicted), () if target_std is None else (target_std,)
+    return {
+        key: (mapped if metric.mapped else predicted, target, *(deviations if metric.needs_std else ()))
+        for key, metric in METRICS.items()
+        if (same_unit or not metric.in_unit) and not (metric.needs_std and target_std is None)
+    }
+
+
+def result_line(figures: Mapping[str, float | int | None]) -> str:
+    """``SROCC 0.7123  PLCC 0.7012  ...  (500 images)``, of what ``all_metrics`` gave or ``results.json`` holds."""
+    said = [f"{metric.title} {metric.text(figures[key])}" for key, metric in METRICS.items() if key in figures]
+    return f"{'  '.join(said)}  ({figures['images']} images)"
+
+
+def how_to_read(keys: Iterable[str]) -> str:
+    """What to know of some metrics: their directions, their unit, the mapping and their own notes."""
+    rows = [METRICS[key] for key in keys]
+    sentences = [
+        f"{', '.join(titles)}: {direction} is better."
+        for direction, up in (("higher", True), ("lower", False))
+        if (titles := [row.title for row in rows if row.higher_is_better == up])
+    ]
+    if any(row.mapped for row in rows):
+        sentences.append("Mapped figures are after the four-parameter logistic fitted to the same images.")
+    return " ".join([*sentences, *(row.note for row in rows if row.note)])
 
 
 def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: np.ndarray) -> float:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import visible
+from glintiqa_jax.evaluation.arrays import power_of
 from glintiqa_jax.evaluation.mapping import fit_logistic4
-from glintiqa_jax.evaluation.metrics import power_of
 from glintiqa_jax.evaluation.prediction import Predictions
 
 _STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}

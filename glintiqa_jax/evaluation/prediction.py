@@ -78,15 +78,16 @@ class Predictions:
         each = list(self.metrics_by_database().values())
         if len(each) == 1:
             return each[0]
-        return {name: float(np.mean([one[name] for one in each])) for name in METRICS} | {"images": len(self.target)}
+        keys = [key for key in METRICS if all(key in one for one in each)]
+        return {key: float(np.mean([one[key] for one in each])) for key in keys} | {"images": len(self.target)}
 
     def metrics_by_database(self) -> dict[str, dict[str, float | int]]:
         """``all_metrics`` of each database."""
-        rows = np.asarray(self.databases)
-        return {
-            name: all_metrics(self.predicted[rows == name], self.target[rows == name])
-            for name in dict.fromkeys(self.databases)
-        }
+        found, databases = {}, np.asarray(self.databases)
+        for name in dict.fromkeys(self.databases):
+            rows = databases == name
+            found[name] = all_metrics(self.predicted[rows], self.target[rows], known(self.target_std[rows]))
+        return found
 
     def write_csv(self, path: Path | Output) -> None:
         """One row per image, of ``COLUMNS``; nine digits, which keep what a float32 says.
@@ -97,6 +98,11 @@ class Predictions:
         values = (["" if np.isnan(value) else f"{value:.9g}" for value in row] for row in zip(*columns, strict=True))
         rows = ([name, *row, group] for name, row, group in zip(self.names, values, self.groups, strict=True))
         write_csv(path, COLUMNS, rows)
+
+
+def known(target_std: np.ndarray) -> np.ndarray | None:
+    """Standard deviations of opinions, where those of all images are known."""
+    return target_std if len(target_std) and np.isfinite(target_std).all() else None
 
 
 def read_predictions(path: Path, source: Source) -> Predictions:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
-from glintiqa_jax.evaluation.peers import PEERS, peer_values
-from glintiqa_jax.evaluation.prediction import Predictions
+from glintiqa_jax.evaluation.prediction import Predictions, known
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
-from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, types_table
+from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table, types_table
 
 CONSTANT = "constant: the training images' mean score"
 FLATTERED = "selected on the test split itself, as released: these figures flatter"
@@ -28,15 +27,16 @@ class ReportOptions:
     """What goes into a report beside the run; none of it changes a figure of the run's.
 
     Attributes:
-      peers: simple measures, without training, of the same images; names of ``PEERS``.
+      baselines: simple measures of the same images, without training; names of ``BASELINES``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
-      peers_folder: keeps what the peers said, for other reports on the same images; the run's folder when None.
+      resamples: of the bootstrap intervals.
+      baselines_folder: keeps what the baselines said, for other reports on the same images; the run's folder when None.
     """
 
-    peers: tuple[str, ...] = dataclasses.field(
+    baselines: tuple[str, ...] = dataclasses.field(
         default=("laplacian_variance",),
-        metadata={"help": f"simple measures to stand beside the network in reports: {', '.join(PEERS)}; empty: none"},
+        metadata={"help": f"baselines that stand beside the network in reports: {', '.join(BASELINES)}; empty: none"},
     )
     pictures: bool = dataclasses.field(
         default=True, metadata={"help": "show the best and the worst predicted images in reports"}
@@ -44,7 +44,10 @@ class ReportOptions:
     latex: bool = dataclasses.field(
         default=False, metadata={"help": "write the tables of reports for LaTeX, too, to tables.tex"}
     )
-    peers_folder: Path | None = None
+    resamples: int = dataclasses.field(
+        default=RESAMPLES, metadata={"help": "resamples of the bootstrap intervals in reports"}
+    )
+    baselines_folder: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +99,12 @@ class Evaluated:
         rows, found = self.rows(database), self.predictions
         if predicted is not None:
             rows, predicted = rows[~np.isnan(predicted)], predicted[~np.isnan(predicted)]
-        groups, stds = np.asarray(found.groups)[rows], found.target_std[rows]
+        groups = np.asarray(found.groups)[rows]
         return Judged(
             predicted=found.predicted[rows] if predicted is None else predicted,
             target=found.target[rows],
             groups=groups if len(set(groups)) < len(groups) else None,
-            target_std=stds if np.isfinite(stds).all() and len(stds) else None,
+            target_std=known(found.target_std[rows]),
             same_unit=same_unit,
         )
 
@@ -136,7 +139,7 @@ class Evaluated:
         """Rows from the best predicted to the worst."""
         return np.argsort(np.abs(self.predictions.predicted - self.predictions.target), kind="stable")
 
-    def peers(self, names: Sequence[str], folder: Path, training_mean: Mapping[str, float]) -> dict[str, Judged]:
+    def baselines(self, names: Sequence[str], folder: Path, training_mean: Mapping[str, float]) -> dict[str, Judged]:
         """What no training gives on the same images; of several databases each with its own row.
 
         Images of which a measure has no value, being too small or too plain for it, are not among its images.
@@ -147,9 +150,7 @@ class Evaluated:
           training_mean: the constant of each database, its training images' mean score.
         """
         found: dict[str, Judged] = {}
-        seen = digest([self.source.identity, *(part.max_short_side for part in self.source.parts)])
-        path = folder / f"peers_{seen[:12]}.csv"
-        values = peer_values(self.source, self.predictions.positions, names, path, progress="simple measures")
+        values = baseline_values(self.source, self.predictions.positions, names, folder, progress="baselines")
         several = len(self.databases) > 1
         for database in self.databases:
             rows = self.rows(database)
@@ -161,7 +162,7 @@ class Evaluated:
                 if self.source.scale.lower_is_better:
                     said = -said
                 if np.isfinite(said).any():
-                    found[PEERS[name].title + ending] = self.judged(database, said, same_unit=False)
+                    found[BASELINES[name].title + ending] = self.judged(database, said, same_unit=False)
         return found
 
     def scatter(self) -> Plot:
@@ -227,7 +228,7 @@ def write_report(
         return write_document(workdir, sections, latex=options.latex)
     name, main = list(evaluated.items())[-1]
     source = main.source
-    peers = main.peers(options.peers, options.peers_folder or workdir, training_mean(source, train))
+    baselines = main.baselines(options.baselines, options.baselines_folder or workdir, training_mean(source, train))
     several = len(main.databases) > 1
     ours = {
         f"{split}, on {database}" if several else split: one.judged(database)
@@ -237,12 +238,12 @@ def write_report(
     published = "; ".join(
         f"{database}: {reference(WITHIN[database])}" for database in main.databases if database in WITHIN
     )
-    note = f"Simple measures are of the {name} split's images. {cited(options.peers)}".strip()
+    note = f"Baselines are of the {name} split's images. {cited(options.baselines)}".strip()
     if results["selection"] == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
         f"{len(source)} images of {len(set(source.index.groups))} contents; scores: {source.scale.describe()}.",
-        metrics_table(ours | peers, note=note),
+        metrics_table(ours | baselines, note=note, resamples=options.resamples),
         _kept(results),
     ]
     if published:
@@ -250,9 +251,11 @@ def write_report(
     sections = [Section(f"{config['variant']} on {source.name}", blocks)]
     if not several:
         own = main.judged(main.databases[0])
-        same = {title: one for title, one in peers.items() if len(one.target) == len(own.target)}
+        same = {title: one for title, one in baselines.items() if len(one.target) == len(own.target)}
         if less := {title: judged for title, judged in same.items() if title != CONSTANT}:
-            sections.append(Section("Against simple measures", [comparison_table("the network", own, less)]))
+            sections.append(
+                Section("Against baselines", [comparison_table("the network", own, less, resamples=options.resamples)])
+            )
     sections.append(curves)
     sections.append(Section(f"Predicted against true, {name} split", [main.scatter()]))
     sections.append(residuals_section(main, f"{name} split"))
@@ -284,14 +287,16 @@ def residuals_section(
     figure = plots.residuals(predictions.predicted, predictions.target, evaluated.sorted_by())
     blocks: list[Block] = [Plot(plot, figure, "residuals by type, level and resolution")]
     if (kinds := evaluated.kinds()) is not None:
-        parts = [(one.predicted, one.target) for one in rounds or (predictions,)]
+        parts = [
+            Judged(one.predicted, one.target, target_std=known(one.target_std)) for one in rounds or (predictions,)
+        ]
         blocks.append(types_table(kinds, parts, "distortion"))
     return Section(f"Residuals, {title}", blocks)
 
 
-def cited(peers: Sequence[str]) -> str:
-    """Whom to cite for simple measures."""
-    return "; ".join(f"{PEERS[name].title}: {PEERS[name].source}" for name in peers)
+def cited(baselines: Sequence[str]) -> str:
+    """Whom to cite for baselines."""
+    return "; ".join(f"{BASELINES[name].title}: {BASELINES[name].source}" for name in baselines)
 
 
 def training_mean(source: Source, train: np.ndarray) -> dict[str, float]:

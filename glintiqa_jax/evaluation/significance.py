@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 import scipy.stats
 
+from glintiqa_jax.evaluation.arrays import checked, constant, power_of, undefined
 from glintiqa_jax.evaluation.mapping import Fit, fit_logistic4
-from glintiqa_jax.evaluation.metrics import checked, constant, power_of, undefined
 
-Metric = Callable[..., float]
+Statistic = Callable[..., float]
 
 # Of fewer images (or, where they come in groups, of one group alone) resamples say nothing: of two, half of them are
 # one image twice and the others have a correlation of 1.
@@ -79,7 +79,7 @@ class FTest:
 
 
 def bootstrap_interval(
-    metric: Metric,
+    metric: Statistic,
     predicted: np.ndarray,
     target: np.ndarray,
     *per_image: np.ndarray,
@@ -103,7 +103,7 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    metric: Metric,
+    metric: Statistic,
     first: np.ndarray,
     second: np.ndarray,
     target: np.ndarray,
@@ -201,7 +201,7 @@ def _kurtosis(residuals: np.ndarray) -> float:
 
 
 def _bootstrap(
-    statistic: Metric, columns: list[np.ndarray], groups: np.ndarray | None, resamples: int, seed: int
+    statistic: Statistic, columns: list[np.ndarray], groups: np.ndarray | None, resamples: int, seed: int
 ) -> tuple[float, np.ndarray]:
     """The statistic on all images and on each resample, NaN where it is undefined; single resamples do not warn."""
     estimate = float(statistic(*columns))

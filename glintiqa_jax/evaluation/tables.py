@@ -1,18 +1,19 @@
-"""Tables of figures: with their intervals, side by side with others', by type of distortion."""
+"""Tables of figures: with their intervals, side by side with others', by type of distortion, over rounds."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
+import statistics
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from glintiqa_jax.evaluation.document import Table
-from glintiqa_jax.evaluation.mapping import fit_logistic4
-from glintiqa_jax.evaluation.metrics import all_metrics, krocc, mae, outlier_ratio, plcc, rmse, srocc
+from glintiqa_jax.evaluation.metrics import METRICS, UNDEFINED, Metric, columns_of, how_to_read
 from glintiqa_jax.evaluation.significance import (
     FEWEST_IMAGES,
     Interval,
@@ -22,15 +23,10 @@ from glintiqa_jax.evaluation.significance import (
 )
 
 RESAMPLES = 1000
-UNDEFINED = "undefined"
-_SMALLEST, _LARGEST = 5e-4, 1e7  # figures that three decimals show
+"""Of a bootstrap, where nothing else is asked for."""
 _FEW = 10  # contents, below which resamples of them hardly differ
-HOW_SURE = (
-    "In brackets 95 % bootstrap intervals ({resamples} resamples) over images or, where contents are counted beside "
-    "them, over whole contents. SROCC, KROCC and PLCC are higher is better, errors and the outlier ratio lower is "
-    "better. Mapped figures are after the four-parameter logistic fitted to the same images, which their intervals "
-    "hold as it is. Of fewer than {fewest} images there is no interval."
-)
+More = Mapping[str, Sequence[str]]
+"""Further columns of a table by their titles, with one cell for each row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,150 +54,209 @@ class Judged:
         return f"{len(self.target)}{contents}"
 
     @functools.cached_property
-    def intervals(self) -> dict[str, Interval | None]:
-        """Figures by the title of their column, with their intervals; None where one has no meaning."""
-        mapped = fit_logistic4(self.predicted, self.target)(self.predicted)
+    def columns(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """The arguments of each metric that these images have, by its key."""
+        return columns_of(self.predicted, self.target, self.target_std, same_unit=self.same_unit)
 
-        def interval(metric: Callable[..., float], predicted: np.ndarray, *more: np.ndarray) -> Interval:
-            return bootstrap_interval(metric, predicted, self.target, *more, groups=self.groups, resamples=RESAMPLES)
+    @functools.cached_property
+    def figures(self) -> dict[str, float]:
+        """Each of these metrics; NaN where it is undefined."""
+        with _without_warnings():
+            return {key: METRICS[key].function(*columns) for key, columns in self.columns.items()}
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is undefined is shown as such
-            found: dict[str, Interval | None] = {
-                "SROCC": interval(srocc, self.predicted),
-                "KROCC": interval(krocc, self.predicted),
-                "PLCC": interval(plcc, self.predicted),
-                "PLCC mapped": interval(plcc, mapped),
-                "RMSE": interval(rmse, self.predicted) if self.same_unit else None,
-                "RMSE mapped": interval(rmse, mapped),
-                "MAE": interval(mae, self.predicted) if self.same_unit else None,
-            }
-            if self.target_std is not None:
-                found["outlier ratio"] = interval(outlier_ratio, mapped, self.target_std)
-        return found
+    def interval(self, key: str, *, resamples: int = RESAMPLES) -> Interval | None:
+        """A metric with its 95 % interval; None where these images do not have it."""
+        if key not in self.columns:
+            return None
+        with _without_warnings():
+            return bootstrap_interval(
+                METRICS[key].function, *self.columns[key], groups=self.groups, resamples=resamples
+            )
+
+    def only(self, rows: np.ndarray) -> Judged:
+        """Some of the images, by a mask or by their numbers."""
+        fields = ("predicted", "target", "groups", "target_std")
+        parts = {name: each[rows] for name in fields if (each := getattr(self, name)) is not None}
+        return dataclasses.replace(self, **parts)
 
 
 def metrics_table(
     rows: Mapping[str, Judged],
     *,
     note: str = "",
-    more: Mapping[str, Sequence[str]] | None = None,
+    more: More | None = None,
     explained: bool = True,
+    resamples: int = RESAMPLES,
 ) -> Table:
-    """One row per name, with the figures and their intervals.
+    """One row per name, with every metric and its interval.
 
     Args:
       rows: what was judged, by whom.
       note: further words under the table.
-      more: further columns by title, with one cell for each row.
+      more: further columns.
       explained: say under it what the figures are; not needed again in one report.
+      resamples: of the intervals.
     """
-    found = {name: judged.intervals for name, judged in rows.items()}
-    titles = list(dict.fromkeys(title for one in found.values() for title in one))
-    cells = []
-    for place, (name, one) in enumerate(found.items()):
-        values = [in_words(one[title]) if title in one else "-" for title in titles]
-        cells.append([name, rows[name].images, *values, *(extra[place] for extra in (more or {}).values())])
+    cells = {name: [judged.images] for name, judged in rows.items()}
+    keys = _keys(rows.values())
+    for name, judged in rows.items():
+        cells[name] += [in_words(METRICS[key], judged.interval(key, resamples=resamples)) for key in keys]
     contents = [len(set(judged.groups)) for judged in rows.values() if judged.groups is not None]
-    caption = HOW_SURE.format(resamples=f"{RESAMPLES:,}", fewest=FEWEST_IMAGES)
+    caption = (
+        f"In brackets 95 % bootstrap intervals ({resamples:,} resamples) over images or, where contents are counted "
+        f"beside them, over whole contents, the fitted mapping held as it is; none of fewer than {FEWEST_IMAGES} "
+        f"images. {how_to_read(keys)}"
+    )
     if contents and min(contents) < _FEW:
         caption += f" An interval over as few as {min(contents)} contents says little."
-    if "outlier ratio" in titles:
-        caption += (
-            " The outlier ratio is the share of images whose mapped error is more than two standard deviations of the "
-            "opinions."
-        )
-    return Table(["", "images", *titles, *(more or {})], cells, f"{caption if explained else ''} {note}".strip())
+    return _table(["", "images"], keys, cells, more, f"{caption if explained else ''} {note}".strip())
 
 
-def comparison_table(name: str, reference: Judged, others: Mapping[str, Judged], *, explained: bool = True) -> Table:
-    """How far others are from one, on the same images: paired bootstrap of SROCC and PLCC, F-test on residuals.
+def summary_table(
+    rows: Mapping[str, Sequence[Judged]], *, note: str = "", more: More | None = None, explained: bool = True
+) -> Table:
+    """One row per name, with median, mean and standard deviation of every metric over rounds.
+
+    Args:
+      rows: what was judged in each round.
+      note: further words under the table.
+      more: further columns.
+      explained: say under it what the figures are; not needed again in one report.
+    """
+    keys = _keys([judged for found in rows.values() for judged in found])
+    cells = {name: [f"{len(found)}"] for name, found in rows.items()}
+    for name, found in rows.items():
+        figures = [judged.figures for judged in found]
+        cells[name] += [
+            summary(METRICS[key], [one[key] for one in figures]) if all(key in one for one in figures) else "-"
+            for key in keys
+        ]
+    caption = f"Median over rounds, in brackets mean and standard deviation. {how_to_read(keys)}"
+    return _table(["", "rounds"], keys, cells, more, f"{caption if explained else ''} {note}".strip())
+
+
+def types_table(kinds: np.ndarray, judged: Sequence[Judged], title: str) -> Table:
+    """Every metric for each label; where there are several runs, their medians.
+
+    Args:
+      kinds: the label of each row, ``(images,)``, of every run one after the other.
+      judged: each run, whose images follow one another as in ``kinds``.
+      title: what the labels are.
+    """
+    keys, cells = _keys(judged), {}
+    by_run = np.split(kinds, np.cumsum([len(one.target) for one in judged])[:-1])
+    for kind in np.unique(kinds):
+        masks = [labels == kind for labels in by_run]
+        figures = [one.only(mask).figures for one, mask in zip(judged, masks, strict=True) if mask.any()]
+        cells[str(kind).strip()] = [
+            f"{np.sum(kinds == kind)}",
+            *(METRICS[key].text(_median([one[key] for one in figures if key in one])) for key in keys),
+        ]
+    medians = "Medians over the rounds that have images of it; images are counted over all rounds."
+    return _table([title, "images"], keys, cells, None, medians if len(judged) > 1 else "")
+
+
+def comparison_table(
+    name: str, reference: Judged, others: Mapping[str, Judged], *, explained: bool = True, resamples: int = RESAMPLES
+) -> Table:
+    """How others differ from one on the same images: paired bootstrap of metrics, F-test on residuals.
 
     Args:
       name: of the one.
       reference: the one.
       others: the others, whose images and scores are the same.
       explained: say under it what the figures are; not needed again in one report.
+      resamples: of the intervals.
     """
-    rows = []
+    keys, rows = compared([reference, *others.values()]), []
     for other_name, other in others.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            by_rank, by_value = (
-                paired_bootstrap(metric, one, two, reference.target, groups=reference.groups, resamples=RESAMPLES)
-                for metric, one, two in (
-                    (srocc, other.predicted, reference.predicted),
-                    (plcc, _mapped(other), _mapped(reference)),
+        cells = [other_name]
+        for key in keys:
+            first, second = other.columns[key], reference.columns[key]
+            with _without_warnings():
+                found = paired_bootstrap(
+                    METRICS[key].function, first[0], *second, groups=reference.groups, resamples=resamples
                 )
-            )
+            cells += [in_words(METRICS[key], found, sign="+"), _p_value(found.p_value)]
+        with _without_warnings():
             test = residual_f_test(other.predicted, reference.predicted, reference.target)
-        better = {"first": other_name, "second": name, None: "neither"}[test.better]
-        rows.append(
-            [
-                other_name,
-                in_words(by_rank, "+.3f"),
-                _p_value(by_rank.p_value),
-                in_words(by_value, "+.3f"),
-                _p_value(by_value.p_value),
-                UNDEFINED if math.isnan(test.ratio) else f"{better} (ratio {test.ratio:.2f})",
-            ]
-        )
-    columns = [f"less {name}", "Δ SROCC", "p", "Δ PLCC mapped", "p", "smaller residual variance, F-test"]
+        smaller = {"first": other_name, "second": name, None: "neither"}[test.better]
+        rows.append([*cells, UNDEFINED if math.isnan(test.ratio) else f"{smaller} (ratio {test.ratio:.2f})"])
+    differences = [title for key in keys for title in (f"Δ {METRICS[key].title}", "p")]
     caption = (
-        f"Differences on the same images, positive where the row is better than {name}; 95 % paired bootstrap "
-        "intervals and two-sided p. The F-test on residuals of the mapped predictions (5 %) is VQEG's; it takes the "
-        "models to be independent, which on the same images they seldom are."
+        f"Differences on the same images, each row's figure less that of {name}; 95 % paired bootstrap intervals and "
+        f"two-sided p. {how_to_read(keys)} The F-test on residuals of the mapped predictions (5 %) is VQEG's; it takes "
+        "the models to be independent, which on the same images they seldom are."
     )
+    columns = [f"less {name}", *differences, "smaller residual variance, F-test"]
     return Table(columns, rows, caption if explained else "")
 
 
-def types_table(kinds: np.ndarray, judged: Sequence[tuple[np.ndarray, np.ndarray]], title: str) -> Table:
-    """SROCC and PLCC for each label; where there are several runs, their medians.
+def differences_table(name: str, reference: Sequence[Judged], others: Mapping[str, Sequence[Judged]]) -> Table:
+    """How others differ from one round by round, each round on its own test images.
 
     Args:
-      kinds: the label of each row, ``(images,)``, of every run one after the other.
-      judged: predicted and opinion scores of each run, whose images follow one another as in ``kinds``.
-      title: what the labels are.
+      name: of the one.
+      reference: the one, in each round.
+      others: the others, in the same rounds.
     """
-    by_run = np.repeat(np.arange(len(judged)), [len(target) for _, target in judged])
-    predicted = np.concatenate([one for one, _ in judged])
-    target = np.concatenate([one for _, one in judged])
-    rows = []
-    for kind in np.unique(kinds):
-        found = []
-        for run in range(len(judged)):
-            chosen = (kinds == kind) & (by_run == run)
-            if chosen.any():
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    found.append(all_metrics(predicted[chosen], target[chosen]))
-        images = sum(int(one["images"]) for one in found)
-        values = [number(_median([one[name] for one in found])) for name in ("srocc", "plcc", "krocc", "rmse")]
-        rows.append([str(kind).strip(), f"{images}", *values])
-    caption = (
-        "Medians over the rounds that have images of it; images are counted over all rounds." if len(judged) > 1 else ""
-    )
-    return Table([title, "images", "SROCC", "PLCC", "KROCC", "RMSE"], rows, caption)
+    keys = compared([*reference, *(judged for found in others.values() for judged in found)])
+    cells = []
+    for other, found in others.items():
+        pairs = [(one.figures, two.figures) for one, two in zip(found, reference, strict=True)]
+        cells.append([other, *(cell for key in keys for cell in _differences(key, pairs))])
+    columns = [
+        title
+        for key in keys
+        for title in (f"Δ {METRICS[key].title}, median", "lowest to highest", "rounds in which it is better")
+    ]
+    return Table([f"less {name}", *columns], cells, "Differences round by round, on the same test images.")
 
 
-def in_words(interval: Interval | None, style: str = ".3f") -> str:
+def compared(judged: Sequence[Judged]) -> list[str]:
+    """Keys of the metrics that models are compared by, as far as all have them."""
+    have = [one.columns for one in judged]
+    return [key for key, metric in METRICS.items() if metric.compared and all(key in one for one in have)]
+
+
+def in_words(metric: Metric, interval: Interval | None, *, sign: str = "") -> str:
     """``0.859 (0.828 to 0.882)``."""
     if interval is None:
         return "-"
-    if math.isnan(interval.estimate):
-        return UNDEFINED
-    if not _SMALLEST <= abs(interval.estimate) < _LARGEST and interval.estimate:
-        style = style.replace(".3f", ".4g")  # an error in a unit of its own
-    if math.isnan(interval.low):
-        return format(interval.estimate, style)
-    return f"{interval.estimate:{style}} ({interval.low:{style}} to {interval.high:{style}})"
+    ends = [] if math.isnan(interval.low) else [interval.low, interval.high]
+    return metric.text(interval.estimate, *ends, sign=sign, fewer=1)
 
 
-def number(value: float) -> str:
-    """A figure, or that it is undefined."""
-    if math.isnan(value):
+def summary(metric: Metric, values: Sequence[float]) -> str:
+    """``0.8591 (0.8573 ± 0.0041)``: median, mean and standard deviation over rounds."""
+    if np.isnan(values).any():
         return UNDEFINED
-    return f"{value:.4f}" if not value or _SMALLEST <= abs(value) < _LARGEST else f"{value:.4g}"
+    spread = f" ± {metric.text(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{metric.text(statistics.median(values))} ({metric.text(statistics.fmean(values))}{spread})"
+
+
+def _keys(judged: Iterable[Judged]) -> list[str]:
+    """Of the metrics that some have, in the order of ``METRICS``."""
+    have = {key for one in judged for key in one.columns}
+    return [key for key in METRICS if key in have]
+
+
+def _table(
+    first: Sequence[str], keys: Sequence[str], cells: Mapping[str, Sequence[str]], more: More | None, caption: str
+) -> Table:
+    """A row per name: its cells, then its further ones."""
+    further = zip(*(more or {}).values(), strict=True) if more else [()] * len(cells)
+    rows = [[name, *row, *rest] for (name, row), rest in zip(cells.items(), further, strict=True)]
+    return Table([*first, *(METRICS[key].title for key in keys), *(more or {})], rows, caption)
+
+
+def _differences(key: str, pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> list[str]:
+    """Median, range and how many are better; all undefined where one is."""
+    metric, found = METRICS[key], [one[key] - two[key] for one, two in pairs]
+    if any(math.isnan(difference) for difference in found):
+        return [UNDEFINED] * 3
+    median, lowest, highest = (metric.text(each(found), sign="+") for each in (statistics.median, min, max))
+    return [median, f"{lowest} to {highest}", f"{sum(metric.worth(each) > 0 for each in found)} of {len(found)}"]
 
 
 def _median(values: Sequence[float]) -> float:
@@ -209,9 +264,12 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(defined)) if defined else math.nan
 
 
-def _mapped(judged: Judged) -> np.ndarray:
-    return fit_logistic4(judged.predicted, judged.target)(judged.predicted)
-
-
 def _p_value(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

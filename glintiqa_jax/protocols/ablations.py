@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import re
-import statistics
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,19 +16,17 @@ from glintiqa_jax.datasets.opening import open_data
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
-from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
-from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, comparison_table, metrics_table
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, differences_table, metrics_table, summary_table
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
 from glintiqa_jax.models.pretrained import has_weights
 from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.rounds import (
+    baselines_of,
     check_rounds,
     databases,
-    peers_of,
     round_config,
     rows_of,
-    summary_table,
     tested,
     train_rounds,
 )
@@ -201,7 +196,7 @@ def run_ablations(
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
     workdir = local_path("workdir", workdir)
-    report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
+    report = dataclasses.replace(report or ReportOptions(), baselines_folder=workdir)
     rows = ablation_rows(config, tables, saqt_weights=saqt_weights)
     if rounds:
         check_rounds(config, rounds)
@@ -277,19 +272,21 @@ def _report(
         text += " One run each: differences of the size that another seed makes are no findings."
     sections = [Section(f"Ablations of {config.variant} on {source.name}", [text])]
     for table, runs in by_table.items():
-        explained = len(sections) == 1
-        sections.append(Section(table, _table(table, rows[table], runs, explained=explained)))
-    peers: dict[str, list[Judged]] = {}
+        blocks = _table(table, rows[table], runs, explained=len(sections) == 1, resamples=report.resamples)
+        sections.append(Section(table, blocks))
+    baselines: dict[str, list[Judged]] = {}
     for run in first:
-        for name, judged in peers_of(run, report).items():
-            peers.setdefault(name, []).append(judged)
-    sections.append(Section("Simple measures on the same images", [_figures(peers, explained=False)]))
+        for name, judged in baselines_of(run, report).items():
+            baselines.setdefault(name, []).append(judged)
+    sections.append(
+        Section("Baselines on the same images", [_figures(baselines, explained=False, resamples=report.resamples)])
+    )
     all_runs = [run for runs in by_table.values() for found in runs.values() for run in found]
     more = [commits(all_runs), *splits_of(first)]  # all rows have the first one's splits
     write_document(workdir, [*sections, provenance().section(*more)], latex=report.latex)
 
 
-def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: bool) -> list[Block]:
+def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: bool, resamples: int) -> list[Block]:
     judged: dict[str, list[Judged]] = {}
     trained, notes = [], []
     for label, found in runs.items():
@@ -299,17 +296,15 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
                 notes.append(f"The row '{title}' is {FLATTERED}.")
             judged[title] = [list(rows_of(run).values())[place] for run in found]
             trained.append(f"{parameter_counts(rows[label].model)[1] / 1e6:.2f} M")
-    blocks: list[Block] = [
-        _figures(judged, more={"trained parameters": trained}, note=" ".join(notes), explained=explained)
-    ]
+    more = {"trained parameters": trained}
+    blocks: list[Block] = [_figures(judged, more=more, note=" ".join(notes), explained=explained, resamples=resamples)]
     (name, full), *others = judged.items()
     if others and len(databases(next(iter(runs.values()))[0])) == 1:
         if len(full) == 1:
-            blocks.append(
-                comparison_table(name, full[0], {other: found[0] for other, found in others}, explained=explained)
-            )
+            alone = {other: found[0] for other, found in others}
+            blocks.append(comparison_table(name, full[0], alone, explained=explained, resamples=resamples))
         else:
-            blocks.append(_differences(name, full, dict(others)))
+            blocks.append(differences_table(name, full, dict(others)))
     curves = {
         f"{label}, {found[0].name}" if len(found) > 1 else label: found[0].history for label, found in runs.items()
     }
@@ -319,43 +314,8 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
     return [*blocks, Plot(f"learning_curves_{table}", figure, f"learning curves of {table}")]
 
 
-def _figures(
-    judged: Mapping[str, list[Judged]],
-    *,
-    more: Mapping[str, Sequence[str]] | None = None,
-    note: str = "",
-    explained: bool = True,
-) -> Table:
+def _figures(judged: Mapping[str, list[Judged]], *, resamples: int, **options: Any) -> Table:
+    """Figures of one run with their intervals, of several their median; ``options`` of both tables."""
     if all(len(found) == 1 for found in judged.values()):
-        return metrics_table(
-            {name: found[0] for name, found in judged.items()}, more=more, note=note, explained=explained
-        )
-    return summary_table(judged, more=more, note=note, explained=explained)
-
-
-def _differences(name: str, full: list[Judged], others: Mapping[str, list[Judged]]) -> Table:
-    """Of several rounds, each on its own test images: how SROCC differs from the first row's, round by round."""
-    cells = []
-    for other, found in others.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            differences = [  # NaN where a network says the same of all images
-                srocc(one.predicted, one.target) - srocc(two.predicted, two.target)
-                for one, two in zip(found, full, strict=True)
-            ]
-        cells.append([other, *_in_figures(differences)])
-    columns = [f"less {name}", "Δ SROCC, median", "lowest to highest", "rounds in which it is better"]
-    return Table(columns, cells, "Differences round by round, on the same test images.")
-
-
-def _in_figures(differences: Sequence[float]) -> list[str]:
-    """Median, range and how many are positive; all undefined where one is."""
-    if any(math.isnan(difference) for difference in differences):
-        return [UNDEFINED] * 3
-    lowest, highest = min(differences), max(differences)
-    better = sum(difference > 0 for difference in differences)
-    return [
-        f"{statistics.median(differences):+.4f}",
-        f"{lowest:+.4f} to {highest:+.4f}",
-        f"{better} of {len(differences)}",
-    ]
+        return metrics_table({name: found[0] for name, found in judged.items()}, resamples=resamples, **options)
+    return summary_table(judged, **options)

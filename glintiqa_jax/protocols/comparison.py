@@ -13,7 +13,7 @@ from glintiqa_jax.data.tables import first_five, read_numbers, read_table
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
-from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table
+from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table
 from glintiqa_jax.protocols.runs import claim
 from glintiqa_jax.training.provenance import provenance
 
@@ -47,6 +47,7 @@ def compare(
     columns: Columns = Columns(),
     same_unit: bool = False,
     latex: bool = False,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Judged]:
     """Report how well each model's predictions agree with people, and how the others differ from the first.
 
@@ -58,6 +59,7 @@ def compare(
       columns: of the files.
       same_unit: all predict in the unit of the scores, so that errors are figures, too.
       latex: write the tables for LaTeX, too.
+      resamples: of the intervals.
 
     Returns:
       What was judged, by model.
@@ -99,10 +101,13 @@ def compare(
         )
         for name, said in found.items()
     }
-    blocks: list[Block] = [f"{len(images)} of the {len(scored)} images in {scores.name}.", metrics_table(judged)]
+    blocks: list[Block] = [
+        f"{len(images)} of the {len(scored)} images in {scores.name}.",
+        metrics_table(judged, resamples=resamples),
+    ]
     (_, reference), *others = judged.items()
     if others:
-        blocks.append(comparison_table(first, reference, dict(others)))
+        blocks.append(comparison_table(first, reference, dict(others), resamples=resamples))
     panels = {name: (one.predicted, one.target) for name, one in judged.items()}
     scatter = Plot("predicted_against_true", plots.scatter(panels, "in its unit"), "predicted against true")
     made_of = [(f"SHA-256 of {path.name}", digest) for path, digest in digests.items()]

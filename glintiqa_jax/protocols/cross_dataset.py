@@ -18,6 +18,7 @@ from glintiqa_jax.datasets.opening import distortion_names, open_data, usable_po
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.published import ACROSS, SOURCE, reference
 from glintiqa_jax.evaluation.report import (
@@ -28,7 +29,7 @@ from glintiqa_jax.evaluation.report import (
     cited,
     residuals_section,
 )
-from glintiqa_jax.evaluation.tables import Judged, in_words, metrics_table
+from glintiqa_jax.evaluation.tables import Judged, compared, in_words, metrics_table
 from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.runs import (
     Run,
@@ -176,14 +177,17 @@ def _tested(run: Run, data: DataConfig, tested_on: str, source: Source) -> Evalu
     return evaluated
 
 
-def matrix(cells: Sequence[Cell], judged: Mapping[str, Judged], figure: str) -> Table:
-    """A figure of each cell with its interval, trained on by tested on; ``judged`` by the cells' titles."""
+def matrix(cells: Sequence[Cell], judged: Mapping[str, Judged], key: str, *, resamples: int) -> Table:
+    """A metric of each cell with its interval, trained on by tested on; ``judged`` by the cells' titles."""
     rows = list(dict.fromkeys(cell.run.name for cell in cells))
     tested = list(dict.fromkeys(cell.tested_on for cell in cells))
     columns = [name for name in rows if name in tested] + [name for name in tested if name not in rows]
-    found = {(cell.run.name, cell.tested_on): in_words(judged[cell.title].intervals[figure]) for cell in cells}
+    found = {
+        (cell.run.name, cell.tested_on): in_words(METRICS[key], judged[cell.title].interval(key, resamples=resamples))
+        for cell in cells
+    }
     table = [[row, *(found.get((row, column), "-") for column in columns)] for row in rows]
-    return Table([f"{figure}, trained on", *(f"tested on {column}" for column in columns)], table)
+    return Table([f"{METRICS[key].title}, trained on", *(f"tested on {column}" for column in columns)], table)
 
 
 def _report(
@@ -206,17 +210,19 @@ def _report(
         remarks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
     watched = "test" if config.selection == "test_best" else "validation"
     curves = plots.learning_curve({run.name: run.history for run in runs}, watched, config.loss)
+    matrices = [matrix(cells, judged, key, resamples=report.resamples) for key in compared(list(judged.values()))]
     sections = [
         Section(
             f"{config.variant} across {', '.join(all_names)}",
-            [_how(config, runs), matrix(cells, judged, "SROCC"), matrix(cells, judged, "PLCC mapped"), *remarks],
+            [_how(config, runs), *matrices, *remarks],
         ),
         Section(
-            "All figures, and simple measures on the same images",
+            "All figures, and baselines on the same images",
             [
                 metrics_table(
-                    judged | _peers(cells, workdir, report),
-                    note=f"Simple measures are of the images that they name. {cited(report.peers)}".strip(),
+                    judged | _baselines(cells, workdir, report),
+                    note=f"Baselines are of the images that they name. {cited(report.baselines)}".strip(),
+                    resamples=report.resamples,
                 )
             ],
         ),
@@ -248,14 +254,14 @@ def _how(config: TrainConfig, runs: Sequence[Run]) -> str:
     return text if config.data.split.split_by == "all" else text + at_home
 
 
-def _peers(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:
-    """What simple measures say of each cell's images, once where several cells have the same."""
+def _baselines(cells: Sequence[Cell], workdir: Path, report: ReportOptions) -> dict[str, Judged]:
+    """What baselines say of each cell's images, once where several cells have the same."""
     rows: dict[str, Judged] = {}
     same: dict[tuple[str, bytes, str], str] = {}
     for cell in cells:
         scale, positions = cell.evaluated.source.scale, cell.evaluated.predictions.positions
         mean = {name: float(scale.to_raw(cell.training_quality)) for name in cell.evaluated.databases}
-        for title, judged in cell.evaluated.peers(report.peers, workdir, mean).items():
+        for title, judged in cell.evaluated.baselines(report.baselines, workdir, mean).items():
             what = (cell.tested_on, positions.tobytes(), title)
             if title == CONSTANT or what not in same:  # the constant is the training's
                 same[what] = cell.title

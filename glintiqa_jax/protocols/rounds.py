@@ -6,9 +6,7 @@ Like all protocols it is for one process, with as many devices as that has.
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,7 @@ from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.datasets.opening import open_data
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation import plots
-from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
-from glintiqa_jax.evaluation.mapping import mapped_plcc, mapped_rmse
+from glintiqa_jax.evaluation.document import Plot, Section, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
@@ -33,7 +30,7 @@ from glintiqa_jax.evaluation.report import (
     residuals_section,
     training_mean,
 )
-from glintiqa_jax.evaluation.tables import UNDEFINED, Judged, metrics_table
+from glintiqa_jax.evaluation.tables import Judged, metrics_table, summary_table
 from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.runs import (
     Run,
@@ -48,9 +45,6 @@ from glintiqa_jax.protocols.runs import (
 from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.loop import train_and_evaluate
 from glintiqa_jax.training.provenance import provenance
-
-FIGURES = METRICS | {"plcc mapped": mapped_plcc, "rmse mapped": mapped_rmse}
-_IN_UNIT = ("rmse",)  # figures that mean nothing of predictions in another unit than the scores'
 
 
 def run_rounds(
@@ -75,7 +69,7 @@ def run_rounds(
       KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
     """
     workdir = local_path("workdir", workdir)
-    report = dataclasses.replace(report or ReportOptions(), peers_folder=workdir)
+    report = dataclasses.replace(report or ReportOptions(), baselines_folder=workdir)
     check_rounds(config, rounds)
     with sole_user(workdir, "workdir"):
         check_experiment(round_config(config, 1))
@@ -116,57 +110,9 @@ def round_config(config: TrainConfig, round_number: int) -> TrainConfig:
     return dataclasses.replace(config, data=data, seed=config.seed + released_seed(round_number))
 
 
-def figures(judged: Judged) -> dict[str, float]:
-    """Figures of one run by name; NaN where they are undefined."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {name: metric(judged.predicted, judged.target) for name, metric in FIGURES.items()}
-
-
-def summary(values: Sequence[float]) -> str:
-    """``0.8591 (0.8573 ± 0.0041)``: median, mean and standard deviation over rounds."""
-    if np.isnan(values).any():
-        return UNDEFINED
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.median(values):.4f} ({statistics.fmean(values):.4f}{spread})"
-
-
-def summary_table(
-    rows: Mapping[str, Sequence[Judged]],
-    *,
-    note: str = "",
-    more: Mapping[str, Sequence[str]] | None = None,
-    explained: bool = True,
-) -> Table:
-    """Median, mean and standard deviation over rounds, a row for each name.
-
-    Args:
-      rows: what was judged in each round.
-      note: further words under the table.
-      more: further columns by title, a cell for each row.
-      explained: say under it what the figures are; not needed again in one report.
-    """
-    cells = []
-    for place, (name, judged) in enumerate(rows.items()):
-        found = [figures(one) for one in judged]
-        values = [
-            summary([one[key] for one in found]) if judged[0].same_unit or key not in _IN_UNIT else "-"
-            for key in FIGURES
-        ]
-        further = [cells_[place] for cells_ in (more or {}).values()]
-        cells.append([name, f"{len(judged)}", *values, *further])
-    caption = (
-        "Median over rounds, in brackets mean and standard deviation. SROCC, PLCC and KROCC are higher is better, RMSE "
-        "is in the unit of the scores, lower is better; mapped is after the four-parameter logistic fitted to the test "
-        "images."
-    )
-    columns = ["", "rounds", *(name.upper().replace("MAPPED", "mapped") for name in FIGURES), *(more or {})]
-    return Table(columns, cells, f"{caption if explained else ''} {note}".strip())
-
-
 def median_run(runs: Sequence[Run]) -> Run:
     """The run whose SROCC is the median's, or the next below."""
-    ordered = sorted(runs, key=lambda run: run.results["test"]["srocc"] or -1.0)
+    ordered = sorted(runs, key=lambda run: METRICS["srocc"].worth(run.results["test"]["srocc"]))
     return ordered[(len(ordered) - 1) // 2]
 
 
@@ -176,11 +122,11 @@ def tested(run: Run) -> Evaluated:
     return run.tested
 
 
-def peers_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
-    """What simple measures say of a run's test images."""
+def baselines_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
+    """What baselines say of a run's test images."""
     evaluated = tested(run)
     mean = training_mean(evaluated.source, training_positions(run.workdir, evaluated.source))
-    return evaluated.peers(report.peers, report.peers_folder or run.workdir, mean)
+    return evaluated.baselines(report.baselines, report.baselines_folder or run.workdir, mean)
 
 
 def databases(run: Run) -> list[str]:
@@ -204,9 +150,9 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     source = tested(runs[0]).source
     rows: dict[str, list[Judged]] = {}
     for run in runs:
-        for name, judged in (rows_of(run) | peers_of(run, report)).items():
+        for name, judged in (rows_of(run) | baselines_of(run, report)).items():
             rows.setdefault(name, []).append(judged)
-    note = f"Simple measures are of the same images. {cited(report.peers)}".strip()
+    note = f"Baselines are of the same images. {cited(report.baselines)}".strip()
     if any(name in WITHIN for name in databases(runs[0])):
         note += f" Published: {SOURCE}."
     watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"
@@ -229,7 +175,7 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
                 summary_table(rows, note=note, more=published_column(databases(runs[0]), len(rows))),
             ],
         ),
-        _each_round(runs),
+        _each_round(runs, report.resamples),
         Section(
             "Learning curves",
             [
@@ -248,14 +194,14 @@ def _report(config: TrainConfig, workdir: Path, runs: Sequence[Run], report: Rep
     write_document(workdir, sections, latex=report.latex)
 
 
-def _each_round(runs: Sequence[Run]) -> Section:
+def _each_round(runs: Sequence[Run], resamples: int) -> Section:
     found = {
         f"{run.name}{ending.removeprefix('the network')}": judged
         for run in runs
         for ending, judged in rows_of(run).items()
     }
     kept = [f"{run.results['best_step']} of {run.results['step']}" for run in runs for _ in databases(run)]
-    return Section("Each round", [metrics_table(found, more={"kept step": kept})])
+    return Section("Each round", [metrics_table(found, more={"kept step": kept}, resamples=resamples)])
 
 
 def _pooled(runs: Sequence[Run]) -> Evaluated:

@@ -21,9 +21,9 @@ from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
 from glintiqa_jax.data.rated_images import Collection, RatedImage
+from glintiqa_jax.identity import code_of
 from glintiqa_jax.saqt import scenes
-from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS
-from glintiqa_jax.saqt.distortions.identity import code_of, identity
+from glintiqa_jax.saqt.distortions import DISTORTIONS, KADID, LEVELS
 from glintiqa_jax.saqt.generation import COLOUR_ONLY, distorted, image_name, versions
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 
@@ -90,7 +90,7 @@ def read_demo() -> Collection:
         name="demo",
         scale=DATABASES["kadid10k"].scale,
         size=sum(len(content.distortions) for content in contents),
-        identity=digest("demo", identity(), code_of(scenes), [content.facts() for content in contents]),
+        identity=digest("demo", KADID.identity(), code_of(scenes), [content.facts() for content in contents]),
         images=lambda: _distorted(contents),
     )
 

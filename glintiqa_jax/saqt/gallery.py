@@ -10,7 +10,7 @@ import PIL.ImageOps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS, distort
+from glintiqa_jax.saqt.distortions import KADID, DistortionSet
 
 # In pixels. Distortions have sizes in pixels of their own: what is distorted is the tile, and a pixel of it is one of
 # the picture, so that nothing is blurred or sharpened on the way.
@@ -22,26 +22,32 @@ _LEAST = (96, 72)  # width and height left for a tile that is smaller, so that t
 _DPI = 120
 
 
-def draw_gallery(photograph: NDArray[np.uint8], *, seed: int = 0, rescale: bool = True) -> Figure:
-    """The photograph once, then a row for each of the 25 distortions with a tile for each of the five levels.
+def draw_gallery(
+    photograph: NDArray[np.uint8], *, seed: int = 0, rescale: bool = True, distortions: DistortionSet = KADID
+) -> Figure:
+    """The photograph once, then a row for each distortion of a set with a tile for each of its levels.
 
     Args:
       photograph: uint8 RGB ``(height, width, 3)``, each side at least 32 pixels. It is shrunk to tiles of 192x144
         pixels, cropped to its middle where it has another aspect, and never enlarged.
       seed: of the random distortions.
       rescale: as in ``distort``.
+      distortions: the set.
 
     Returns:
-      a figure for ``save_figure``, some 1,200 x 4,500 pixels.
+      a figure for ``save_figure``, of KADID-10k's set some 1,200 x 4,500 pixels.
 
     Raises:
-      ValueError: for an image of another dtype, shape or size, and for a negative seed.
+      InputError: for an image of another dtype, shape or size, and for a negative seed.
     """
     tile = _tile(photograph)
-    rows = [[distort(tile, row.number, level, seed=seed, rescale=rescale) for level in LEVELS] for row in DISTORTIONS]
+    rows = [
+        [distortions.distort(tile, row.number, level, seed=seed, rescale=rescale) for level in distortions.levels]
+        for row in distortions.rows
+    ]
     height, width = tile.shape[:2]
     across, down = max(width, _LEAST[0]) + _GAP, max(height, _LEAST[1]) + _CAPTION + _GAP
-    size = (_LABEL + len(LEVELS) * across, (1 + len(rows)) * down + _GAP)
+    size = (_LABEL + len(distortions.levels) * across, (1 + len(rows)) * down + _GAP)
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI)
 
     def place(image: NDArray[np.uint8], row: int, column: int, caption: str) -> None:
@@ -58,7 +64,7 @@ def draw_gallery(photograph: NDArray[np.uint8], *, seed: int = 0, rescale: bool 
 
     label(0, "pristine", f"{'rescaled before and after' if rescale else 'not rescaled'}, seed {seed}")
     place(tile, 0, 0, f"{width}x{height} pixels")
-    for number, (row, images) in enumerate(zip(DISTORTIONS, rows, strict=True), start=1):
+    for number, (row, images) in enumerate(zip(distortions.rows, rows, strict=True), start=1):
         label(number, f"{row.number} {row.name}", row.definition)
         for column, (image, parameter) in enumerate(zip(images, row.levels, strict=True)):
             place(image, number, column, f"level {column + 1}: {parameter:g}")

@@ -31,8 +31,7 @@ from glintiqa_jax.data.rated_images import Collection, RatedImage
 from glintiqa_jax.errors import InputError, visible
 from glintiqa_jax.interruptions import noticing_a_full_disk, process_pool
 from glintiqa_jax.progress import progress_bar
-from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, LEVELS, Denoiser, distort
-from glintiqa_jax.saqt.distortions.identity import identity
+from glintiqa_jax.saqt.distortions import DEFAULT_DENOISER, DISTORTIONS, KADID, LEVELS, Denoiser, distort
 
 VERSIONS = len(DISTORTIONS) * len(LEVELS)  # distorted images of one photograph
 # What changes nothing but colour leaves a grey photograph as it is, and no observer would have marked it down.
@@ -85,7 +84,7 @@ class Recipe:
     seed: int = 0
     max_side: int = 512
     denoiser: Denoiser = DEFAULT_DENOISER
-    distortions: str = dataclasses.field(default_factory=identity)
+    distortions: str = dataclasses.field(default_factory=KADID.identity)
 
     def digest(self) -> str:
         """What tells one recipe from another."""

@@ -15,7 +15,7 @@ from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
 from glintiqa_jax.datasets.config import DataConfig
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import VARIANTS, GlintIQAConfig
-from glintiqa_jax.training.losses import LOSSES, OF_ORDER, ON_QUALITY
+from glintiqa_jax.training.losses import LOSSES, find
 
 TARGETS = ("quality", "raw")
 SELECTIONS = ("validation", "test_best")
@@ -59,7 +59,7 @@ class TrainConfig:
     vertical_flips: bool = _field(True, "flip crops upside down, too, as released")
     loss: str = _field(
         "l1",
-        "'l1' as released, 'smooth_l1', or L1 beside a loss of order over the batch: PLCC's, norm-in-norm, fidelity",
+        "'l1' as released, 'smooth_l1', or L1 beside a loss that ranks the batch: PLCC's, norm-in-norm, fidelity",
         tuple(LOSSES),
     )
     accumulate: int = _field(
@@ -160,11 +160,11 @@ class TrainConfig:
             f"--target=raw: several databases have no unit in common, found --dataset={self.data.dataset}",
         )
         _require(
-            self.target == "quality" or self.loss not in ON_QUALITY,
+            self.target == "quality" or not find(self.loss).on_quality,
             f"--loss={self.loss}: is measured on quality in [0, 1], found --target={self.target}",
         )
         _require(
-            self.batch_size // self.accumulate > 1 or self.loss not in OF_ORDER,
+            self.batch_size // self.accumulate > 1 or not find(self.loss).whole_batch,
             f"--accumulate: --loss={self.loss} is over several crops of a part, found parts of one",
         )
         _require(0.0 <= self.ema_decay < 1.0, f"--ema_decay: expected a share below 1, found {self.ema_decay}")

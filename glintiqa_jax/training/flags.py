@@ -14,7 +14,7 @@ from absl import flags
 from glintiqa_jax import settings
 from glintiqa_jax.datasets.config import DataConfig, OwnImages
 from glintiqa_jax.errors import UserError, named_fields
-from glintiqa_jax.evaluation.peers import check_peers
+from glintiqa_jax.evaluation.baselines import check_baselines
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.models.glintiqa import GlintIQAConfig, variant_config
 from glintiqa_jax.training.config import TrainConfig, check_numbers
@@ -44,9 +44,9 @@ def define_report_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def report_options(flag_values: flags.FlagValues = flags.FLAGS) -> ReportOptions:
-    """The parsed report flags; ``UserError`` for a peer that is unknown or not installed."""
+    """The parsed report flags; ``UserError`` for a baseline that is unknown or not installed."""
     options = ReportOptions(**_given(ReportOptions, "", flag_values))
-    check_peers(options.peers)
+    check_baselines(options.baselines)
     return options
 
 

@@ -19,7 +19,7 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.datasets.opening import distortion_names, find_parts, open_data, split_data
 from glintiqa_jax.errors import UserError, about
-from glintiqa_jax.evaluation.peers import check_peers
+from glintiqa_jax.evaluation.baselines import check_baselines
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
@@ -81,7 +81,7 @@ def train_and_evaluate(
     """
     workdir = local_path("workdir", workdir)
     report = report or ReportOptions()
-    check_peers(report.peers)
+    check_baselines(report.baselines)
     checkpoints = place(checkpoint_dir, "checkpoint_dir") if checkpoint_dir else place(workdir, "workdir") / CHECKPOINTS
     with (
         processes.noticing_lost_processes(),

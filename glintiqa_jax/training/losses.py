@@ -1,15 +1,18 @@
 """Losses between predicted and opinion scores, on the [0, 1] scale of quality; one number per batch, lower is better.
 
-Those of order (PLCC, norm-in-norm, fidelity) say nothing of the scale, so that each is taken beside L1.
+Those that rank (PLCC, norm-in-norm, fidelity) say nothing of the scale, so that each is taken beside L1.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
+
+from glintiqa_jax.errors import InputError
 
 # Where smooth L1 turns from square to straight: a tenth of the scale is about the deviation of a mean opinion score.
 SMOOTH_L1_BETA = 0.1
@@ -80,21 +83,48 @@ def _check(predicted: jax.Array, target: jax.Array) -> None:
         raise ValueError(f"expected two arrays of one shape (batch,), found {predicted.shape} and {target.shape}")
 
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A row of ``LOSSES``, itself a function of ``(predicted, target)``.
 
+    Attributes:
+      function: two ``(batch,)`` arrays to one number.
+      whole_batch: it is over all images of the batch together, rather than a mean over them: it needs several.
+      ranks: it says nothing of the scale, so that it is taken beside L1.
+      on_quality: it has a constant in the unit of quality, so that it is for scores in [0, 1].
+    """
 
-def _beside_l1(of_order: Loss) -> Loss:
-    return lambda predicted, target: l1_loss(predicted, target) + of_order(predicted, target)
+    function: Callable[[jax.Array, jax.Array], jax.Array]
+    whole_batch: bool = False
+    ranks: bool = False
+    on_quality: bool = False
+
+    def __call__(self, predicted: jax.Array, target: jax.Array) -> jax.Array:
+        """The loss of two ``(batch,)`` arrays."""
+        loss = self.function(predicted, target)
+        return l1_loss(predicted, target) + loss if self.ranks else loss
 
 
 LOSSES: dict[str, Loss] = {
-    "l1": l1_loss,
-    "smooth_l1": smooth_l1_loss,
-    "l1_plcc": _beside_l1(plcc_loss),
-    "l1_norm_in_norm": _beside_l1(norm_in_norm_loss),
-    "l1_fidelity": _beside_l1(fidelity_loss),
+    "l1": Loss(l1_loss),
+    "smooth_l1": Loss(smooth_l1_loss, on_quality=True),
+    "l1_plcc": Loss(plcc_loss, whole_batch=True, ranks=True),
+    "l1_norm_in_norm": Loss(norm_in_norm_loss, whole_batch=True, ranks=True),
+    "l1_fidelity": Loss(fidelity_loss, whole_batch=True, ranks=True, on_quality=True),
 }
-# Over the whole batch, rather than a mean over its images.
-OF_ORDER = ("l1_plcc", "l1_norm_in_norm", "l1_fidelity")
-# With a constant that is in the unit of quality.
-ON_QUALITY = ("smooth_l1", "l1_fidelity")
+"""By name; it may be extended."""
+
+
+def find(loss: str | Callable[[jax.Array, jax.Array], jax.Array]) -> Loss:
+    """A row of ``LOSSES`` by its name; a ``Loss``, or any other function of ``(predicted, target)``, is taken as it is.
+
+    Raises:
+      InputError: a name that is none of ``LOSSES``.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if callable(loss):
+        return Loss(loss)
+    if loss not in LOSSES:
+        raise InputError(field="loss", expected=f"one of {', '.join(LOSSES)}, or a function", found=repr(loss))
+    return LOSSES[loss]

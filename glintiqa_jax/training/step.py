@@ -16,7 +16,7 @@ from glintiqa_jax.models.computation import compute_in, recompute_blocks
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model, split_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
 from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.losses import LOSSES
+from glintiqa_jax.training.losses import find
 from glintiqa_jax.training.optimiser import check_rates, make_optimiser
 
 
@@ -106,7 +106,7 @@ class Trainer:
 
 def _gradients(config: TrainConfig, mesh: Mesh):
     """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``--accumulate`` over parts of the batch."""
-    loss_function, parts = LOSSES[config.loss], config.accumulate
+    loss_function, parts = find(config.loss), config.accumulate
     model = abstract_model(config.model)
     compute_in(model, config.compute_dtype)
     if config.remat:

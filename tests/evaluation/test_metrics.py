@@ -98,9 +98,12 @@ def test_no_images_have_no_error(metric):
 
 
 def test_all_metrics_count_the_images():
-    found = all_metrics(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]))
-    assert list(found) == ["srocc", "plcc", "krocc", "rmse", "images"]
+    predicted, target = np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0])
+    found = all_metrics(predicted, target)
+    assert list(found) == ["srocc", "plcc", "krocc", "rmse", "mae", "plcc_mapped", "rmse_mapped", "images"]
     assert found["images"] == 3
+    assert "outlier_ratio" in all_metrics(predicted, target, np.ones(3))
+    assert not {"rmse", "mae"} & set(all_metrics(predicted, target, same_unit=False))
 
 
 @given(

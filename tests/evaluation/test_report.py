@@ -124,7 +124,7 @@ def test_photographs_beside_distorted_images_are_called_so(source, tmp_path):
 
 def test_an_image_of_which_a_measure_says_nothing_is_not_among_its_images(source, tmp_path, monkeypatch):
     said = np.r_[np.nan, np.arange(8.0)]
-    monkeypatch.setattr("glintiqa_jax.evaluation.report.peer_values", lambda *_, **__: {"laplacian_variance": said})
+    monkeypatch.setattr("glintiqa_jax.evaluation.report.baseline_values", lambda *_, **__: {"laplacian_variance": said})
     text = report(tmp_path, source, source.index.raw_scores)
     assert "| variance of the Laplacian | 8 | -1.000 |" in text
     assert "less the network" not in text  # whose images are others

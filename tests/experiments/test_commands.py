@@ -241,7 +241,7 @@ MISTAKES = [
         ["--workdir=x", "--scores=x.csv", "--predictions="],
         "--predictions: expected NAME=FILE.csv, found",
     ),
-    ("train", ["--workdir=x", "--peers=oracle"], "--peers: expected names of laplacian_variance"),
+    ("train", ["--workdir=x", "--baselines=oracle"], "baselines: expected names of laplacian_variance"),
 ]
 
 
@@ -324,7 +324,7 @@ def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
     assert (done.returncode, heard(done.stderr)) == (0, "")
 
 
-METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC \S+  RMSE \S+  \(\d+ images\)"
+METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
 REPORT = ["", "report: +.*/report.html"]
 CARD = [
     r"\d+ images of \d+ contents",
@@ -357,7 +357,7 @@ DOCUMENTED = {
 def test_a_normal_run_prints_its_results_and_nothing_else(trained, tmp_path):
     """Every command, where stderr is no terminal: no bar, no warning, of ours or of a library."""
     folder, trained_by, data = trained
-    quick = [f"--flagfile={folder}/own.flags", "--steps=2", "--eval_every=2", "--warmup_steps=1", "--peers="]
+    quick = [f"--flagfile={folder}/own.flags", "--steps=2", "--eval_every=2", "--warmup_steps=1", "--baselines="]
     for number, fact in enumerate(make_small("koniq10k", tmp_path / "downloads")):
         (image,) = (tmp_path / "downloads").rglob(fact.name)
         Image.effect_noise((40 + number, 40), 10 * (number + 1)).convert("RGB").save(image)

@@ -3,17 +3,14 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 from small_runs import cheap_runs
 
 from glintiqa_jax import settings
 from glintiqa_jax.errors import UserError
-from glintiqa_jax.evaluation.metrics import srocc
 from glintiqa_jax.evaluation.report import ReportOptions
-from glintiqa_jax.evaluation.tables import Judged
 from glintiqa_jax.models.glintiqa import VARIANTS, parameter_counts
-from glintiqa_jax.protocols.ablations import SAQT, TABLES, _differences, ablation_rows, run_ablations
+from glintiqa_jax.protocols.ablations import SAQT, TABLES, ablation_rows, run_ablations
 from glintiqa_jax.training.config import TrainConfig, differences
 
 pytest_plugins = ["small_runs"]
@@ -114,23 +111,10 @@ def test_the_report_compares_every_row_with_the_first(ablated, experiment):
 def test_rounds_are_compared_one_by_one(experiment, tmp_path):
     data = settings.replace(experiment.data, validation_fraction=0.2, test_fraction=0.3)
     config = dataclasses.replace(experiment, data=data, steps=2, warmup_steps=1, eval_every=2)
-    report = ReportOptions(peers=(), pictures=False)
+    report = ReportOptions(baselines=(), pictures=False)
     found = run_ablations(config, tmp_path, tables=["selection"], rounds=2, report=report)
     assert [len(runs) for runs in found["selection"].values()] == [2, 2]
     assert "| less selected on validation | Δ SROCC, median |" in (tmp_path / "report.md").read_text()
-
-
-def test_differences_of_rounds_have_their_sign_and_their_pair():
-    order, reverse = np.arange(6.0), np.arange(6.0)[::-1]
-    one_off = np.array([1, 0, 2, 3, 4, 5.0])
-    full = [Judged(order, order), Judged(one_off, order), Judged(order, order)]
-    other = [Judged(one_off, order), Judged(order, order), Judged(reverse, order)]
-    less = 1 - srocc(one_off, order)
-    (row,) = _differences("full", full, {"other": other}).rows
-    assert row == ["other", f"{-less:+.4f}", f"-2.0000 to {less:+.4f}", "1 of 3"]
-    other[0] = Judged(np.ones(6), order)
-    (row,) = _differences("full", full, {"other": other}).rows
-    assert row == ["other", "undefined", "undefined", "undefined"]
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(experiment, tmp_path):

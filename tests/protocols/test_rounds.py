@@ -13,7 +13,7 @@ from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import rounds
-from glintiqa_jax.protocols.rounds import median_run, published_column, run_rounds, summary
+from glintiqa_jax.protocols.rounds import median_run, published_column, run_rounds
 from glintiqa_jax.training import loop
 
 pytest_plugins = ["small_runs"]
@@ -84,7 +84,7 @@ def test_interrupted_rounds_go_on(three, experiment, tmp_path, monkeypatch):
         stop_after(patch, 2)
         assert run_rounds(experiment, tmp_path, rounds=2) is None
     assert not (tmp_path / "report.md").exists()
-    again = run_rounds(experiment, tmp_path, rounds=2, report=ReportOptions(peers=()))
+    again = run_rounds(experiment, tmp_path, rounds=2, report=ReportOptions(baselines=()))
     assert [run.results for run in again] == [run.results for run in runs[:2]]
 
 
@@ -146,5 +146,3 @@ def test_the_median_run_is_one_of_them(three):
     ordered = sorted(run.results["test"]["srocc"] for run in runs)
     assert median_run(runs).results["test"]["srocc"] == ordered[1]
     assert median_run(runs[:2]).results["test"]["srocc"] == min(run.results["test"]["srocc"] for run in runs[:2])
-    assert summary([0.5]) == "0.5000 (0.5000)"
-    assert summary([0.5, float("nan")]) == "undefined"

@@ -13,7 +13,7 @@ from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt import generation
-from glintiqa_jax.saqt.distortions import distort, identity
+from glintiqa_jax.saqt.distortions import distort
 from glintiqa_jax.saqt.generation import (
     Recipe,
     claimed,
@@ -142,21 +142,6 @@ def test_what_is_damaged_is_made_anew(made, flat, tmp_path, damage):
     write_distorted(source, tmp_path, Recipe())
     assert is_written(source, tmp_path, Recipe())
     assert files(tmp_path) == whole | {"park/tree/notes.txt": b"a user's own"}
-
-
-def test_identity_is_what_the_distortions_do(monkeypatch, tmp_path):
-    before = identity.identity()
-    assert identity.identity() == before
-    first, *rest = identity.DISTORTIONS
-    stronger = dataclasses.replace(first, levels=(0.1, 0.5, 1, 2, 6))
-    for other in ((stronger, *rest), (dataclasses.replace(first, function=rest[0].function), *rest), tuple(rest)):
-        monkeypatch.setattr(identity, "DISTORTIONS", other)
-        assert identity.identity() != before
-    (tmp_path / "one.py").write_text('"""A docstring."""\n\ndef half(x):\n    """Half."""\n    return x / 2  # why\n')
-    (tmp_path / "same.py").write_text("def half(x): return (x / 2)\n")
-    (tmp_path / "other.py").write_text("def half(x): return x / 2.5\n")
-    one, same, other = (identity.code_of(str(tmp_path / f"{name}.py")) for name in ("one", "same", "other"))
-    assert one == same != other
 
 
 def test_interrupted_work_leaves_nothing_half_made_and_goes_on(made, monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.errors import UserError
+from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.models.glintiqa import variant_config
 from glintiqa_jax.scoring.scorer import Scorer
 from glintiqa_jax.sharding import make_mesh
@@ -33,7 +34,7 @@ def test_a_run_leaves_what_it_promises(workdir, whole):
     assert set(results) == {
         "step", "best_step", "selection", "validation", "test", "split_sha256", "params_sha256", "commit",
     }  # fmt: skip
-    assert set(results["test"]) == {"srocc", "plcc", "krocc", "rmse", "images"}
+    assert set(results["test"]) == {*METRICS, "images"} - {"outlier_ratio"}
     assert results["test"]["images"] == results["validation"]["images"] == 4
     assert results["step"] == 8
     assert (workdir / "config.json").is_file()

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.training.losses import (
     LOSSES,
+    Loss,
     fidelity_loss,
+    find,
     l1_loss,
     norm_in_norm_loss,
     plcc_loss,
@@ -19,7 +22,7 @@ from glintiqa_jax.training.losses import (
 
 RNG = np.random.default_rng(0)
 PREDICTED, TARGET = (jnp.asarray(RNG.random(16, np.float32)) for _ in range(2))
-OF_ORDER = {"l1_plcc": plcc_loss, "l1_norm_in_norm": norm_in_norm_loss, "l1_fidelity": fidelity_loss}
+RANKING = {"l1_plcc": plcc_loss, "l1_norm_in_norm": norm_in_norm_loss, "l1_fidelity": fidelity_loss}
 
 
 def test_l1():
@@ -62,9 +65,9 @@ def test_fidelity():
     assert float(fidelity_loss(100 * TARGET, TARGET)) == pytest.approx(0, abs=2e-4)
 
 
-@pytest.mark.parametrize("name", OF_ORDER)
-def test_those_of_order_are_taken_beside_l1(name):
-    expected = l1_loss(PREDICTED, TARGET) + OF_ORDER[name](PREDICTED, TARGET)
+@pytest.mark.parametrize("name", RANKING)
+def test_those_that_rank_are_taken_beside_l1(name):
+    expected = l1_loss(PREDICTED, TARGET) + RANKING[name](PREDICTED, TARGET)
     assert float(LOSSES[name](PREDICTED, TARGET)) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -79,3 +82,15 @@ def test_constant_batches_have_a_finite_gradient(loss):
 def test_shapes_are_checked_before_they_broadcast(loss):
     with pytest.raises(ValueError, match=r"\(8,\) and \(8, 1\)"):
         loss(jnp.zeros((8,)), jnp.zeros((8, 1)))
+
+
+def test_a_function_is_taken_wherever_a_name_is():
+    def squared(predicted, target):
+        return jnp.mean(jnp.square(predicted - target))
+
+    assert find("l1_plcc") is LOSSES["l1_plcc"]
+    assert float(find(squared)(PREDICTED, TARGET)) == pytest.approx(float(squared(PREDICTED, TARGET)))
+    beside_l1 = Loss(squared, ranks=True)
+    assert find(beside_l1) is beside_l1
+    with pytest.raises(InputError, match=r"loss: expected one of l1, .*, or a function, found 'l3'"):
+        find("l3")

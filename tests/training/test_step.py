@@ -17,7 +17,7 @@ from glintiqa_jax.models.computation import recompute_blocks
 from glintiqa_jax.models.glintiqa import abstract_model, new_model, split_model, variant_config
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.config import TrainConfig
-from glintiqa_jax.training.losses import LOSSES
+from glintiqa_jax.training.losses import LOSSES, Loss
 from glintiqa_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from glintiqa_jax.training.step import Trainer
 
@@ -314,5 +314,5 @@ def test_the_average_is_over_the_steps_there_are(plain, decay, kept):
 
 def test_a_gradient_that_is_no_number_shows_in_the_loss(monkeypatch):
     """The loss is 0 here, and the square root's slope at 0 is infinite."""
-    monkeypatch.setitem(LOSSES, "l1", lambda predicted, target: jnp.sum(jnp.sqrt(0.0 * predicted)))
+    monkeypatch.setitem(LOSSES, "l1", Loss(lambda predicted, target: jnp.sum(jnp.sqrt(0.0 * predicted))))
     assert np.isnan(one_step()[0])

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.distortions.colour_spaces import (
     Image,
     clip,
@@ -88,13 +89,12 @@ def denoise(image: Image, variance: float, rng: np.random.Generator, denoiser: D
     """White noise of `variance`, then a denoiser channel by channel.
 
     Raises:
-        ValueError: when the denoiser returns another shape than it was given.
+        InputError: when the denoiser returns another shape than it was given.
     """
     noisy = white_noise(image, variance, rng)
     channels = [denoiser(np.ascontiguousarray(noisy[..., channel]), variance) for channel in range(3)]
     for channel in channels:
         if np.shape(channel) != image.shape[:2]:
-            raise ValueError(
-                f"expected {denoiser.name} to return an array of shape {image.shape[:2]}, found {np.shape(channel)}"
-            )
+            expected = f"{denoiser.name} to return an array of shape {image.shape[:2]}"
+            raise InputError(field="denoiser", expected=expected, found=np.shape(channel))
     return np.stack(channels, axis=-1).astype(np.float32, copy=False)

@@ -1,59 +1,11 @@
-"""The table of the 25 distortions of KADID-10k: numbers, names, parameters of the five levels, definitions.
+"""KADID-10k's set: the 25 distortions' numbers, names, parameters of the five levels, definitions. It is fixed.
 
 Source: H. Lin, V. Hosu and D. Saupe, "KADID-10k: A Large-scale Artificially Distorted IQA Database", QoMEX
 2019, and the generation procedure published with it.
 """
 
-import dataclasses
-import inspect
-from collections.abc import Callable
-
-import numpy as np
-
 from glintiqa_jax.saqt.distortions import blur, colour, compression, noise, spatial, tone
-from glintiqa_jax.saqt.distortions.colour_spaces import Image
-from glintiqa_jax.saqt.distortions.noise import Denoiser
-
-LEVELS = range(1, 6)
-"""The levels of every distortion."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Distortion:
-    """One row of the table.
-
-    Attributes:
-        number: 1..25, the database's numbering.
-        name: identifier, unique in the table.
-        levels: the parameter at level 1..5; what it means is in `definition`.
-        definition: one line for documentation.
-        function: (image, parameter) -> image, when random (image, parameter, rng, *, ...) -> image; float32
-            RGB in [0, 1] in, the same shape out, values possibly outside [0, 1].
-        random: whether the result depends on the seed.
-        denoises: whether `function` takes a denoiser after `rng`.
-    """
-
-    number: int
-    name: str
-    levels: tuple[float, float, float, float, float]
-    definition: str
-    function: Callable[..., Image]
-    random: bool = False
-    denoises: bool = False
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of what can be given instead of drawn."""
-        signature = inspect.signature(self.function)
-        return tuple(name for name, given in signature.parameters.items() if given.kind is given.KEYWORD_ONLY)
-
-    def apply(
-        self, image: Image, level: int, rng: np.random.Generator, denoiser: Denoiser, **parameters: float
-    ) -> Image:
-        """The plain distortion of a float32 image at level 1..5."""
-        means = [rng] * self.random + [denoiser] * self.denoises
-        return self.function(image, self.levels[level - 1], *means, **parameters)
-
+from glintiqa_jax.saqt.distortions.procedure import Distortion, DistortionSet
 
 DISTORTIONS: tuple[Distortion, ...] = (
     Distortion(1, "gaussian_blur", (0.1, 0.5, 1, 2, 5), "Gaussian blur, sigma in pixels", blur.gaussian_blur),
@@ -137,3 +89,8 @@ DISTORTIONS: tuple[Distortion, ...] = (
     ),
 )  # fmt: skip
 """The 25 distortions in the database's order."""
+
+KADID = DistortionSet("kadid10k", DISTORTIONS)
+"""The set that KADID-10k's images, and those of SAQT, are made with."""
+LEVELS = KADID.levels
+"""The levels of each of them, 1 to 5."""

@@ -1,4 +1,4 @@
-"""What simple measures that need no training here say of the same images: what a network has to beat.
+"""Baselines: simple measures, without training here, of the same images. They are what a network has to beat.
 
 NIQE is not among them. The maintained packages that compute it fetch its parameters from a hub when they run, and need
 PyTorch.
@@ -7,6 +7,7 @@ PyTorch.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import math
 import pickletools
 import time
@@ -19,7 +20,8 @@ import numpy as np
 from glintiqa_jax.data.files import write_csv
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
+from glintiqa_jax.identity import digest
 from glintiqa_jax.progress import progress_bar
 
 Measure = Callable[[np.ndarray], float]
@@ -30,93 +32,119 @@ _BRISQUE_FEATURES = 36
 
 
 @dataclasses.dataclass(frozen=True)
-class Peer:
-    """A measure of quality that looks at nothing but the image.
+class Baseline:
+    """A row of ``BASELINES``: a measure of quality that looks at nothing but the image.
 
     Attributes:
       title: what tables call it.
       higher_is_better: the direction of its values.
-      extra: what to install for it, ``pip install 'glintiqa-jax[extra]'``; empty where nothing is needed.
+      package: the distribution that computes it beside our own dependencies; empty where none is needed.
       load: gives the measure, of a uint8 RGB image ``(height, width, 3)``, whose value is not finite where the image is
         too small or too plain. ``ImportError`` or ``OSError`` where its package is missing or not as expected.
       source: whom to cite.
+      extra: ours that installs the package, ``pip install 'glintiqa-jax[extra]'``; empty where none does.
     """
 
     title: str
     higher_is_better: bool
-    extra: str
+    package: str
     load: Callable[[], Measure]
     source: str
+    extra: str = ""
+
+    def identity(self) -> str:
+        """Digest of the code of the module that computes it, and of its package's version."""
+        try:
+            version = importlib.metadata.version(self.package) if self.package else ""
+        except importlib.metadata.PackageNotFoundError:
+            version = "none"
+        return digest((self.load.__qualname__, self.package, version), [self.load])
 
 
-def check_peers(names: Iterable[str]) -> None:
-    """Before anything long starts: ``UserError`` for a peer that is unknown, or that cannot be loaded."""
+def check_baselines(names: Iterable[str]) -> None:
+    """Before anything long starts: ``InputError`` for a baseline that is unknown, or that cannot be loaded."""
     for name in names:
         _load(name)
 
 
-def peer_values(
+def baseline_values(
     source: Source,
     positions: np.ndarray,
     names: Sequence[str],
-    path: Path,
+    folder: Path,
     *,
     progress: str = "",
 ) -> dict[str, np.ndarray]:
-    """What each peer says of each image, higher is better, float64 ``(images,)``.
+    """What each baseline says of each image, higher is better, float64 ``(images,)``.
 
-    A value is NaN where a peer has none, as the image is too small for it or one colour. Only what the file lacks is
-    computed, so that a call that was interrupted goes on.
+    A value is NaN where a baseline has none, as the image is too small for it or one colour. What was computed before
+    is kept in a file of the source, at its size, in a column for each baseline and identity: a call that was
+    interrupted resumes, and a baseline whose code or package has changed is computed anew.
 
     Args:
       source: where the images are.
       positions: int ``(images,)``, which of them.
-      names: keys of ``PEERS``.
-      path: a CSV file of the values by image name, as the peers give them; written, and completed where it exists. An
-        image is known by its name alone, so a file is of one source, at one ``max_short_side``.
+      names: keys of ``BASELINES``.
+      folder: where the file is, ``baselines_*.csv``, of the values as the baselines give them.
       progress: what the progress bar says; none is shown when empty.
 
     Raises:
-      UserError: as ``check_peers``, or when the file holds something else.
+      InputError: as ``check_baselines``, or when the file holds something else.
     """
+    path, columns = cache_path(source, folder), {name: f"{name} {_find(name).identity()[:12]}" for name in names}
     known = _read(path)
-    known |= {name: {} for name in names if name not in known}
+    known |= {column: {} for column in columns.values() if column not in known}
     asked = {source.index.names[int(position)]: int(position) for position in positions}
-    lacking = [image for image in asked if any(image not in known[name] for name in names)]
+    lacking = [image for image in asked if any(image not in known[column] for column in columns.values())]
     if lacking:
-        measures = {name: _load(name) for name in names if any(image not in known[name] for image in lacking)}
+        incomplete = [name for name, column in columns.items() if any(image not in known[column] for image in lacking)]
+        measures = {columns[name]: _load(name) for name in incomplete}
         saved = time.monotonic()
         try:
             for image in progress_bar(lacking, hidden=not progress, desc=progress, unit="image", leave=False):
                 pixels = source[asked[image]]["image"]
-                for name, measure in measures.items():
-                    if image not in known[name]:
+                for column, measure in measures.items():
+                    if image not in known[column]:
                         value = float(measure(pixels))
-                        known[name][image] = value if math.isfinite(value) else math.nan
+                        known[column][image] = value if math.isfinite(value) else math.nan
                 if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES:
                     _write(path, known)
                     saved = time.monotonic()
-        finally:  # what is there is kept when the person stops it, too
+        finally:  # an interruption keeps what is there, too
             _write(path, known)
     images = [source.index.names[int(position)] for position in positions]
-    signs = {name: 1.0 if _peer(name).higher_is_better else -1.0 for name in names}
-    return {name: signs[name] * np.asarray([known[name][image] for image in images], np.float64) for name in names}
+    return {
+        name: (1 if BASELINES[name].higher_is_better else -1)
+        * np.asarray([known[column][each] for each in images], float)
+        for name, column in columns.items()
+    }
 
 
-def _peer(name: str) -> Peer:
-    if name not in PEERS:
-        raise UserError(f"--peers: expected names of {', '.join(PEERS)}, found {name!r}")
-    return PEERS[name]
+def cache_path(source: Source, folder: Path) -> Path:
+    """The file of what baselines said of a source's images, which are known by its identity and the size they have."""
+    seen = digest([source.identity, *(part.max_short_side for part in source.parts)], ())
+    return folder / f"baselines_{seen[:12]}.csv"
+
+
+def _find(name: str) -> Baseline:
+    if name not in BASELINES:
+        raise InputError(field="baselines", expected=f"names of {', '.join(BASELINES)}", found=repr(name))
+    return BASELINES[name]
 
 
 def _load(name: str) -> Measure:
-    peer = _peer(name)
+    baseline = _find(name)
     try:
-        return peer.load()
+        return baseline.load()
     except (ImportError, OSError) as error:
-        raise UserError(
-            f"--peers={name}: expected the package that computes it, found none ({error}); "
-            f"pip install 'glintiqa-jax[{peer.extra}]'"
+        raise InputError(
+            field="baselines",
+            value=name,
+            expected="the package that computes it",
+            found=f"none ({error})",
+            hint=f"pip install 'glintiqa-jax[{baseline.extra}]'"
+            if baseline.extra
+            else f"pip install {baseline.package}",
         ) from error
 
 
@@ -156,26 +184,27 @@ def _brisque() -> Measure:
     return measure
 
 
-PEERS: dict[str, Peer] = {
-    "laplacian_variance": Peer(
+BASELINES: dict[str, Baseline] = {
+    "laplacian_variance": Baseline(
         title="variance of the Laplacian",
         higher_is_better=True,
-        extra="",
+        package="",
         load=lambda: _laplacian_variance,
         source="Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy: a comparative study, ICPR 2000",
     ),
-    "brisque": Peer(
+    "brisque": Baseline(
         title="BRISQUE",
         higher_is_better=False,
-        extra="peers",
+        package="brisque",
         load=_brisque,
         source="Mittal et al., No-reference image quality assessment in the spatial domain, IEEE TIP 21(12), 2012",
+        extra="baselines",
     ),
 }
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """The values of each column by image name; those of peers that are not asked for are kept for others."""
+    """The values of each column by image name; those that are not asked for are kept."""
     known: dict[str, dict[str, float]] = {}
     if not path.exists():
         return known
@@ -186,7 +215,8 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
             try:
                 known.setdefault(column, {})[row["name"]] = float(text)
             except ValueError as error:
-                raise UserError(f"{path}, line {line}, {column!r}: expected a number, found {text!r}") from error
+                place = f"{path}, line {line}, {column!r}"
+                raise InputError(file=place, expected="a number", found=repr(text)) from error
     return known
 
 
