@@ -10,7 +10,7 @@ import numpy as np
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.cache import cache_records
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.own import read_csv
