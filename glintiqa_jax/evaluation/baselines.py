@@ -123,7 +123,7 @@ def baseline_values(
 
 def cache_path(source: Source, folder: Path) -> Path:
     """The file of what baselines said of a source's images, which are known by its identity and the size they have."""
-    seen = digest([source.identity, *(part.max_short_side for part in source.parts)], ())
+    seen = digest([source.identity, *(part.max_short_side for part in source.parts)])
     return folder / f"baselines_{seen[:12]}.csv"
 
 
