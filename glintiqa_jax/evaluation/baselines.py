@@ -17,11 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import write_csv
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.identity import digest
+from glintiqa_jax.identity import digest as code_digest
 from glintiqa_jax.progress import progress_bar
 
 Measure = Callable[[np.ndarray], float]
@@ -58,7 +59,7 @@ class Baseline:
             version = importlib.metadata.version(self.package) if self.package else ""
         except importlib.metadata.PackageNotFoundError:
             version = "none"
-        return digest((self.load.__qualname__, self.package, version), [self.load])
+        return code_digest((self.load.__qualname__, self.package, version), [self.load])
 
 
 def check_baselines(names: Iterable[str]) -> None:
@@ -120,9 +121,9 @@ def baseline_values(
     }
 
 
-def cache_path(source: RatedSource | MixedSource, folder: Path) -> Path:
+def cache_path(source: Source, folder: Path) -> Path:
     """The file of what baselines said of a source's images, which are known by its identity and the size they have."""
-    seen = fingerprint([source.card["fingerprint"], *(part.max_short_side for part in source.parts)])
+    seen = digest([source.identity, *(part.max_short_side for part in source.parts)])
     return folder / f"baselines_{seen[:12]}.csv"
 
 

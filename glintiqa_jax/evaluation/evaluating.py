@@ -83,9 +83,7 @@ def evaluate(
 
 def _not_trained_on(model: Model, source: Source, positions: np.ndarray) -> np.ndarray:
     if model.looks is None:
-        warn(
-            "the model does not say what it was trained on: whether that is tested here is not checked"
-        )
+        warn("the model does not say what it was trained on: whether that is tested here is not checked")
         return positions
     new = new_positions(model.looks, source, positions)
     if left_out := len(positions) - len(new):

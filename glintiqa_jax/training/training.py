@@ -25,13 +25,13 @@ from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.baselines import check_baselines
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
+from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
-from glintiqa_jax.scoring.card import Calibration, ModelCard, Origin, TrainedOn, View
+from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
 from glintiqa_jax.scoring.files import FOLDER as MODEL
 from glintiqa_jax.scoring.files import TRAINED_ON, save_model
 from glintiqa_jax.scoring.model import Model
@@ -133,7 +133,10 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes
     crops = experiment.validation.eval_random_crops or experiment.validation.eval_grid**2
-    for field, size, each in (("batch_size", images.batch_size, 1), ("eval_batch_size", execution.eval_batch_size, crops)):
+    for field, size, each in (
+        ("batch_size", images.batch_size, 1),
+        ("eval_batch_size", execution.eval_batch_size, crops),
+    ):
         if (needed := size * each * crop // count) > room:
             raise InputError(
                 field=field,
@@ -342,16 +345,19 @@ class _Job:
         self, source: Source, split: Split, predictions: dict[str, Predictions], results: dict[str, Any]
     ) -> None:
         assert self.options is not None
-        write_report(
-            self.workdir,
-            evaluated={name: Evaluated(source, part) for name, part in predictions.items()},
-            train=split.train,
-            history=read_metrics(self.workdir),
-            results=results,
+        training = Training(
             title=describe(self.experiment.model),
-            provenance=provenance(),
-            options=self.options,
+            loss=self.experiment.objective.loss_name,
+            history=read_metrics(self.workdir),
+            trained=split.train,
+            split=results["split_sha256"],
+            step=results["step"],
+            best_step=results["best_step"],
+            selection=results["selection"],
+            selection_metric=results["selection_metric"],
         )
+        evaluated = {name: Evaluated(source, part) for name, part in predictions.items()}
+        write_report(self.workdir, training, evaluated, provenance(self.options.command), options=self.options)
 
 
 def _network(graphdef: nnx.GraphDef, state: TrainState) -> GlintIQA:

@@ -12,8 +12,8 @@ import pytest
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.mixture import MixedSource
-from glintiqa_jax.data.readers.own import read_csv
-from glintiqa_jax.data.source import RatedSource
+from glintiqa_jax.data.own import read_csv
+from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import baselines
 from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values, cache_path, check_baselines
@@ -23,7 +23,7 @@ PACKAGES = {"brisque": "brisque"}  # what a baseline needs beside our own depend
 
 @pytest.fixture
 def source(rated_folder, tmp_path):
-    return RatedSource(prepare(read_csv(*rated_folder(6), score_range=(0, 100)), tmp_path / "data"))
+    return RecordSource(prepare(read_csv(*rated_folder(6), score_range=(0, 100)), tmp_path / "data"))
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_values_are_of_the_images_asked_for_and_higher_is_better(source, counted
 
 
 def test_an_image_is_decoded_once_for_all_baselines(source, counted, tmp_path, monkeypatch):
-    decoded, read = [], RatedSource.__getitem__
-    monkeypatch.setattr(RatedSource, "__getitem__", lambda self, p: (decoded.append(p), read(self, p))[1])
+    decoded, read = [], RecordSource.__getitem__
+    monkeypatch.setattr(RecordSource, "__getitem__", lambda self, p: (decoded.append(p), read(self, p))[1])
     baseline_values(source, np.arange(6), ["mean", "peak", "laplacian_variance"], tmp_path)
     assert decoded == list(range(6))
 
@@ -212,7 +212,8 @@ def test_a_value_that_is_none_stays_none(source, tmp_path, monkeypatch, value):
 def test_several_databases_keep_their_images_apart(rated_folder, tmp_path, counted):
     collection = read_csv(*rated_folder(6), score_range=(0, 100))
     parts = [
-        RatedSource(prepare(dataclasses.replace(collection, name=name), tmp_path / "data")) for name in ("one", "other")
+        RecordSource(prepare(dataclasses.replace(collection, name=name), tmp_path / "data"))
+        for name in ("one", "other")
     ]
     mixture = MixedSource(parts, [1, 1])
     values = baseline_values(mixture, np.arange(12), ["mean"], tmp_path)["mean"]
