@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import write_csv
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table

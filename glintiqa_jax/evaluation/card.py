@@ -46,7 +46,7 @@ def describe(source: RecordSource) -> list[str]:
         counts = {name: index.splits.count(name) for name in dict.fromkeys(index.splits) if name}
         lines.append("published split: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     pairs = card.near_duplicate_pairs
-    treated = "share a group" if card.near_duplicates_merged else "keep their groups (--merge_near_duplicates)"
+    treated = "share a group" if card.near_duplicates_merged else "keep their groups (`merge_near_duplicates`)"
     lines.append(f"near-duplicate pairs across contents: {pairs}" + (f"; they {treated}" if pairs else ""))
     if card.identical:
         lines.append(f"of them byte for byte the same, which always share a group: {len(card.identical)}")

@@ -15,6 +15,7 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.arrays import power_of
 from glintiqa_jax.evaluation.mapping import fit_logistic4
+from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 
 _STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
@@ -34,25 +35,27 @@ def _in_our_style(draw: Callable[_Arguments, _Drawn]) -> Callable[_Arguments, _D
 
 
 @_in_our_style
-def learning_curve(histories: Mapping[str, list[dict[str, Any]]], watched: str, loss: str) -> Figure:
-    """Training loss, and SROCC on the split that selects.
+def learning_curve(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], watched: str, loss: str, *, metric: str = "srocc"
+) -> Figure:
+    """Training loss, and a metric on the split that selects.
 
     Args:
       histories: rows of ``metrics.jsonl`` by the name of the run.
       watched: which split was evaluated on the way, "validation" or "test".
       loss: what the loss is called.
+      metric: its key.
     """
     figure = Figure(figsize=(7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, history in histories.items():
         trained = [row for row in history if "loss" in row]
         left.plot([row["step"] for row in trained], [row["loss"] for row in trained], linewidth=1, label=name)
-        seen = [row for row in history if watched in row and row[watched]["srocc"] is not None]
-        right.plot(
-            [row["step"] for row in seen], [row[watched]["srocc"] for row in seen], marker="o", markersize=3, label=name
-        )
+        seen = [row for row in history if watched in row and row[watched][metric] is not None]
+        figures = [row[watched][metric] for row in seen]
+        right.plot([row["step"] for row in seen], figures, marker="o", markersize=3, label=name)
     left.set(xlabel="step", ylabel=f"training loss ({loss})")
-    right.set(xlabel="step", ylabel=f"{watched} SROCC")
+    right.set(xlabel="step", ylabel=f"{watched} {METRICS[metric].title}")
     if 1 < len(histories) <= 10:
         right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

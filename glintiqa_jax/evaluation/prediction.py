@@ -112,7 +112,7 @@ def read_predictions(path: Path, source: Source) -> Predictions:
     position = positions_by_name(source.index.names)
     names = list(rows)
     if unknown := [name for name in names if name not in position]:
-        raise InputError(f"{path}: {len(unknown)} of its images are not in {source.name}: {first_five(unknown)}")
+        raise InputError(f"{len(unknown)} of its images are not in {source.name}: {first_five(unknown)}", file=path)
     positions = np.asarray([position[name] for name in names], np.int64)
     values = np.asarray(list(rows.values()), np.float64)
     return Predictions.of(source, positions, values[:, 0], values[:, 1])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glintiqa_jax.data.source import Source
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, known
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
 from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table, types_table
@@ -28,23 +30,75 @@ class ReportOptions:
     """What goes into a report beside the run; none of it changes a figure of the run's.
 
     Attributes:
-      baselines: simple measures of the same images, without training; names of ``BASELINES``.
+      baselines: names of ``BASELINES``.
       pictures: show the best and the worst predicted images, rather than to name them only.
       latex: write the tables for LaTeX, too.
-      command: what was run, where a command was.
       resamples: of the bootstrap intervals.
-      baselines_folder: keeps what the baselines said, for other reports on the same images; the run's folder when None.
+      baselines_folder: keeps what baselines said, for other reports on the same images; the run's folder when None.
+      command: what the report says that it was made by; none in a notebook.
     """
 
     baselines: tuple[str, ...] = setting(
         ("laplacian_variance",),
         f"baselines that stand beside the network in reports: {', '.join(BASELINES)}; empty: none",
+        effect="nothing",
     )
-    pictures: bool = setting(True, "show the best and the worst predicted images in reports")
-    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex")
-    resamples: int = setting(RESAMPLES, "resamples of the bootstrap intervals in reports")
+    pictures: bool = setting(True, "show the best and the worst predicted images in reports", effect="nothing")
+    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex", effect="nothing")
+    resamples: int = setting(RESAMPLES, "resamples of the bootstrap intervals in reports", effect="nothing")
     baselines_folder: Path | None = None
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise InputError(field="resamples", expected="at least 1", found=self.resamples)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A finished training, as its report tells of it.
+
+    Attributes:
+      title: what was built, such as the name of its variant.
+      loss: what the loss is called.
+      history: the rows of ``metrics.jsonl``.
+      trained: record positions that were trained on.
+      split: the split's SHA-256.
+      step: the last one.
+      best_step: the one that was kept.
+      selection: "validation" or "test_best", what it was selected on.
+      selection_metric: the key of the metric that it is best by.
+    """
+
+    title: str
+    loss: str
+    history: Sequence[Mapping[str, Any]]
+    trained: np.ndarray
+    split: str
+    step: int
+    best_step: int
+    selection: str = "validation"
+    selection_metric: str = "srocc"
+
+    @property
+    def watched(self) -> str:
+        """The split that selects."""
+        return "test" if self.selection == "test_best" else "validation"
+
+    def kept(self, splits: Collection[str]) -> str:
+        """Which step was kept, and how it was selected, given the splits that were evaluated."""
+        kept = f"The network is the one of step {self.best_step} of {self.step}, "
+        if self.selection == "test_best":
+            return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
+        by = METRICS[self.selection_metric].title
+        kept += (
+            f"the best on validation by {by}. "
+            if "validation" in splits
+            else "the last, as there is no validation split. "
+        )
+        return kept + (
+            "The test split was used once, for this table." if "test" in splits else "There is no test split."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,38 +247,35 @@ class Evaluated:
 
 def write_report(
     workdir: Path,
-    *,
+    training: Training,
     evaluated: Mapping[str, Evaluated],
-    train: np.ndarray,
-    history: list[dict[str, Any]],
-    results: dict[str, Any],
-    config: dict[str, Any],
     provenance: Provenance,
+    *,
     options: ReportOptions = ReportOptions(),
 ) -> None:
     """Write ``report.md``, its plots, and ``report.html``, which needs no other file.
 
     Args:
       workdir: an existing folder.
+      training: what was trained.
       evaluated: predictions by the name of the split; all but the table is about the last one, the test's.
-      train: record positions that were trained on.
-      history: the rows of ``metrics.jsonl``.
-      results: the content of ``results.json``.
-      config: the configuration as JSON values.
       provenance: what made it.
       options: what goes in beside.
     """
-    watched = "test" if results["selection"] == "test_best" else "validation"
-    curve = plots.learning_curve({"": history}, watched, config["loss"])
-    plots.mark_kept(curve, results["best_step"])
+    curve = plots.learning_curve(
+        {"": training.history}, training.watched, training.loss, metric=training.selection_metric
+    )
+    plots.mark_kept(curve, training.best_step)
     curves = Section("Learning curve", [Plot("learning_curve", curve, "learning curve")])
-    made_by = provenance.section(("split", f"split.json, SHA-256 {results['split_sha256']}"))
+    made_by = provenance.section(("split", f"split.json, SHA-256 {training.split}"))
     if not evaluated:
-        sections = [Section(config["variant"], [_kept(results)]), curves, made_by]
+        sections = [Section(training.title, [training.kept(())]), curves, made_by]
         return write_document(workdir, sections, latex=options.latex)
     name, main = list(evaluated.items())[-1]
     source = main.source
-    baselines = main.baselines(options.baselines, options.baselines_folder or workdir, training_mean(source, train))
+    baselines = main.baselines(
+        options.baselines, options.baselines_folder or workdir, training_mean(source, training.trained)
+    )
     several = len(main.databases) > 1
     ours = {
         f"{split}, on {database}" if several else split: one.judged(database)
@@ -235,16 +286,16 @@ def write_report(
         f"{database}: {reference(WITHIN[database])}" for database in main.databases if database in WITHIN
     )
     note = f"Baselines are of the {name} split's images. {cited(options.baselines)}".strip()
-    if results["selection"] == "test_best":
+    if training.selection == "test_best":
         note += f" The row of the test split is {FLATTERED}."
     blocks: list[Block] = [
         f"{source.describe()}.",
         metrics_table(ours | baselines, note=note, resamples=options.resamples),
-        _kept(results),
+        training.kept(evaluated),
     ]
     if published:
         blocks.append(f"Published, SROCC / PLCC ({SOURCE}): {published}.")
-    sections = [Section(f"{config['variant']} on {source.name}", blocks)]
+    sections = [Section(f"{training.title} on {source.name}", blocks)]
     if not several:
         own = main.judged(main.databases[0])
         same = {title: one for title, one in baselines.items() if len(one.target) == len(own.target)}
@@ -303,11 +354,3 @@ def training_mean(source: Source, train: np.ndarray) -> dict[str, float]:
         for number, part in enumerate(source.parts)
         if (numbers == number).any()
     }
-
-
-def _kept(results: dict[str, Any]) -> str:
-    kept = f"The network is the one of step {results['best_step']} of {results['step']}, "
-    if results["selection"] == "test_best":
-        return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
-    kept += "the best on validation. " if "validation" in results else "the last, as there is no validation split. "
-    return kept + ("The test split was used once, for this table." if "test" in results else "There is no test split.")

@@ -27,7 +27,7 @@ from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.baselines import check_baselines
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, write_report
+from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
@@ -348,16 +348,19 @@ class _Job:
         self, source: Source, split: Split, predictions: dict[str, Predictions], results: dict[str, Any]
     ) -> None:
         assert self.options is not None
-        write_report(
-            self.workdir,
-            evaluated={name: Evaluated(source, part) for name, part in predictions.items()},
-            train=split.train,
+        training = Training(
+            title=describe(self.experiment.model),
+            loss=self.experiment.objective.loss_name,
             history=read_metrics(self.workdir),
-            results=results,
-            config={"variant": describe(self.experiment.model), "loss": self.experiment.objective.loss_name},
-            provenance=provenance(),
-            options=self.options,
+            trained=split.train,
+            split=results["split_sha256"],
+            step=results["step"],
+            best_step=results["best_step"],
+            selection=results["selection"],
+            selection_metric=results["selection_metric"],
         )
+        evaluated = {name: Evaluated(source, part) for name, part in predictions.items()}
+        write_report(self.workdir, training, evaluated, provenance(self.options.command), options=self.options)
 
 
 def _network(graphdef: nnx.GraphDef, state: TrainState) -> GlintIQA:

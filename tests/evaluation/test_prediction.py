@@ -1,18 +1,28 @@
 """Every image is predicted once, and what a model says of it is what the table holds."""
 
 import csv
+import types
 
 import jax
 import numpy as np
 import pytest
 
 from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.data.scale import ScoreScale
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.prediction import Predictions, images_at_once, predict_source, read_predictions
+from glintiqa_jax.scoring.card import ModelCard, View
 from glintiqa_jax.sharding import make_mesh
+
+
+def predictions_by(predict, source, positions, *, grid=1, scale=None, output="quality", loading=Loading()):  # noqa: B008
+    """By a model of crops of 8 pixels."""
+    network = types.SimpleNamespace(crop_size=8)
+    card = ModelCard(network, scale or source.scale, View(grid=grid), output)
+    return predict_source(predict, source, positions, card, mesh=make_mesh(), batch_size=8, loading=loading)
 
 
 @pytest.mark.parametrize("lower_is_better", [False, True])
@@ -24,16 +34,7 @@ def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_bet
     def quality_is_brightness(crops: jax.Array) -> jax.Array:
         return crops.astype(np.float32).mean(axis=(2, 3, 4)) / 255
 
-    found = predict_source(
-        quality_is_brightness,
-        source,
-        positions,
-        scale=source.scale,
-        crop_size=8,
-        grid=2,
-        batch_size=8,
-        mesh=make_mesh(),
-    )
+    found = predictions_by(quality_is_brightness, source, positions, grid=2)
     assert found.names == [f"image{i:02d}.png" for i in positions]
     np.testing.assert_array_equal(found.target, [source[i]["raw_score"] for i in positions])
     for name, predicted, deviation, position in zip(
@@ -54,16 +55,9 @@ def test_predictions_belong_to_their_images(rated_folder, tmp_path, lower_is_bet
 def test_predictions_are_brought_to_the_unit_of_the_images(rated_folder, tmp_path):
     """A network that was trained on DMOS 0 to 1 says 0.25 of everything: three quarters of the way up 0 to 100."""
     source = RecordSource(prepare(read_csv(*rated_folder(3), score_range=(0, 100)), tmp_path / "data"))
-    found = predict_source(
-        lambda crops: np.full(crops.shape[:2], 0.25),
-        source,
-        np.arange(3),
-        scale=ScoreScale(0, 1, lower_is_better=True),
-        raw=True,
-        crop_size=8,
-        grid=1,
-        batch_size=8,
-        mesh=make_mesh(),
+    scale = ScoreScale(0, 1, lower_is_better=True)
+    found = predictions_by(
+        lambda crops: np.full(crops.shape[:2], 0.25), source, np.arange(3), scale=scale, output="raw"
     )
     np.testing.assert_allclose(found.predicted, 75.0)
 
@@ -74,30 +68,21 @@ def test_a_record_that_cannot_be_read_is_left_out_on_request(rated_folder, tmp_p
 
     def damaged(position, name):
         if position == 3:
-            raise UserError("record 3 is damaged")
+            raise InputError("record 3 is damaged")
         return read(position, name)
 
     source._record = damaged
-    seen = {"scale": source.scale, "crop_size": 8, "grid": 1, "batch_size": 8, "mesh": make_mesh()}
-    with pytest.raises(UserError, match="record 3 is damaged"):
-        predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), **seen)
-    found = predict_source(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), on_bad_image="skip", **seen)
+    with pytest.raises(InputError, match="record 3 is damaged"):
+        predictions_by(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5))
+    skipping = Loading(on_bad_image="skip")
+    found = predictions_by(lambda crops: np.zeros(crops.shape[:2]), source, np.arange(5), loading=skipping)
     assert found.positions.tolist() == [0, 1, 2, 4]
 
 
-def test_predictions_that_are_no_numbers_are_named(rated_folder, tmp_path):
+def test_predictions_that_are_not_finite_are_named(rated_folder, tmp_path):
     source = RecordSource(prepare(read_csv(*rated_folder(3)), tmp_path / "data"))
     with pytest.raises(FloatingPointError, match=r"image02\.png"):
-        predict_source(
-            lambda crops: np.full(crops.shape[:2], np.nan),
-            source,
-            np.array([2]),
-            scale=source.scale,
-            crop_size=8,
-            grid=1,
-            batch_size=8,
-            mesh=make_mesh(),
-        )
+        predictions_by(lambda crops: np.full(crops.shape[:2], np.nan), source, np.array([2]))
 
 
 def test_predictions_come_back_from_their_file(rated_folder, tmp_path):
@@ -120,7 +105,7 @@ def test_predictions_of_other_images_are_refused_by_name(rated_folder, tmp_path)
     source = RecordSource(prepare(read_csv(*rated_folder(5)), tmp_path / "data"))
     rows = "".join(f"other{number}.png,1,0,1\n" for number in range(7))
     (tmp_path / "predictions.csv").write_text("name,predicted,crop_deviation,score\nimage01.png,1,0,1\n" + rows)
-    with pytest.raises(UserError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
+    with pytest.raises(InputError, match=r"7 of its images are not in csv: other0\.png, .*other4\.png, \.\.\.$"):
         read_predictions(tmp_path / "predictions.csv", source)
 
 

@@ -1,5 +1,6 @@
 """The report says what was measured, for people, and stands alone."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -8,39 +9,25 @@ from conftest import write_images, write_scores
 from PIL import Image
 
 from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, write_report
+from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, Training, write_report
 
 PART = {"srocc": -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
-RESULTS = {
-    "step": 2,
-    "best_step": 2,
-    "selection": "validation",
-    "split_sha256": "5a11",
-    "validation": PART,
-    "test": PART,
-}
 HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": PART, "test": PART}]
+TRAINING = Training("glintiqa_tiny", "l1", HISTORY, np.arange(3), "5a11", step=2, best_step=2)
 
 
 def predictions_of(source: RecordSource, predicted: np.ndarray) -> Predictions:
     return Predictions.of(source, np.arange(len(predicted)), predicted, np.zeros(len(predicted)))
 
 
-def report(folder, source, predicted, *, names=None, results=RESULTS, options=ReportOptions()):  # noqa: B008
-    evaluated = Evaluated(source, predictions_of(source, predicted), names or {})
-    write_report(
-        folder,
-        evaluated={"validation": evaluated, "test": evaluated},
-        train=np.arange(3),
-        history=HISTORY,
-        results=results,
-        config={"variant": "glintiqa_tiny", "loss": "l1"},
-        provenance=Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7"),
-        options=options,
-    )
+def report(folder, source, predicted, *, training=TRAINING, options=ReportOptions()):  # noqa: B008
+    evaluated = Evaluated(source, predictions_of(source, predicted))
+    provenance = Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7")
+    write_report(folder, training, {"validation": evaluated, "test": evaluated}, provenance, options=options)
     return (folder / "report.md").read_text()
 
 
@@ -65,7 +52,12 @@ def test_a_report_has_its_table_and_plots(source, tmp_path, constant):
 
 def test_a_report_says_how_it_was_made(source, tmp_path):
     text = report(tmp_path, source, source.index.raw_scores)
-    for fact in ("python experiments/train.py --seed=7", "c0ffee", "split.json, SHA-256 5a11", "best on validation"):
+    for fact in (
+        "python experiments/train.py --seed=7",
+        "c0ffee",
+        "split.json, SHA-256 5a11",
+        "best on validation by SROCC",
+    ):
         assert fact in text
     assert "flatter" not in text
 
@@ -89,7 +81,9 @@ def test_pictures_are_left_out_on_request_and_named_all_the_same(source, tmp_pat
 
 
 def test_what_was_selected_on_the_test_split_is_labelled(source, tmp_path):
-    text = report(tmp_path, source, source.index.raw_scores, results=RESULTS | {"selection": "test_best"})
+    text = report(
+        tmp_path, source, source.index.raw_scores, training=dataclasses.replace(TRAINING, selection="test_best")
+    )
     assert text.count("selected on the test split itself, as released: these figures flatter") == 2
     assert "used once" not in text
 
@@ -107,18 +101,22 @@ def test_simple_measures_follow_the_direction_of_the_scores(tmp_path):
 def test_resolutions_are_those_of_the_images_not_of_what_the_network_saw(rated_folder, tmp_path):
     folder = prepare(read_csv(*rated_folder(4)), tmp_path / "data")
     source = RecordSource(folder).resized(20)
-    ways = Evaluated(source, predictions_of(source, source.index.raw_scores), {}).sorted_by()
+    ways = Evaluated(source, predictions_of(source, source.index.raw_scores)).sorted_by()
     assert set(ways["resolution"]) == {"  0.002 MP"}  # 40x48 pixels, of which it saw 20x24
     assert set(source.sizes().prod(axis=1)) == {480}
 
 
-def test_photographs_beside_distorted_images_are_called_so(source, tmp_path):
+def test_photographs_beside_distorted_images_are_called_so(rated_folder, tmp_path):
     """Not undistorted ones, which a database of distortions may have."""
-    index = source.index
-    object.__setattr__(index, "distortion_types", np.array([0, 0, 0, 0, 1, 2, 1, 2, 1], np.int32))
-    predictions = predictions_of(source, index.raw_scores)
-    object.__setattr__(predictions, "databases", ["photos"] * 4 + ["synthetic"] * 5)
-    kinds = Evaluated(source, predictions, {"synthetic": {1: "blur"}}).kinds()
+    collection = read_csv(*rated_folder(5), score_range=(0, 100))
+    photos, synthetic = (
+        RecordSource(prepare(dataclasses.replace(collection, name=name), tmp_path / "data"))
+        for name in ("photos", "synthetic")
+    )
+    synthetic.distortions = {1: "blur"}
+    source = MixedSource([photos, synthetic], [1, 1])
+    object.__setattr__(source.index, "distortion_types", np.array([0] * 5 + [1, 2, 1, 2, 1], np.int32))
+    kinds = Evaluated(source, predictions_of(source, source.index.raw_scores)).kinds()
     assert sorted(set(kinds)) == ["photos as it was taken", "synthetic  1 blur", "synthetic  2"]
 
 
@@ -135,7 +133,8 @@ def test_figures_of_each_type_of_distortion(source, tmp_path):
     object.__setattr__(source.index, "distortion_types", types)
     predicted = source.index.raw_scores.copy()
     predicted[4:7] = predicted[6:3:-1]  # the second type's are in the wrong order
-    text = report(tmp_path, source, predicted, names={"csv": {1: "blur"}})
+    source.distortions = {1: "blur"}
+    text = report(tmp_path, source, predicted)
     rows = [line for line in text.splitlines() if re.match(r"\| ( ?[012]( |$)|\d)", line)]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["0 not distorted", "1 blur", "2"]
     assert [row.split(" | ")[2] for row in rows] == ["1.0000", "1.0000", "-1.0000"]
