@@ -11,6 +11,7 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.training import training
 from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.result import Result
@@ -25,6 +26,7 @@ def train(
     workdir: str | os.PathLike | None = None,
     mesh: Mesh | None = None,
     report: ReportOptions | None = ReportOptions(),
+    log: Log = TERMINAL,
 ) -> Result | None:
     """Train on a source, keep the best on validation, test it once, and report.
 
@@ -37,6 +39,7 @@ def train(
       workdir: see there; None keeps nothing beyond the result.
       mesh: see there.
       report: see there.
+      log: see there.
 
     Returns:
       The result: ``.model`` to score with, ``.figures``, ``.report``; None where a signal ended it, after saving.
@@ -47,5 +50,6 @@ def train(
     if isinstance(split, Splitting):
         shown = source.resized(experiment.images.max_short_side)
         smallest = experiment.model.crop_size
-        split = split_data(split, shown, smallest=smallest, on_bad_image=execution.loading.on_bad_image)
+        policy = execution.loading.on_bad_image
+        split = split_data(split, shown, smallest=smallest, on_bad_image=policy, say=log.tell)
     return training.train(source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report)

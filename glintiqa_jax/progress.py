@@ -27,6 +27,9 @@ class Log(Protocol):
     def warn(self, line: str) -> None:
         """What has to be heard."""
 
+    def tell(self, line: str) -> None:
+        """One or the other: what begins with "warning:" has to be heard."""
+
     def progress(self, iterable: Iterable | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
         """A bar with rate and time left.
 
@@ -41,6 +44,9 @@ class Log(Protocol):
 class Terminal:
     """A ``Log`` on stderr. Where nobody looks on, as in a redirected file, it shows no bars and warnings alone."""
 
+    def tell(self, line: str) -> None:
+        (self.warn if line.startswith("warning:") else self.say)(line)
+
     def say(self, line: str) -> None:
         if _is_watched() or LOGGER.isEnabledFor(logging.INFO):
             tqdm.write(visible(line), file=sys.stderr)
@@ -54,6 +60,9 @@ class Terminal:
 
 class Silent:
     """A ``Log`` that nobody hears."""
+
+    def tell(self, line: str) -> None:
+        pass
 
     def say(self, line: str) -> None:
         pass

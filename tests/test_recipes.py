@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from glintiqa_jax.training.config import DataConfig, TrainConfig
 
 from glintiqa_jax import recipes
 from glintiqa_jax.cli.flags import Flags, define_experiment, train_config
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.recipes.flagfiles import expanded
-from glintiqa_jax.training.config import DataConfig, TrainConfig
 
 FLAGS = Path(__file__).resolve().parents[1] / "experiments" / "flags"
 

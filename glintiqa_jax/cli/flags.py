@@ -16,8 +16,11 @@ from glintiqa_jax.options import Option, configured, options
 from glintiqa_jax.progress import Log, Terminal
 
 if TYPE_CHECKING:
+    from glintiqa_jax.data.loading import Loading
+    from glintiqa_jax.datasets.config import DataConfig
     from glintiqa_jax.evaluation.report import ReportOptions
-    from glintiqa_jax.training.config import DataConfig, TrainConfig
+    from glintiqa_jax.protocols.runs import Running
+    from glintiqa_jax.training.experiment import Execution, Experiment
 
 
 _EFFECTS = {"nothing": "; changes no figure", "rounding": "; changes figures by rounding"}
@@ -72,7 +75,7 @@ def define_settings(config: type, values: Flags, title: str) -> None:
       values: where they are defined.
       title: what the help calls those that are in no group.
     """
-    known = options(config)
+    known = {name: option for name, option in options(config).items() if name not in values}  # one flag for both
     values.names.update({option.setting: option.name for option in known.values()})
     for option in known.values():
         group = option.path.partition(".")[0] if "." in option.path else title
@@ -104,20 +107,27 @@ class _Parser(flags.ArgumentParser):
 
 
 def define_data(values: Flags) -> None:
-    """Define the flags that say which data."""
-    from glintiqa_jax.training.config import DataConfig
+    """Define the flags that say which data, and how they are loaded."""
+    from glintiqa_jax.data.loading import Loading
+    from glintiqa_jax.datasets.config import DataConfig
 
     define_settings(DataConfig, values, "data")
+    define_settings(Loading, values, "loading")
 
 
 def define_experiment(values: Flags) -> None:
-    """Define the flags of a whole experiment, its data among them."""
-    from glintiqa_jax.training.config import TrainConfig
+    """Define the flags of a whole experiment, its data and where it runs among them."""
+    from glintiqa_jax.datasets.config import DataConfig
+    from glintiqa_jax.models.config import VARIANTS
+    from glintiqa_jax.training.experiment import Execution, Experiment
 
-    flags.DEFINE_string(
-        "recipe", None, f"a whole experiment: {', '.join(recipes.names())}", values, module_name="training"
+    title = "training"
+    flags.DEFINE_string("recipe", None, f"a whole experiment: {', '.join(recipes.names())}", values, module_name=title)
+    flags.DEFINE_enum(
+        "variant", recipes.VARIANT, tuple(VARIANTS), "a network, of which --model_... change parts", values, title
     )
-    define_settings(TrainConfig, values, "training")
+    for config, called in ((DataConfig, "data"), (Experiment, title), (Execution, "execution")):
+        define_settings(config, values, called)
 
 
 def define_report(values: Flags) -> None:
@@ -132,9 +142,9 @@ def report_options(values: Flags) -> ReportOptions:
     from glintiqa_jax.evaluation.baselines import check_baselines
     from glintiqa_jax.evaluation.report import ReportOptions
 
-    options_ = configured(ReportOptions(command=values.command), values.given(options(ReportOptions)))
-    check_baselines(options_.baselines)
-    return options_
+    parsed = configured(ReportOptions(command=values.command), values.given(options(ReportOptions)))
+    check_baselines(parsed.baselines)
+    return parsed
 
 
 def data_config(values: Flags, *, dataset: str | None = None) -> DataConfig:
@@ -144,53 +154,56 @@ def data_config(values: Flags, *, dataset: str | None = None) -> DataConfig:
       values: the flags.
       dataset: another than ``--dataset``'s, without the flags of "csv" where it is none.
     """
-    from glintiqa_jax.training.config import DataConfig
+    from glintiqa_jax.datasets.config import OWN, DataConfig, OwnImages
 
-    return configured(DataConfig(), _given_data(values, dataset))
+    given = values.given(options(DataConfig))
+    if dataset is not None:
+        own = options(OwnImages)
+        given = {name: value for name, value in given.items() if dataset == OWN or name not in own}
+        given["dataset"] = dataset
+    return configured(DataConfig(), given)
 
 
 def other_data(values: Flags) -> DataConfig | None:
-    """The data flags of a job on a checkpoint; None where none says which data, so that its own are meant.
+    """The data flags of a job on a model; None where none says which data, so that its own are meant.
 
     Raises:
       InputError: for flags that would do nothing.
     """
-    given = _given_data(values, None)
-    if "max_short_side" in given:
-        raise InputError("images are resized as the checkpoint's were", field="max_short_side", found="another value")
+    from glintiqa_jax.datasets.config import DataConfig
+
+    given = values.given(options(DataConfig))
     if given.keys() & {"dataset", "images", "scores"}:
         return data_config(values)
     if without := sorted(given.keys() - {"data_dir"}):
-        raise InputError("needs `dataset`, as a checkpoint's own data are as it was trained on them", field=without[0])
+        raise InputError("needs `dataset`, as a model's own data are as it was trained on them", field=without[0])
     return None
 
 
-def train_config(values: Flags, *, dataset: str | None = None) -> TrainConfig:
-    """The parsed flags as an experiment; arguments and errors as of ``data_config``."""
-    from glintiqa_jax.models.glintiqa import VARIANTS
-    from glintiqa_jax.training.config import DataConfig, TrainConfig, check_numbers
+def loading(values: Flags) -> Loading:
+    """The parsed flags that say how images are loaded."""
+    from glintiqa_jax.data.loading import Loading
 
-    given = values.given(options(TrainConfig))
-    outside = {name: value for name, value in given.items() if name not in options(DataConfig)}
-    data = data_config(values, dataset=dataset)
-    if values.variant not in VARIANTS:
-        raise InputError(field="variant", expected=f"one of {', '.join(VARIANTS)}", found=repr(values.variant))
-    try:
-        config = configured(TrainConfig(data=data, model=VARIANTS[values.variant]), outside)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"--model_{error}") from error
-    check_numbers(config.model, "model_")
-    return config
+    return configured(Loading(), values.given(options(Loading)))
 
 
-def _given_data(values: Flags, dataset: str | None) -> dict[str, Any]:
-    from glintiqa_jax.training.config import CSV_FIELDS, DataConfig
+def experiment_of(values: Flags) -> Experiment:
+    """The parsed flags as an experiment; ``InputError`` names what is refused."""
+    from glintiqa_jax.models.config import VARIANTS
+    from glintiqa_jax.training.experiment import Experiment
 
-    given = values.given(options(DataConfig))
-    if dataset is not None:
-        given["dataset"] = dataset
-        if dataset != "csv":
-            given = {name: value for name, value in given.items() if name not in CSV_FIELDS}
-    return given
+    return configured(Experiment(model=VARIANTS[values.variant]), values.given(options(Experiment)))
+
+
+def execution_of(values: Flags) -> Execution:
+    """The parsed flags that say where and how an experiment runs."""
+    from glintiqa_jax.training.experiment import Execution
+
+    return configured(Execution(), values.given(options(Execution)))
+
+
+def running_of(values: Flags) -> Running:
+    """The same, and what reports hold, for a protocol."""
+    from glintiqa_jax.protocols.runs import Running
+
+    return Running(execution_of(values), report=report_options(values), log=values.log)

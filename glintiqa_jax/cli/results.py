@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
@@ -23,12 +24,12 @@ def result(line: str) -> None:
         raise OSError(error.errno, error.strerror, _NAME) from error
 
 
-def print_metrics(results: dict[str, Any]) -> None:
+def print_metrics(results: Mapping[str, Any]) -> None:
     """One line per split: ``test: SROCC 0.7123  PLCC ...  (500 images)``."""
     from glintiqa_jax.evaluation.metrics import result_line  # SciPy, after the flags
 
     for name, metrics in results.items():
-        if isinstance(metrics, dict):
+        if isinstance(metrics, Mapping):
             result(f"{name:>10}:  {result_line(metrics)}")
 
 

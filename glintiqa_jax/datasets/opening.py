@@ -236,7 +236,7 @@ def _described(source: RecordSource) -> RecordSource:
     elif found:
         source.distortions = dict(enumerate(found.distortions, start=1))
     if found:
-        source.licences = (f"{found.title}: {found.licence}",)
+        source.licences = (f"{found.title}: {found.origin.licence}",)
     return source
 
 

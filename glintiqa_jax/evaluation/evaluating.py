@@ -17,10 +17,12 @@ from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.prediction import predict_source
 from glintiqa_jax.evaluation.report import Evaluated
-from glintiqa_jax.progress import warn
+from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.predict import Predict
 from glintiqa_jax.sharding import check_divides, make_mesh, replicated
+
+_BATCH = 16  # images
 
 
 def evaluate(
@@ -30,9 +32,9 @@ def evaluate(
     *,
     trained_here: bool = False,
     mesh: Mesh | None = None,
-    batch_size: int = 16,
+    batch_size: int = 0,
     loading: Loading = Loading(),
-    progress: str = "evaluating",
+    log: Log = TERMINAL,
 ) -> Evaluated:
     """Predict rated images with a model.
 
@@ -43,9 +45,9 @@ def evaluate(
       trained_here: the source is the one that the model was trained on, and the positions are not those that trained.
         Otherwise those contents are left out, and said, that it was trained on: by what they show, not by their names.
       mesh: the devices; None for all of them.
-      batch_size: images per batch at most, a multiple of the devices.
+      batch_size: images per batch at most, a multiple of the devices; 0 for about 16.
       loading: how images are loaded.
-      progress: what the progress bar says; none is shown when empty.
+      log: where messages go.
 
     Returns:
       The predictions, in the unit and direction of the source's scores; ``.metrics()`` gives their figures.
@@ -54,7 +56,8 @@ def evaluate(
       InputError: no image to evaluate, or none that the model was not trained on.
     """
     mesh = mesh or make_mesh()
-    check_divides("batch_size", batch_size, mesh)
+    batch_size = batch_size or -(-_BATCH // mesh.size) * mesh.size
+    check_divides("eval_batch_size", batch_size, mesh)
     source = source.resized(model.card.view.max_short_side)
     if isinstance(positions, Split):
         positions = positions.test
@@ -64,30 +67,31 @@ def evaluate(
         raise InputError(expected="images to evaluate that hold a crop", found="none", file=source.name)
     asked = len(positions)
     if not trained_here:
-        positions = _not_trained_on(model, source, positions)
+        positions = _not_trained_on(model, source, positions, log)
     graphdef, state = nnx.split(model.network)
     state = jax.device_put(state, replicated(mesh))
     predict = Predict(graphdef, mesh)
-    predictions = predict_source(
-        lambda crops: predict(crops, state),
-        source,
-        positions,
-        model.card,
-        mesh=mesh,
-        batch_size=batch_size,
-        loading=loading,
-        progress=progress,
-    )
+    with log.progress(total=len(positions), desc="evaluating", unit="image", leave=False) as bar:
+        predictions = predict_source(
+            lambda crops: predict(crops, state),
+            source,
+            positions,
+            model.card,
+            mesh=mesh,
+            batch_size=batch_size,
+            loading=loading,
+            bar=bar,
+        )
     return Evaluated(source, predictions, left_out=asked - len(positions))
 
 
-def _not_trained_on(model: Model, source: Source, positions: np.ndarray) -> np.ndarray:
+def _not_trained_on(model: Model, source: Source, positions: np.ndarray, log: Log) -> np.ndarray:
     if model.looks is None:
-        warn("the model does not say what it was trained on: whether that is tested here is not checked")
+        log.warn("the model does not say what it was trained on: whether that is tested here is not checked")
         return positions
     new = new_positions(model.looks, source, positions)
     if left_out := len(positions) - len(new):
-        warn(f"{left_out} of {len(positions)} images show what the model was trained on: left out")
+        log.warn(f"{left_out} of {len(positions)} images show what the model was trained on: left out")
     return new
 
 

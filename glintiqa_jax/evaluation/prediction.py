@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from tqdm import tqdm
 
 from glintiqa_jax.data.files import Output, write_csv
 from glintiqa_jax.data.loading import Loading
@@ -18,7 +19,6 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import first_five, read_numbers
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
-from glintiqa_jax.progress import progress_bar
 from glintiqa_jax.scoring.card import ModelCard
 from glintiqa_jax.sharding import everywhere, global_batch
 
@@ -127,7 +127,7 @@ def predict_source(
     mesh: Mesh,
     batch_size: int = 16,
     loading: Loading = Loading(),
-    progress: str = "",
+    bar: tqdm | None = None,
 ) -> Predictions:
     """Predict some images of a source, every one exactly once, over all processes; each gets all predictions.
 
@@ -139,7 +139,7 @@ def predict_source(
       mesh: where batches are put.
       batch_size: images per batch at most, a multiple of the mesh's devices.
       loading: how images are loaded.
-      progress: what the progress bar says; none is shown when empty.
+      bar: is moved on by each image.
     """
     crops = card.view.crops(card.network.crop_size)
     said = np.full((len(source), crops.count), np.nan)
@@ -153,13 +153,13 @@ def predict_source(
         process=(jax.process_index(), jax.process_count()),
         loading=loading,
     )
-    with progress_bar(total=len(positions), hidden=not progress, desc=progress, unit="image", leave=False) as bar:
-        for batch in batches:
-            batch = global_batch(batch, mesh)
-            found, numbers = everywhere(predict(batch["image"])), everywhere(batch["position"])
-            real = numbers >= 0
-            said[numbers[real]] = found[real]
-            seen[numbers[real]] = True
+    for batch in batches:
+        batch = global_batch(batch, mesh)
+        found, numbers = everywhere(predict(batch["image"])), everywhere(batch["position"])
+        real = numbers >= 0
+        said[numbers[real]] = found[real]
+        seen[numbers[real]] = True
+        if bar is not None:
             bar.update(int(real.sum()))
     positions = positions[seen[positions]]
     raw = card.to_scale(said[positions])

@@ -23,7 +23,6 @@ from glintiqa_jax.models.config import VARIANTS, describe
 from glintiqa_jax.models.freezing import found_in
 from glintiqa_jax.models.glintiqa import abstract_model
 from glintiqa_jax.models.pretrained import has_weights
-from glintiqa_jax.progress import say
 from glintiqa_jax.protocols.rounds import (
     baselines_of,
     check_rounds,
@@ -243,7 +242,7 @@ def run_ablations(
         claim(folder, "ablations", {"full": task}, rounds=rounds > 0)
         runs: dict[str, list[Run]] = {}
         for place, (name, row) in enumerate(tasks.items(), start=1):
-            say(f"row {place} of {len(tasks)}: {folder / name}")
+            running.log.say(f"row {place} of {len(tasks)}: {folder / name}")
             if (found := _train(row, folder / name, rounds, running)) is None:
                 return None
             runs[name] = found

@@ -17,8 +17,8 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.datasets.opening import usable_positions
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
-from glintiqa_jax.evaluation.evaluating import evaluate, new_positions
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
+from glintiqa_jax.evaluation.evaluating import evaluate, new_positions
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.published import ACROSS, SOURCE, reference
@@ -31,7 +31,6 @@ from glintiqa_jax.evaluation.report import (
     residuals_section,
 )
 from glintiqa_jax.evaluation.tables import Judged, compared, in_words, metrics_table
-from glintiqa_jax.progress import say
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, quiet, splits_of
 from glintiqa_jax.training.provenance import provenance
@@ -108,7 +107,7 @@ def _runs_and_cells(
     """Each network, trained, and its tests; None when a signal ended a training after saving."""
     runs, cells = [], []
     for name, task in tasks.items():
-        say(f"training on {name}: {workdir / name}")
+        running.log.say(f"training on {name}: {workdir / name}")
         if (result := running.train(task, workdir / name)) is None:
             return None
         run, home = Run(name, result), task.source
@@ -145,7 +144,7 @@ def _tested(run: Run, tested_on: str, source: Source, running: Running) -> Evalu
         if content["of"] == of:
             source = source.resized(run.result.model.card.view.max_short_side)
             return Evaluated(source, read_predictions(path, source), content["left_out"])
-    say(f"testing {run.name} on {tested_on}: {path}")
+    running.log.say(f"testing {run.name} on {tested_on}: {path}")
     said.unlink(missing_ok=True)
     evaluated = evaluate(
         run.result.model,
@@ -153,6 +152,7 @@ def _tested(run: Run, tested_on: str, source: Source, running: Running) -> Evalu
         mesh=running.mesh,
         batch_size=running.execution.eval_batch_size,
         loading=running.execution.loading,
+        log=running.log,
     )
     evaluated.predictions.write_csv(path)
     write_json(said, {"of": of, "left_out": evaluated.left_out})

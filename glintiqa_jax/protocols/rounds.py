@@ -30,7 +30,6 @@ from glintiqa_jax.evaluation.report import (
     training_mean,
 )
 from glintiqa_jax.evaluation.tables import Judged, metrics_table, summary_table
-from glintiqa_jax.progress import say
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, splits_of
 from glintiqa_jax.training.provenance import provenance
@@ -91,7 +90,7 @@ def train_rounds(task: Task, workdir: Path, *, rounds: int, running: Running) ->
     runs = []
     for number in range(1, rounds + 1):
         folder = workdir / f"round_{number:02d}"
-        say(f"round {number} of {rounds}: {folder}")
+        running.log.say(f"round {number} of {rounds}: {folder}")
         if (result := running.train(round_task(task, number), folder)) is None:
             return None
         runs.append(Run(f"round {number}", result))

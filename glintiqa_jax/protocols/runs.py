@@ -20,6 +20,7 @@ from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.document import MARKDOWN
 from glintiqa_jax.evaluation.report import Evaluated, ReportOptions
+from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.training.description import FILE as RUN
 from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.result import Result
@@ -36,11 +37,13 @@ class Running:
       execution: of each run.
       mesh: the devices; None for all of them.
       report: what goes into the reports beside the runs.
+      log: where messages go.
     """
 
     execution: Execution = Execution()
     mesh: Mesh | None = None
     report: ReportOptions = ReportOptions()
+    log: Log = TERMINAL
 
     def train(self, task: Task, workdir: Path) -> Result | None:
         """The result of a task; None where a signal ended it after saving."""
@@ -53,6 +56,7 @@ class Running:
             workdir=workdir,
             mesh=self.mesh,
             report=self.report,
+            log=self.log,
         )
 
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from glintiqa_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from glintiqa_jax.training.config import TrainConfig
+    from glintiqa_jax.training.experiment import Experiment
 
 _FOLDER = Path(__file__).resolve().parent
+VARIANT = "glintiqa_s16_r50"
+"""The network where no other is named: the paper's."""
 
 
 def names() -> list[str]:
@@ -30,7 +32,7 @@ def path(name: str) -> Path:
     return _FOLDER / f"{name}.flags"
 
 
-def read(name: str, **replaced: Any) -> TrainConfig:
+def read(name: str, **replaced: Any) -> Experiment:
     """A recipe as an experiment; where it is kept and what it is trained on is not part of it.
 
     Args:
@@ -44,22 +46,21 @@ def read(name: str, **replaced: Any) -> TrainConfig:
     from glintiqa_jax.models.config import VARIANTS
     from glintiqa_jax.options import configured, options
     from glintiqa_jax.recipes.flagfiles import expanded
-    from glintiqa_jax.training.config import TrainConfig
+    from glintiqa_jax.training.experiment import Experiment
 
-    known, given = options(TrainConfig), {}
+    known, given, variant = options(Experiment), {}, VARIANT
     for line in expanded([f"--recipe={name}"]):
         flag, _, text = line.removeprefix("--").partition("=")
-        if flag in known:
+        if flag == "variant":
+            variant = text
+        elif flag in known:
             given[flag] = known[flag].value(text or "true")
         elif flag.removeprefix("no") in known:
             given[flag.removeprefix("no")] = False
-    for outside in ("dataset",):
-        given.pop(outside, None)
-    variant = given.get("variant", TrainConfig.variant)
-    return settings.replace(configured(TrainConfig(model=VARIANTS[variant]), given), **replaced)
+    return settings.replace(configured(Experiment(model=VARIANTS[variant]), given), **replaced)
 
 
-def __getattr__(name: str) -> Callable[..., TrainConfig]:
+def __getattr__(name: str) -> Callable[..., Experiment]:
     if name not in names():
         raise AttributeError(f"no recipe {name!r}: there are {', '.join(names())}")
     return functools.partial(read, name)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from glintiqa_jax import settings
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.scoring.card import ModelCard
+from glintiqa_jax.scoring.storage import place, read_json, steps
 from glintiqa_jax.training.experiment import Execution, Experiment
 
 FILE = "config.json"
@@ -100,6 +102,25 @@ def begun_with(workdir: Path) -> Description | None:
         return Description.from_json(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise InputError(str(error), file=path) from error
+
+
+def description_of(path: str | os.PathLike) -> Description | None:
+    """What a run says of itself, by its folder, its model's, that of its checkpoints or of one; None where it does not.
+
+    Raises:
+      InputError: for a run of version 0.1.0.
+    """
+    given = place(path, "model")
+    for folder in (given, given.parent, given.parent.parent):
+        if (folder / FILE).exists():
+            try:
+                return Description.from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise InputError(str(error), file=folder / FILE) from error
+    for checkpoint in (given, *(given / str(step) for step in reversed(steps(given)))):
+        if content := read_json(checkpoint, "description"):
+            return Description.from_json(content)
+    return None
 
 
 def claim(workdir: Path, description: Description) -> None:

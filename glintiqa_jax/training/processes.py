@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from glintiqa_jax.errors import LostProcessError, UserError
-from glintiqa_jax.progress import say, warn
+from glintiqa_jax.progress import TERMINAL, Log
 
 T = TypeVar("T")
 # In what collectives (of Gloo and NCCL) and the coordination service say where a process is gone; other failures of
@@ -61,10 +61,10 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def tell(line: str) -> None:
-    """One line to the person at the terminal, by the first process; a ``warning:`` is heard wherever stderr goes."""
+def tell(line: str, log: Log = TERMINAL) -> None:
+    """One line to who looks on, by the first process; a ``warning:`` is heard wherever stderr goes."""
     if is_first():
-        (warn if line.startswith("warning:") else say)(line)
+        log.tell(line)
 
 
 def by_the_first(function: Callable[[], T]) -> T:

@@ -22,7 +22,7 @@ from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, predict_source
 from glintiqa_jax.interruptions import stop_on_signals
 from glintiqa_jax.models.glintiqa import GlintIQA
-from glintiqa_jax.progress import progress_bar, warn
+from glintiqa_jax.progress import Log
 from glintiqa_jax.scoring.card import ModelCard
 from glintiqa_jax.scoring.predict import Predict
 from glintiqa_jax.sharding import global_batch
@@ -48,6 +48,7 @@ class Run:
       card: of the model.
       mesh: the devices.
       workdir: where the log of metrics goes.
+      log: where messages go.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class Run:
         card: ModelCard,
         mesh: Mesh,
         workdir: Path,
+        log: Log,
     ):
         self.experiment, self.execution, self.card = experiment, execution, card
-        self.workdir, self.mesh = workdir, mesh
+        self.workdir, self.mesh, self.log = workdir, mesh, log
         self.source, self.split, self.store = source, split, store
         self.trainer = Trainer(experiment, mesh, remat=execution.remat)
         self._predict = Predict(self.trainer.graphdef, mesh)
@@ -84,7 +86,7 @@ class Run:
         if step is None:
             state = self.trainer.start_from(first())
         else:
-            processes.tell(f"going on from step {step}")
+            processes.tell(f"continuing from step {step}", self.log)
             state = self.store.restore(self.trainer.abstract_state, self.trainer.sharding, step=step)
             self._unseen = [(loss, np.zeros(0, np.int64)) for loss in self.store.unseen_losses(step)]
         if processes.is_first():
@@ -107,7 +109,7 @@ class Run:
         together = stop_on_signals() if jax.process_count() > 1 else contextlib.nullcontext()
         hidden = not processes.is_first()
         total, done = last_step * batch_size, step * batch_size
-        bar = progress_bar(total=total, initial=done, desc="training", unit="image", hidden=hidden)
+        bar = self.log.progress(total=total, initial=done, desc="training", unit="image", hidden=hidden)
         with together as shared, bar:
             while step < last_step and not stopped:
                 evaluated = min((step // eval_every + 1) * eval_every, last_step)
@@ -134,7 +136,7 @@ class Run:
             self._save(state, step)
         self.store.wait()
         if stopped and processes.is_first():
-            warn(f"stopped at step {step} and saved; the same command goes on from there")
+            self.log.warn(f"stopped at step {step} and saved; the same command goes on from there")
         return None if stopped else state
 
     def _step(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> TrainState:
@@ -219,16 +221,18 @@ class Run:
 
     def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
         """What the network of a state says of some images."""
-        return predict_source(
-            lambda crops: self._predict(crops, state.evaluated, state.rest),
-            self.source,
-            positions,
-            self.card,
-            mesh=self.mesh,
-            batch_size=self.execution.eval_batch_size,
-            loading=self.execution.loading,
-            progress=progress if processes.is_first() else "",
-        )
+        hidden = not processes.is_first()
+        with self.log.progress(total=len(positions), desc=progress, unit="image", leave=False, hidden=hidden) as bar:
+            return predict_source(
+                lambda crops: self._predict(crops, state.evaluated, state.rest),
+                self.source,
+                positions,
+                self.card,
+                mesh=self.mesh,
+                batch_size=self.execution.eval_batch_size,
+                loading=self.execution.loading,
+                bar=bar,
+            )
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._log is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -33,6 +34,7 @@ from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.pretrained import find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
+from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
 from glintiqa_jax.scoring.files import FOLDER as MODEL
 from glintiqa_jax.scoring.files import TRAINED_ON, save_model
@@ -70,6 +72,7 @@ def train(
     workdir: str | os.PathLike | None = None,
     mesh: Mesh | None = None,
     report: ReportOptions | None = ReportOptions(),
+    log: Log = TERMINAL,
 ) -> Result | None:
     """Train, keep the best on validation, test it once, and leave a report.
 
@@ -86,6 +89,7 @@ def train(
         folder, which is there as long as the result is.
       mesh: the devices; None for all of them, as ``execution.devices`` says.
       report: what goes into the report beside the run; None for no report.
+      log: where messages go.
 
     Returns:
       The result; None when a signal (SIGINT, SIGTERM) ended the run between two steps, after saving.
@@ -99,30 +103,41 @@ def train(
     if report is not None:
         check_baselines(report.baselines)
     folder = local_path("workdir", tempfile.mkdtemp(prefix="glintiqa_") if workdir is None else workdir)
-    elsewhere = execution.saving.checkpoint_dir
-    checkpoints = place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
-    with (
-        processes.noticing_lost_processes(),
-        noticing_a_full_disk(folder, checkpoints),
-        _sole_user(folder, checkpoints),
-    ):
+    with noticing(folder, execution), _sole_user(folder, _checkpoints(folder, execution)):
         mesh = mesh or make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
         check_fits(experiment, execution, mesh)
         source = source.resized(experiment.images.max_short_side)
         check_crops(source, split, experiment.model.crop_size)
-        result = _Job(experiment, execution, folder, mesh, checkpoints, report).run(source, split)
+        result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
     if workdir is None and result is not None:
         weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
     return result
 
 
-def check_begun(workdir: str | os.PathLike, experiment: Experiment, execution: Execution) -> None:
-    """``InputError`` where a folder is another experiment's; cheap, to be called before data are prepared."""
+@contextlib.contextmanager
+def noticing(workdir: str | os.PathLike, execution: Execution) -> Iterator[None]:
+    """Turn what a lost process or a full disk raises, anywhere in a job, into one clear error."""
     folder = local_path("workdir", workdir)
+    with processes.noticing_lost_processes(), noticing_a_full_disk(folder, _checkpoints(folder, execution)):
+        yield
+
+
+def check(workdir: str | os.PathLike, experiment: Experiment, execution: Execution, mesh: Mesh) -> None:
+    """``InputError`` for what ``train`` refuses whatever the source; cheap, to be called before data are prepared."""
+    folder = local_path("workdir", workdir)
+    check_fits(experiment, execution, mesh)
+    checkpoints = _checkpoints(folder, execution)
+
+    def check_begun() -> None:
+        for theirs, where in ((begun_with(folder), folder), (latest_description(checkpoints), checkpoints)):
+            check_same_experiment(experiment, execution, theirs, str(where))
+
+    processes.by_the_first(check_begun)
+
+
+def _checkpoints(folder: Path, execution: Execution) -> epath.Path:
     elsewhere = execution.saving.checkpoint_dir
-    checkpoints = place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
-    for theirs, where in ((begun_with(folder), folder), (latest_description(checkpoints), checkpoints)):
-        check_same_experiment(experiment, execution, theirs, str(where))
+    return place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
 
 
 def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None:
@@ -193,18 +208,18 @@ class _Job:
         execution: Execution,
         workdir: Path,
         mesh: Mesh,
-        checkpoints: epath.Path,
         options: ReportOptions | None,
+        log: Log,
     ):
         self.experiment, self.execution, self.workdir, self.mesh = experiment, execution, workdir, mesh
-        self.checkpoints, self.options = checkpoints, options
+        self.checkpoints, self.options, self.log = _checkpoints(workdir, execution), options, log
 
     def run(self, source: Source, split: Split) -> Result | None:
         experiment, workdir, last_step = self.experiment, self.workdir, self.execution.last_step(self.experiment)
         lines, other, is_new = processes.by_the_first(self._check_begun)
         for line in lines:
-            processes.tell(line)
-        first = first_model(experiment) if is_new else None
+            processes.tell(line, self.log)
+        first = first_model(experiment, self.log) if is_new else None
         description = Description(experiment, self.execution, self._card(source, split), source.origin)
 
         def take_workdir() -> bool:
@@ -219,9 +234,10 @@ class _Job:
             return False
 
         if processes.by_the_first(take_workdir):
-            processes.tell(f"{workdir / RESULTS}: this run is complete; these are its results")
+            processes.tell(f"{workdir / RESULTS}: this run is complete; these are its results", self.log)
             return Result.load(workdir, source)
-        with CheckpointStore(self.checkpoints, description, processes.tell) as store:
+        tell = functools.partial(processes.tell, log=self.log)
+        with CheckpointStore(self.checkpoints, description, tell) as store:
             reached = store.latest_step() or 0
             if reached > last_step or (other and reached == last_step):
                 raise InputError(
@@ -238,9 +254,10 @@ class _Job:
                 card=description.card,
                 mesh=self.mesh,
                 workdir=workdir,
+                log=self.log,
             )
             with contextlib.closing(run):
-                state = run.train(run.start(lambda: first or first_model(experiment)), last_step)
+                state = run.train(run.start(lambda: first or first_model(experiment, self.log)), last_step)
             if state is None:
                 return None
             params_sha256 = digest(state)
@@ -369,17 +386,17 @@ def _network(graphdef: nnx.GraphDef, state: TrainState) -> GlintIQA:
     return nnx.merge(graphdef, params, rest)
 
 
-def first_model(experiment: Experiment) -> GlintIQA:
+def first_model(experiment: Experiment, log: Log = TERMINAL) -> GlintIQA:
     """What training starts from: new values, and those of ``backbone_weights`` where there are any.
 
     Raises:
       InputError: weights that cannot be had, or are another network's.
     """
-    model = new_model(experiment.model, seed=experiment.start.seed)
+    model, tell = new_model(experiment.model, seed=experiment.start.seed), functools.partial(processes.tell, log=log)
     for name in experiment.start.backbone_weights:
         try:
-            for path in find_weights(name, experiment.model, say=processes.tell):
-                processes.tell(f"{load_backbone(model, path)} starts from {path}")
+            for path in find_weights(name, experiment.model, say=tell):
+                tell(f"{load_backbone(model, path)} starts from {path}")
         except WeightsError as error:
             raise InputError(str(error), field="backbone_weights", value=name) from error
     return model

@@ -1,6 +1,7 @@
 """An address never becomes a folder called ``gs:``; what names a place on this machine is left as it is."""
 
 import pytest
+from glintiqa_jax.training.config import TrainConfig
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -11,7 +12,6 @@ from glintiqa_jax.datasets.config import DataConfig
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.training import loop
 from glintiqa_jax.training.checkpoints import load_model
-from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.storage import place
 
 

@@ -10,13 +10,13 @@ import pytest
 from conftest import write_rated_folder
 
 from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.data.images import BadImageError, decode_image, resized
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.own import Columns, read_csv
 from glintiqa_jax.data.pipeline import Batching, evaluation_batches, training_batches
 from glintiqa_jax.data.records import RecordSource
-from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.errors import InputError
 
 

@@ -5,11 +5,11 @@ from typing import get_type_hints
 
 import pytest
 from absl import flags
+from glintiqa_jax.training.config import DataConfig, TrainConfig, differences, from_json, to_json
 
 from glintiqa_jax.cli.flags import Flags, define_experiment, train_config
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.glintiqa import GlintIQAConfig
-from glintiqa_jax.training.config import DataConfig, TrainConfig, differences, from_json, to_json
 
 
 def parse(*arguments: str) -> TrainConfig:

@@ -28,7 +28,7 @@ BATCHES = [
 # steps, and runs part in the third digit after twenty.
 CONFIG = settings.replace(
     Experiment(model=VARIANTS["glintiqa_tiny"]),
-    mlp_width=1024,  # large enough to be sharded
+    vit_mlp_width=1024,  # large enough to be sharded
     batch_size=16,
     optimizer="adam_l2",
     learning_rate=1e-5,

@@ -12,9 +12,9 @@ import optax
 import pytest
 from flax import nnx
 
+from glintiqa_jax import settings
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.computation import recompute_blocks
-from glintiqa_jax import settings
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.freezing import split_model
 from glintiqa_jax.models.glintiqa import abstract_model, new_model
@@ -61,7 +61,7 @@ def test_a_step_lowers_the_loss():
 def alone():
     """The config, and the loss and the state after one step on one device."""
     # with a parameter large enough to be sharded
-    config = settings.replace(CONFIG, mlp_width=1024)
+    config = settings.replace(CONFIG, vit_mlp_width=1024)
     return config, *losses(config, make_mesh(devices=jax.devices()[:1]), 1)
 
 

@@ -8,7 +8,7 @@ stopped, with more tables or rounds it adds them.
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, define_experiment, define_report, report_options, train_config
+from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_report, experiment_of, running_of
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.paths import local_path
 
@@ -41,20 +41,23 @@ def define(values: Flags) -> None:
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    config, report = train_config(values), report_options(values)
+    data, experiment, running = data_config(values), experiment_of(values), running_of(values)
+    from glintiqa_jax.datasets.opening import open_data
     from glintiqa_jax.evaluation.metrics import METRICS
     from glintiqa_jax.evaluation.tables import summary
     from glintiqa_jax.protocols.ablations import run_ablations
     from glintiqa_jax.protocols.rounds import rows_of
+    from glintiqa_jax.protocols.runs import Task
 
     workdir = local_path("workdir", values.workdir)
+    source = open_data(data, on_bad_image=running.execution.loading.on_bad_image, say=values.log.tell)
     found = run_ablations(
-        config,
+        Task(source, experiment, data.split),
         workdir,
         tables=values.tables,
         rounds=values.rounds,
         saqt_weights=values.saqt_weights,
-        report=report,
+        running=running,
     )
     if found is None:
         return

@@ -160,7 +160,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         images, flag = local_path("output", values.output), f"--output={values.output}"
     else:
         # only for the time being, but under a name that the same command finds again when it was interrupted
-        identity = generation.collection(sources, Path(), recipe).fingerprint
+        identity = generation.collection(sources, Path(), recipe).identity
         images, flag = (
             local_path("data_dir", values.data_dir) / f".saqt-{identity[:12]}",
             f"--data_dir={values.data_dir}",
@@ -233,10 +233,10 @@ def _check_not_made_here(output: str, paths: list[Path]) -> None:
 def _prepare(values: Flags, collection: Collection, on_beam: Any = None) -> None:
     """Write the records and their card."""
     from glintiqa_jax.data.builder import prepare
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.card import describe, write_card
 
-    source = RatedSource(prepare(collection, values.data_dir, overwrite=values.overwrite, on_beam=on_beam))
+    source = RecordSource(prepare(collection, values.data_dir, overwrite=values.overwrite, on_beam=on_beam))
     path = write_card(source)
     for line in (*describe(source), "", f"card:   {path}"):
         result(line)

@@ -7,12 +7,22 @@ The first makes a checkpoint that ``score`` and ``evaluate`` take; an official f
 so the flags do. The second writes a checkpoint's network in the official layout, as .safetensors or .npz.
 """
 
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, define_experiment, train_config
+from glintiqa_jax.cli.flags import Flags, define_experiment, experiment_of
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from glintiqa_jax.training.experiment import Experiment
 
 
 def define(values: Flags) -> None:
@@ -20,13 +30,12 @@ def define(values: Flags) -> None:
     flags.DEFINE_string("input", None, "a file of official weights, or a checkpoint of ours", values, required=True)
     flags.DEFINE_string("output", None, "a new folder, or a .safetensors or .npz file", values, required=True)
     define_experiment(values)
+    values.names["model"] = "input"
 
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    config = train_config(values)
-    from glintiqa_jax.scoring.convert import export_checkpoint, import_official
-
+    experiment = experiment_of(values)
     for field in ("input", "output"):
         if not values[field].value:
             raise InputError(field=field, expected="a path", found="nothing")
@@ -36,8 +45,39 @@ def run(values: Flags, arguments: list[str]) -> None:
             field="input", value=source, expected="a file of weights or a checkpoint's folder", found="nothing there"
         )
     if source.is_dir():
-        export_checkpoint(source, values.output)
+        from glintiqa_jax.scoring.files import load_model
+        from glintiqa_jax.scoring.official import export_official
+
+        export_official(load_model(source), values.output)
     else:
-        import_official(source, values.output, config)
-        result(f"score an image:  glintiqa score --checkpoint={values.output} PATH")
+        _import(values, experiment, source)
+        result(f"score an image:  glintiqa score --checkpoint={shlex.quote(values.output)} PATH")
     result(f"wrote {values.output}")
+
+
+def _import(values: Flags, experiment: Experiment, source: Path) -> None:
+    """Official weights as the folder of a model."""
+    from glintiqa_jax.data.scale import opinion_scale
+    from glintiqa_jax.scoring.card import View
+    from glintiqa_jax.scoring.files import save_model
+    from glintiqa_jax.scoring.official import ENDINGS, import_official
+
+    output = local_path("output", values.output)
+    expected = "a new folder, as `input` is a file"
+    if output.suffix in ENDINGS:
+        raise InputError(field="output", value=output, expected=expected, found="a file's name")
+    if os.path.lexists(output):
+        raise InputError(field="output", value=output, expected=expected, found="one that exists")
+    if not os.access(next(parent for parent in output.absolute().parents if parent.exists()), os.W_OK):
+        raise InputError(field="output", value=output, expected=expected, found="one that cannot be written")
+    if not values.score_range:
+        raise InputError("needed to say what the scores of `input` mean, found nothing", field="score_range")
+    scale = opinion_scale(values.score_range, values.lower_is_better)
+    validation = experiment.validation
+    view = View(
+        max_short_side=experiment.images.max_short_side,
+        grid=validation.eval_grid,
+        random_crops=validation.eval_random_crops,
+        seed=experiment.start.seed,
+    )
+    save_model(import_official(source, experiment.model, scale, view), output)

@@ -10,7 +10,7 @@ training part of a split, and is tested at home, too. Run again it goes on where
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_report, report_options, train_config
+from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_report, experiment_of, running_of
 from glintiqa_jax.cli.results import print_metrics, result
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import InputError
@@ -18,7 +18,7 @@ from glintiqa_jax.errors import InputError
 
 def define(values: Flags) -> None:
     """The job's flags."""
-    from glintiqa_jax.training.config import DATASETS
+    from glintiqa_jax.datasets.config import DATASETS
 
     flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", values, required=True)
     flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", values, required=True)
@@ -29,7 +29,7 @@ def define(values: Flags) -> None:
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    from glintiqa_jax.training.config import DATASETS
+    from glintiqa_jax.datasets.config import DATASETS
 
     if not values["split_by"].present:
         values["split_by"].parse("all")
@@ -40,18 +40,23 @@ def run(values: Flags, arguments: list[str]) -> None:
         for name in names:
             if name not in DATASETS or names.count(name) > 1:
                 raise InputError(field=field, expected=f"each of {', '.join(DATASETS)} at most once", found=repr(name))
-    configs = {name: train_config(values, dataset=name) for name in trained}
-    tests = {name: data_config(values, dataset=name) for name in tested}
-    report = report_options(values)
+    experiment, running = experiment_of(values), running_of(values)
+    data = {name: data_config(values, dataset=name) for name in dict.fromkeys([*trained, *tested])}
+    from glintiqa_jax.datasets.opening import find_parts, open_data
     from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.protocols.cross_dataset import cross_dataset
+    from glintiqa_jax.protocols.runs import Task
 
     workdir = local_path("workdir", values.workdir)
-    cells = cross_dataset(configs, tests, workdir, report=report)
+    policy, tell = running.execution.loading.on_bad_image, values.log.tell
+    parts = {name: find_parts(one, on_bad_image=policy, say=tell) for name, one in data.items()}
+    sources = {name: open_data(one, on_bad_image=policy, parts=parts[name], say=tell) for name, one in data.items()}
+    tasks = {name: Task(sources[name], experiment, data[name].split) for name in trained}
+    cells = cross_dataset(tasks, {name: sources[name] for name in tested}, workdir, running=running)
     if cells is None:
         return
     print_metrics({cell.title: cell.evaluated.predictions.metrics() for cell in cells})
-    if configs[trained[0]].selection == "test_best":
+    if experiment.validation.selection == "test_best":
         result(FLATTERED)
     result("")
     result(f"report:  {workdir}/report.html")

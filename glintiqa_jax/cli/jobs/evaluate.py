@@ -8,12 +8,23 @@ the split that ``--split`` names. Scores are compared in each database's own uni
 RMSE assume that both ranges mean the same. Contents that the checkpoint was trained on are left out, and said.
 """
 
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, define_data, other_data
+from glintiqa_jax.cli.flags import Flags, define_data, loading, other_data
 from glintiqa_jax.cli.results import print_metrics
 from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
+from glintiqa_jax.data.splits import split_digest
+from glintiqa_jax.datasets.config import OWN, DataConfig
+from glintiqa_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from glintiqa_jax.evaluation.report import Evaluated
 
 
 def define(values: Flags) -> None:
@@ -35,19 +46,76 @@ def define(values: Flags) -> None:
         flag_values=values,
     )
     define_data(values)
+    values.names["model"] = "checkpoint"
 
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     data = other_data(values)
-    data_dir = values.data_dir if values["data_dir"].present else None
-    inputs = [data.scores, data.split_by] if data else []
+    inputs = [data.own.scores, data.split.split_by] if data else []
     with open_output("output", values.output, inputs=inputs) as output:
-        from glintiqa_jax.scoring.evaluate import evaluate_checkpoint
-
-        name, evaluated = evaluate_checkpoint(
-            values.checkpoint, data, data_dir=data_dir, split=values.split, random_crops=values.random_crops
-        )
+        name, evaluated = _evaluated(values, data)
         print_metrics({name: evaluated.predictions.metrics()})
         if output is not None:
             evaluated.predictions.write_csv(output)
+
+
+def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
+    """What is evaluated, by its name, and the predictions."""
+    from glintiqa_jax.datasets.opening import open_data, split_data
+    from glintiqa_jax.evaluation.evaluating import evaluate
+    from glintiqa_jax.evaluation.report import FLATTERED
+    from glintiqa_jax.scoring.files import load_model
+
+    how, own, log = loading(values), data is None, values.log
+    model = load_model(values.checkpoint)
+    if values.random_crops is not None:
+        view = dataclasses.replace(model.card.view, random_crops=values.random_crops)
+        model.card = dataclasses.replace(model.card, view=view)
+    flattered = False
+    if data is None:
+        data, flattered = _own_data(values)
+    elif OWN in dict(data.datasets) and not data.max_side:
+        data = dataclasses.replace(data, max_side=model.card.view.max_side)
+    source = open_data(data, on_bad_image=how.on_bad_image, say=log.tell)
+    trained_on = model.card.trained_on
+    if own and (trained_on is None or trained_on.identity != source.identity):
+        raise InputError(
+            "the images or scores it was trained on have changed since, and so may have who is tested",
+            field="checkpoint",
+            value=values.checkpoint,
+            hint="name data with `dataset`",
+        )
+    part, positions = values.split or ("test" if own else "all"), None
+    if part != "all":
+        shown, smallest = source.resized(model.card.view.max_short_side), model.card.network.crop_size
+        split = split_data(data.split, shown, smallest=smallest, on_bad_image=how.on_bad_image, say=log.tell)
+        if own and trained_on and split_digest(split, source.index.names) != trained_on.split_sha256:
+            raise InputError(
+                f"who was tested has changed since, in {data.split.split_by}",
+                field="checkpoint",
+                value=values.checkpoint,
+            )
+        positions = getattr(split, part)
+        if not len(positions):
+            raise InputError(field="split", value=part, expected="images to evaluate", found="none in this split")
+    evaluated = evaluate(model, source, positions, trained_here=own, loading=how, log=log)
+    name = f"{source.name} {part}"
+    return (f"{name}, {FLATTERED}" if flattered and part == "test" else name), evaluated
+
+
+def _own_data(values: Flags) -> tuple[DataConfig, bool]:
+    """The data that a run was trained on, and whether its test split says which step was kept."""
+    from glintiqa_jax.settings import from_json
+    from glintiqa_jax.training.description import description_of
+
+    description = description_of(values.checkpoint)
+    if description is None or not description.data:
+        raise InputError(
+            "needed, as it is not known how this model's own data were opened",
+            field="dataset",
+        )
+    data = from_json(DataConfig, description.data)
+    if values["data_dir"].present:
+        data = dataclasses.replace(data, data_dir=values.data_dir)
+    return data, description.experiment.validation.selection == "test_best"

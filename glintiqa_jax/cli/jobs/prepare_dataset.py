@@ -11,7 +11,7 @@ import shlex
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, data_config, define_data
+from glintiqa_jax.cli.flags import Flags, data_config, define_data, loading
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.errors import InputError
@@ -29,35 +29,37 @@ def define(values: Flags) -> None:
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    config = data_config(values)
+    config, policy = data_config(values), loading(values).on_bad_image
     if len(config.datasets) > 1:
         raise InputError(field="dataset", expected="one database to prepare", found=config.dataset)
     (name, _), *_ = config.datasets
-    from glintiqa_jax.data.readers import READERS, read_database
-    from glintiqa_jax.data.source import RatedSource
+    from glintiqa_jax.data.databases import DATABASES, read_database
+    from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.datasets.opening import prepare_as_configured, read_own
     from glintiqa_jax.evaluation.card import describe, write_card
     from glintiqa_jax.saqt.demo import read_demo
-    from glintiqa_jax.training.dataset import prepare_as_configured, read_own
 
-    if name in READERS:
+    if name in DATABASES:
         if not values.source:
             raise InputError(f"needed with `dataset={name}`, found nothing", field="source")
-        collection = read_database(name, values.source, on_bad_image=config.on_bad_image)
+        collection = read_database(name, values.source, on_bad_image=policy)
     else:
         if values.source:
             raise InputError(f"needs a database's name, found `dataset={name}`", field="source")
-        collection = read_demo() if name == "demo" else read_own(config)
+        collection = read_demo() if name == "demo" else read_own(config.own, on_bad_image=policy)
     for note in collection.notes:
-        (values.log.warn if note.startswith("warning:") else values.log.say)(note)
-    folder = prepare_as_configured(config, collection, overwrite=values.overwrite, max_pixels=values.max_pixels)
-    source = RatedSource(folder)
+        values.log.tell(note)
+    folder = prepare_as_configured(
+        config, collection, on_bad_image=policy, overwrite=values.overwrite, max_pixels=values.max_pixels
+    )
+    source = RecordSource(folder)
     path = write_card(source)
     for line in describe(source):
         result(line)
     result("")
     result(f"card:   {path}")
-    result(f"open:   glintiqa_jax.data.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
-    if name in READERS:
+    result(f"open:   glintiqa_jax.open_dataset({folder.parent.name!r}, data_dir={config.data_dir!r})")
+    if name in DATABASES:
         data_dir = shlex.quote(config.data_dir)
         result(f"train:  glintiqa train --dataset={name} --data_dir={data_dir} --workdir=...")
     else:

@@ -24,7 +24,7 @@ from glintiqa_jax.data.walk import find_images
 from glintiqa_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from glintiqa_jax.scoring.scorer import Scorer
+    from glintiqa_jax.scoring.model import Model
 
 ARGUMENTS = "PATH..."
 
@@ -47,6 +47,7 @@ def define(values: Flags) -> None:
         lower_bound=0,
         flag_values=values,
     )
+    values.names["model"] = "checkpoint"
 
 
 def run(values: Flags, arguments: list[str]) -> None:
@@ -57,10 +58,11 @@ def run(values: Flags, arguments: list[str]) -> None:
     if note := found.note():
         values.log.warn(note)
     with open_output("output", values.output, inputs=found.images) as output:
-        from glintiqa_jax.scoring.scorer import Scorer
+        from glintiqa_jax.scoring.files import load_model
 
-        scorer = Scorer(values.checkpoint, max_pixels=values.max_pixels)
-        scoring = _Scoring(scorer, found.images, output, values)
+        model = load_model(values.checkpoint)
+        model.max_pixels = values.max_pixels
+        scoring = _Scoring(model, found.images, output, values)
         try:
             if output is None:
                 collections.deque(scoring.rows(), maxlen=0)
@@ -81,7 +83,7 @@ class _Scoring:
     """Scores one image after the other, and prints each.
 
     Args:
-      scorer: what scores.
+      model: what scores.
       images: the files.
       output: where the rows go, too; None where they are printed only.
       values: the flags.
@@ -91,8 +93,8 @@ class _Scoring:
       skipped: how many cannot have one.
     """
 
-    def __init__(self, scorer: Scorer, images: list[Path], output: Output | None, values: Flags):
-        self._scorer, self._images = scorer, images
+    def __init__(self, model: Model, images: list[Path], output: Output | None, values: Flags):
+        self._model, self._images = model, images
         self._skips, self._log = values.on_bad_image == "skip", values.log
         self._must_print = output is None
         self._prints = output is None or descriptor(str(output)) != 1  # where the rows go to stdout, they are enough
@@ -100,12 +102,12 @@ class _Scoring:
 
     def rows(self) -> Iterator[tuple[Path, str]]:
         """Path and score of each image."""
-        self._print(f"   score  image ({self._scorer.scale.describe()})")
+        self._print(f"   score  image ({self._model.card.scale.describe()})")
         for path in self._log.progress(
             self._images, desc="scoring", unit="image", hidden=len(self._images) < 20, leave=False
         ):
             try:
-                score = self._scorer.score_file(path)
+                score = float(self._model.score(path))
             except BadImageError as error:
                 if not self._skips:
                     raise BadImageError(f"{error}; `on_bad_image='skip'` leaves such images out") from error

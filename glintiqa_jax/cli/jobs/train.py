@@ -2,15 +2,24 @@
 
     glintiqa train --recipe=quickstart
 
-Every field of the configuration is a flag; recipes hold whole experiments. Run again with the same flags, it goes on
+Every setting of an experiment is a flag; recipes hold whole experiments. Run again with the same flags, it goes on
 where it stopped.
 """
 
+import functools
 import shlex
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, define_experiment, define_report, report_options, train_config
+from glintiqa_jax.cli.flags import (
+    Flags,
+    data_config,
+    define_experiment,
+    define_report,
+    execution_of,
+    experiment_of,
+    report_options,
+)
 from glintiqa_jax.cli.results import print_metrics, result
 
 
@@ -19,13 +28,6 @@ def define(values: Flags) -> None:
     flags.DEFINE_string(
         "workdir", None, "folder for checkpoints, metrics, results and the report", values, required=True
     )
-    flags.DEFINE_string(
-        "checkpoint_dir",
-        None,
-        "folder for checkpoints that all processes see, or gs://...; none: in --workdir",
-        values,
-    )
-    flags.DEFINE_bool("allow_config_change", False, "go on with a run that was begun with other flags", values)
     flags.DEFINE_bool(
         "print_sharding",
         False,
@@ -46,39 +48,51 @@ def define(values: Flags) -> None:
     flags.DEFINE_integer(
         "process_id", -1, "this process's number from 0, with --coordinator_address", flag_values=values
     )
-    flags.DEFINE_integer(
-        "max_steps", None, "end at this step, evaluation and results included", lower_bound=1, flag_values=values
-    )
     define_experiment(values)
     define_report(values)
 
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    config, report = train_config(values), report_options(values)
+    data, experiment, execution = data_config(values), experiment_of(values), execution_of(values)
+    report = report_options(values)
+    from glintiqa_jax.datasets.opening import find_parts, open_data, split_data
     from glintiqa_jax.evaluation.report import FLATTERED
-    from glintiqa_jax.training import loop, processes
+    from glintiqa_jax.sharding import make_mesh
+    from glintiqa_jax.training import processes, training
 
     processes.connect(values.distributed, values.coordinator_address, values.num_processes, values.process_id)
+    mesh = make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
     if values.print_sharding:
         if processes.is_first():
-            for line in loop.sharding_table(config).splitlines():
+            for line in training.sharding_table(experiment, mesh).splitlines():
                 result(line)
         return
-    results = loop.train_and_evaluate(
-        config,
-        values.workdir,
-        max_steps=values.max_steps,
-        checkpoint_dir=values.checkpoint_dir,
-        allow_config_change=values.allow_config_change,
+    tell = functools.partial(processes.tell, log=values.log)
+    on_bad_image = execution.loading.on_bad_image
+    with training.noticing(values.workdir, execution):
+        training.check(values.workdir, experiment, execution, mesh)
+        parts = find_parts(data, on_bad_image=on_bad_image, say=tell)
+        source = processes.first_before_the_others(
+            lambda: open_data(data, on_bad_image=on_bad_image, parts=parts, say=tell)
+        )
+        shown, smallest = source.resized(experiment.images.max_short_side), experiment.model.crop_size
+        split = split_data(data.split, shown, smallest=smallest, on_bad_image=on_bad_image, say=tell)
+    found = training.train(
+        source,
+        split,
+        experiment,
+        execution=execution,
+        workdir=values.workdir,
+        mesh=mesh,
         report=report,
+        log=values.log,
     )
-    if results is None or not processes.is_first():
+    if found is None or not processes.is_first():
         return
-    print_metrics(results)
-    if config.selection == "test_best":
+    print_metrics(found.figures)
+    if experiment.validation.selection == "test_best":
         result(f"      test:  {FLATTERED}")
     result("")
     result(f"report:          {values.workdir}/report.html")
-    checkpoint = shlex.quote(values.checkpoint_dir or values.workdir)
-    result(f"score an image:  glintiqa score --checkpoint={checkpoint} PATH")
+    result(f"score an image:  glintiqa score --checkpoint={shlex.quote(values.workdir)} PATH")
