@@ -63,16 +63,8 @@ class InputError(ValueError):
         return named_fields(f"{line}; {self.hint}" if self.hint else line, name)
 
 
-UserError = InputError  # the old name
-
-
 class LostProcessError(Exception):
     """Another process of the run is gone; what was saved is whole. The commands print it and exit with code 1."""
-
-
-def about(flag: str, value: object, error: Exception) -> str:
-    """A message about a flag's value: ``--flag=value: what went wrong``, the value named once."""
-    return f"--{flag}={value}: {str(error).removeprefix(f'{value}: ')}"
 
 
 def named_fields(text: str, name: Callable[[str], str]) -> str:

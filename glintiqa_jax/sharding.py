@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from glintiqa_jax import compilation
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 AXES = ("data", "fsdp")
 SMALLEST_SHARDED = 2**14  # elements; smaller parameters are replicated, the transfers would cost more
@@ -21,14 +21,16 @@ def make_mesh(data: int = 0, fsdp: int = 1, *, devices: Sequence[jax.Device] | N
     """The mesh over the devices, all of them by default; ``data=0`` takes what ``fsdp`` leaves.
 
     Raises:
-      UserError: when the two sizes do not use every device exactly once.
+      InputError: when the two sizes do not use every device exactly once.
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
     data = data or count // fsdp
     if data * fsdp != count:
-        raise UserError(
-            f"--mesh_data, --mesh_fsdp: expected sizes whose product is the {count} devices, found {data} x {fsdp}"
+        raise InputError(
+            field="mesh_data",
+            expected=f"sizes whose product, with `mesh_fsdp`, is the {count} devices",
+            found=f"{data} x {fsdp}",
         )
     return jax.make_mesh((data, fsdp), AXES, axis_types=(AxisType.Auto, AxisType.Auto), devices=devices)
 
@@ -111,8 +113,8 @@ def describe_sharding(state: Any, shardings: Any) -> str:
     )
 
 
-def check_divides(flag: str, size: int, mesh: Mesh, *, parts: int = 1) -> None:
-    """Raise ``UserError`` naming the flag when a batch, in so many parts, does not divide over the mesh's devices."""
+def check_divides(field: str, size: int, mesh: Mesh, *, parts: int = 1) -> None:
+    """``InputError`` naming a field when a batch, in so many parts, does not divide over the mesh's devices."""
     if size % (mesh.size * parts):
-        times = f" times --accumulate={parts}" if parts > 1 else ""
-        raise UserError(f"--{flag}: expected a multiple of the {mesh.size} devices{times}, found {size}")
+        times = f" times `accumulate={parts}`" if parts > 1 else ""
+        raise InputError(field=field, expected=f"a multiple of the {mesh.size} devices{times}", found=size)

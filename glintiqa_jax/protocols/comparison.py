@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glintiqa_jax.data.tables import first_five, read_numbers, read_table
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
 from glintiqa_jax.evaluation.report import ReportOptions
@@ -64,7 +64,7 @@ def compare(
       What was judged, by model.
 
     Raises:
-      UserError: files that cannot be read, predictions and scores that do not join (naming the first five), models
+      InputError: files that cannot be read, predictions and scores that do not join (naming the first five), models
         that predict different images, a folder that holds another report.
     """
     report = report or ReportOptions()
@@ -75,18 +75,17 @@ def compare(
     first = next(iter(predictions))
     for name, said in found.items():
         if unknown := [image for image in said if image not in scored]:
-            raise UserError(
-                f"{predictions[name]}: {len(unknown)} of its {len(said)} images have no score in {scores}: "
-                f"{first_five(unknown)}"
-            )
+            problem = f"{len(unknown)} of its {len(said)} images have no score in {scores}: {first_five(unknown)}"
+            raise InputError(problem, file=predictions[name])
         for one, other, lacking in (
             (predictions[name], predictions[first], [image for image in images if image not in said]),
             (predictions[first], predictions[name], [image for image in said if image not in found[first]]),
         ):
             if lacking:
-                raise UserError(f"{one}: lacks {len(lacking)} of the images of {other}: {first_five(lacking)}")
+                raise InputError(f"lacks {len(lacking)} of the images of {other}: {first_five(lacking)}", file=one)
     if columns.std and (negative := [image for image in images if scored[image][1] < 0]):
-        raise UserError(f"{scores}, column {columns.std!r}: standard deviations below 0, of {first_five(negative)}")
+        problem = f"standard deviations below 0, of {first_five(negative)}"
+        raise InputError(problem, file=f"{scores}, column {columns.std!r}")
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
     files = {"scores": digests[scores], "predictions": {name: digests[path] for name, path in predictions.items()}}
     claim(workdir, "comparison", {}, files=files, columns=dataclasses.asdict(columns))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from glintiqa_jax.errors import LostProcessError, UserError
+from glintiqa_jax.errors import LostProcessError, InputError
 from glintiqa_jax.progress import TERMINAL, Log
 
 T = TypeVar("T")
@@ -32,16 +32,18 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
       process_id: this one's number, from 0.
 
     Raises:
-      UserError: for arguments that do not go together, and when the others are not found.
+      InputError: for arguments that do not go together, and when the others are not found.
     """
     explicit = (bool(coordinator_address), num_processes > 0, process_id >= 0)
     if any(explicit) and not all(explicit):
-        raise UserError(
-            "--coordinator_address, --num_processes, --process_id: expected all three or none, found "
-            f"{coordinator_address or 'none'}, {num_processes or 'none'}, {'none' if process_id < 0 else process_id}"
+        raise InputError(
+            field="coordinator_address",
+            expected="this, `num_processes` and `process_id`, or none of them",
+            found=f"{coordinator_address or 'none'}, {num_processes or 'none'}, "
+            f"{'none' if process_id < 0 else process_id}",
         )
     if all(explicit) and process_id >= num_processes:
-        raise UserError(f"--process_id: expected one of 0 to {num_processes - 1}, found {process_id}")
+        raise InputError(field="process_id", expected=f"one of 0 to {num_processes - 1}", found=process_id)
     if not all(explicit) and mode == "off":
         return
     try:
@@ -52,8 +54,8 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
             heartbeat_timeout_seconds=_HEARTBEAT,
         )
     except (ValueError, RuntimeError) as error:
-        where = f"--coordinator_address={coordinator_address}" if all(explicit) else "--distributed=auto"
-        raise UserError(f"{where}: the other processes were not found ({error})") from error
+        field, value = ("coordinator_address", coordinator_address) if all(explicit) else ("distributed", "auto")
+        raise InputError(f"the other processes were not found ({error})", field=field, value=value) from error
 
 
 def is_first() -> bool:
@@ -73,7 +75,7 @@ def by_the_first(function: Callable[[], T]) -> T:
     The value must be one that JSON has. Every process has to come here.
 
     Raises:
-      UserError: the first's, in each.
+      InputError: the first's, in each.
       LostProcessError: in the others, where the first failed otherwise.
     """
     if jax.process_count() == 1:
@@ -84,7 +86,7 @@ def by_the_first(function: Callable[[], T]) -> T:
         try:
             answer = {"value": function()}
         except Exception as error:
-            failure, answer = error, {"error": str(error), "mistake": isinstance(error, UserError)}
+            failure, answer = error, {"error": str(error), "mistake": isinstance(error, InputError)}
     text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
     length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
     told = np.resize(text, length) if is_first() else np.zeros(length, np.uint8)
@@ -92,7 +94,7 @@ def by_the_first(function: Callable[[], T]) -> T:
     if failure is not None:
         raise failure
     if "error" in answer:
-        raise UserError(answer["error"]) if answer["mistake"] else LostProcessError(f"process 0: {answer['error']}")
+        raise InputError(answer["error"]) if answer["mistake"] else LostProcessError(f"process 0: {answer['error']}")
     return answer["value"]
 
 
@@ -104,7 +106,7 @@ def any_process(flag: bool) -> bool:
 
 
 def first_before_the_others(function: Callable[[], T]) -> T:
-    """What a function gives in each process, called in the first before the rest; the first's ``UserError`` is theirs.
+    """What a function gives in each process, called in the first before the rest; the first's ``InputError`` is theirs.
 
     What the first has written to a folder that all of them see, the others find. Every process has to come here.
     """
@@ -115,7 +117,7 @@ def first_before_the_others(function: Callable[[], T]) -> T:
 
 def says_lost(error: BaseException | None) -> bool:
     """Whether an exchange has failed because another process is gone; JAX raises one or the other built-in error."""
-    if jax.process_count() == 1 or isinstance(error, UserError) or not isinstance(error, RuntimeError | ValueError):
+    if jax.process_count() == 1 or isinstance(error, InputError) or not isinstance(error, RuntimeError | ValueError):
         return False
     return any(sign in str(error).lower() for sign in _SIGNS_OF_LOSS)
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS, srocc
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.significance import paired_bootstrap
@@ -64,7 +64,7 @@ def test_deviations_below_zero_are_refused(files, tmp_path):
     predictions, _, workdir = files
     rows = "".join(f"{name},{score},-1\n" for name, score in zip(NAMES, SCORES, strict=True))
     (tmp_path / "more.csv").write_text("image,mos,sd\n" + rows)
-    with pytest.raises(UserError, match=r"more.csv, column 'sd': standard deviations below 0, of photo 0.jpg, "):
+    with pytest.raises(InputError, match=r"more.csv, column 'sd': standard deviations below 0, of photo 0.jpg, "):
         compare(predictions, tmp_path / "more.csv", workdir, columns=Columns(std="sd"))
 
 
@@ -72,7 +72,9 @@ def test_predictions_without_scores_are_named(files, tmp_path):
     predictions, scores, workdir = files
     strange = [f"strange{number}.jpg" for number in range(7)]
     write(predictions["bad"], "name,predicted", NAMES + strange, [*BAD, *range(7)])
-    with pytest.raises(UserError, match=r"bad.csv: 7 of its 19 images have no score in .*scores.csv: strange0.jpg, .*"):
+    with pytest.raises(
+        InputError, match=r"bad.csv: 7 of its 19 images have no score in .*scores.csv: strange0.jpg, .*"
+    ):
         compare(predictions, scores, workdir)
     assert not workdir.exists()
 
@@ -80,14 +82,14 @@ def test_predictions_without_scores_are_named(files, tmp_path):
 def test_models_of_different_images_are_refused(files):
     predictions, scores, workdir = files
     write(predictions["bad"], "name,predicted", NAMES[2:], BAD[2:])
-    with pytest.raises(UserError, match=r"bad.csv: lacks 2 of the images of .*good.csv: photo 0.jpg, photo 1.jpg$"):
+    with pytest.raises(InputError, match=r"bad.csv: lacks 2 of the images of .*good.csv: photo 0.jpg, photo 1.jpg$"):
         compare(predictions, scores, workdir)
 
 
 def test_a_name_twice_is_refused(files):
     predictions, scores, workdir = files
     write(scores, "image,mos", [*NAMES, NAMES[3]], [*SCORES, 7])
-    with pytest.raises(UserError, match=r"scores.csv, line 14: 'photo 3.jpg' is named a second time, first in line 5"):
+    with pytest.raises(InputError, match=r"scores.csv, line 14: 'photo 3.jpg' is named a second time, first in line 5"):
         compare(predictions, scores, workdir)
 
 
@@ -98,7 +100,7 @@ def test_two_reports_do_not_share_a_folder(files):
     compare(predictions, scores, workdir)  # the same one again
     assert (workdir / "report.md").read_bytes() == before
     write(scores, "image,mos", NAMES, SCORES + 1)
-    with pytest.raises(UserError, match=r"--workdir=.*found another one's: files"):
+    with pytest.raises(InputError, match=r"--workdir=.*found another one's: files"):
         compare(predictions, scores, workdir)
     assert (workdir / "report.md").read_bytes() == before
 
