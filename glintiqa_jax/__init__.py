@@ -19,7 +19,7 @@ from glintiqa_jax.version import __version__
 if TYPE_CHECKING:
     from glintiqa_jax import recipes
     from glintiqa_jax.data import from_arrays, from_folder
-    from glintiqa_jax.datasets import open_dataset, split
+    from glintiqa_jax.datasets import open_dataset
     from glintiqa_jax.errors import InputError
     from glintiqa_jax.evaluation import evaluate
     from glintiqa_jax.face import train
@@ -44,11 +44,29 @@ _HOMES = {
     "from_folder": "data",
     "load_model": "scoring",
     "open_dataset": "datasets",
-    "split": "datasets",
     "train": "face",
 }
 _ROOMS = ("recipes",)
-__all__ = [*_HOMES, *_ROOMS, "__version__"]
+__all__ = [
+    "VARIANTS",
+    "Execution",
+    "Experiment",
+    "GlintIQA",
+    "InputError",
+    "Model",
+    "ModelCard",
+    "ModelConfig",
+    "__version__",
+    "create_model",
+    "distort",
+    "evaluate",
+    "from_arrays",
+    "from_folder",
+    "load_model",
+    "open_dataset",
+    "recipes",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,6 +48,4 @@ def train(
         shown = source.resized(experiment.images.max_short_side)
         smallest = experiment.model.crop_size
         split = split_data(split, shown, smallest=smallest, on_bad_image=execution.loading.on_bad_image)
-    return training.train(
-        source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report
-    )
+    return training.train(source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report)

@@ -130,7 +130,7 @@ def _function(function: Callable) -> str:
     try:
         told = inspect.getsource(function)
     except (OSError, TypeError):  # of an object, or typed in
-        told = getattr(function, "__code__", type(function).__init__.__code__).co_code.hex()
+        told = repr(getattr(getattr(function, "__code__", None), "co_code", type(function)))
     name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     return f"{name}@{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 

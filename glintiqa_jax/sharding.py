@@ -91,7 +91,7 @@ def _gather(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
     return compilation.jit(lambda x: x, mesh, out_shardings=replicated(mesh))
 
 
-def describe(state: Any, shardings: Any) -> str:
+def describe_sharding(state: Any, shardings: Any) -> str:
     """A table of every array of a pytree: name, shape, dtype, how it is laid out, bytes on each device."""
     rows = [("array", "shape", "dtype", "layout", "bytes per device")]
     total = 0

@@ -5,7 +5,7 @@ A job's flags are its own: each call has its ``Flags``, and nothing is left of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -13,7 +13,7 @@ from absl import flags
 from glintiqa_jax import recipes
 from glintiqa_jax.errors import InputError, named_fields
 from glintiqa_jax.options import Option, configured, options
-from glintiqa_jax.progress import TERMINAL, Log
+from glintiqa_jax.progress import Log, Terminal
 
 if TYPE_CHECKING:
     from glintiqa_jax.evaluation.report import ReportOptions
@@ -23,32 +23,48 @@ if TYPE_CHECKING:
 _EFFECTS = {"nothing": "; changes no figure", "rounding": "; changes figures by rounding"}
 
 
+class _Messages(Terminal):
+    """A ``Log`` in which fields are flags."""
+
+    def __init__(self, called: Callable[[str], str]):
+        self._called = called
+
+    def say(self, line: str) -> None:
+        super().say(named_fields(line, self._called))
+
+    def warn(self, line: str) -> None:
+        super().warn(named_fields(line, self._called))
+
+
 class Flags(flags.FlagValues):
     """The flags of one call of a job.
 
     Attributes:
       command: what was called, as reports show it.
       log: where messages go.
+      names: the flags of settings, by the settings' names.
     """
 
-    def __init__(self, command: str = "", log: Log = TERMINAL):
+    command: str
+    log: Log
+    names: dict[str, str]
+
+    def __init__(self, command: str = ""):
         super().__init__()
-        self.__dict__["command"], self.__dict__["log"] = command, log  # other attributes are flags
+        self.__dict__.update(command=command, log=_Messages(self.called), names={})  # other attributes are flags
 
     def called(self, field: str) -> str:
-        """What a person calls a field: the flag that is its longest dotted ending, or the field where there is none."""
-        parts = field.split(".")
-        for name in [*("_".join(parts[start:]) for start in range(len(parts))), f"model_{parts[-1]}"]:
-            if name in self:
-                return f"--{name}"
-        return field
+        """What a person calls a field: its flag, whatever group it is in, or the field itself where there is none."""
+        setting = field.rpartition(".")[2]
+        name = self.names.get(setting, setting)
+        return f"--{name}" if name in self or setting in self.names else field
 
     def given(self, names: Iterable[str]) -> dict[str, Any]:
         """The values of those of these flags that were given."""
         return {name: self[name].value for name in names if self[name].present}
 
 
-def define_settings(config: type, values: flags.FlagValues, title: str) -> None:
+def define_settings(config: type, values: Flags, title: str) -> None:
     """Define a flag for each option of a configuration's class.
 
     Args:
@@ -57,15 +73,10 @@ def define_settings(config: type, values: flags.FlagValues, title: str) -> None:
       title: what the help calls those that are in no group.
     """
     known = options(config)
-
-    def called(field: str) -> str:
-        ending = field.rpartition(".")[2]
-        return next((f"--{one.name}" for one in known.values() if ending in (one.setting, one.name)), field)
-
+    values.names.update({option.setting: option.name for option in known.values()})
     for option in known.values():
         group = option.path.partition(".")[0] if "." in option.path else title
-        help_text = named_fields(option.help, called)
-        help_text += _EFFECTS.get(option.effect, "")
+        help_text = named_fields(option.help, values.called) + _EFFECTS.get(option.effect, "")
         if group == "model":
             help_text += " (default: the variant's)"
         default = ",".join(map(str, option.default)) if isinstance(option.default, tuple) else option.default
@@ -92,14 +103,14 @@ class _Parser(flags.ArgumentParser):
         return "comma-separated values" if self._option.several else self._option.kind.__name__
 
 
-def define_data(values: flags.FlagValues) -> None:
+def define_data(values: Flags) -> None:
     """Define the flags that say which data."""
     from glintiqa_jax.training.config import DataConfig
 
     define_settings(DataConfig, values, "data")
 
 
-def define_experiment(values: flags.FlagValues) -> None:
+def define_experiment(values: Flags) -> None:
     """Define the flags of a whole experiment, its data among them."""
     from glintiqa_jax.training.config import TrainConfig
 
@@ -109,7 +120,7 @@ def define_experiment(values: flags.FlagValues) -> None:
     define_settings(TrainConfig, values, "training")
 
 
-def define_report(values: flags.FlagValues) -> None:
+def define_report(values: Flags) -> None:
     """Define the flags that say what reports hold."""
     from glintiqa_jax.evaluation.report import ReportOptions
 

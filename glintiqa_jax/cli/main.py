@@ -6,8 +6,10 @@ import ast
 import difflib
 import functools
 import importlib
+import os
 import pkgutil
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if job in JOBS:
         _run(job, rest, ["glintiqa", name, *rest], ends_process=arguments is None)
     elif name in ("--help", "-h", "help"):
-        print(_help())
+        _print(_help())
     elif name == "--version":
-        print(f"glintiqa {__version__}")
+        _print(f"glintiqa {__version__}")
     else:
         near = difflib.get_close_matches(job, JOBS, n=1)
         found = f"error: expected a job, found {name!r}" if name else "error: expected a job, found nothing"
@@ -55,6 +57,14 @@ def _run(job: str, arguments: Sequence[str], command: Sequence[str], *, ends_pro
 
     load: Any = functools.partial(importlib.import_module, f"{jobs.__name__}.{job}")
     run(load, arguments, shlex.join(command), ends_process=ends_process)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # as after `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _help() -> str:

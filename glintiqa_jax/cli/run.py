@@ -22,7 +22,7 @@ from glintiqa_jax.cli.flags import Flags
 from glintiqa_jax.cli.results import flush_results, is_unread
 from glintiqa_jax.errors import InputError, LostProcessError, named_fields, visible
 from glintiqa_jax.interruptions import ending_on_signals, what_failed
-from glintiqa_jax.progress import LOGGER, Log, Terminal
+from glintiqa_jax.progress import LOGGER, Log
 from glintiqa_jax.recipes.flagfiles import expanded
 
 ADVICE = "run the same command again"
@@ -37,24 +37,11 @@ class Job(Protocol):
 
     __doc__: str | None
 
-    def define(self, values: flags.FlagValues) -> None:
+    def define(self, values: Flags) -> None:
         """Define the job's flags, without importing what takes long."""
 
     def run(self, values: Flags, arguments: list[str]) -> None:
         """Do the job."""
-
-
-class _Messages(Terminal):
-    """The ``Log`` of a job, in which fields are flags."""
-
-    def __init__(self) -> None:
-        self.called: Callable[[str], str] = str
-
-    def say(self, line: str) -> None:
-        super().say(named_fields(line, self.called))
-
-    def warn(self, line: str) -> None:
-        super().warn(named_fields(line, self.called))
 
 
 def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends_process: bool = True) -> None:
@@ -73,16 +60,14 @@ def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends
     Raises:
       SystemExit: with the exit code, where it is not 0.
     """
-    _hush_matplotlib()
     if ends_process:
         _open_streams()
         faulthandler.enable()
-    log = _Messages()
-    values = Flags(command, log)
+    values = Flags(command)
     with ending_on_signals(ADVICE) if ends_process else contextlib.nullcontext():
         try:
-            with _logging(log) as set_verbosity:
-                _call(load(), values, log, arguments, set_verbosity)
+            with _logging(values.log) as set_verbosity:
+                _call(load(), values, arguments, set_verbosity)
         except BrokenPipeError as error:  # of --help
             if not is_unread(error):
                 raise
@@ -97,7 +82,7 @@ def run_script(main: Callable[[], None]) -> None:
     class Script:
         __doc__ = sys.modules["__main__"].__doc__
 
-        def define(self, values: flags.FlagValues) -> None:
+        def define(self, values: Flags) -> None:
             for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
                 if flag.name not in values:
                     flags.DEFINE_flag(flag, values, "flags")
@@ -109,11 +94,10 @@ def run_script(main: Callable[[], None]) -> None:
     run(Script, sys.argv[1:], "")
 
 
-def _call(job: Job, values: Flags, log: _Messages, arguments: Sequence[str], set_verbosity: Callable) -> None:
+def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Callable[[int], None]) -> None:
     try:
         job.define(values)
         _define_common(values)
-        log.called = values.called
         if _HELP & set(arguments):
             print(_help(job, values))
             return
@@ -192,9 +176,10 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
         def emit(self, record: standard_logging.LogRecord) -> None:
             log.warn(record.getMessage())
 
-    handler, root = Handler(), standard_logging.getLogger()
-    verbosity, level, handlers = logging.get_verbosity(), LOGGER.level, list(root.handlers)
+    handler, root, matplotlib = Handler(), standard_logging.getLogger(), standard_logging.getLogger("matplotlib")
+    verbosity, levels, handlers = logging.get_verbosity(), (LOGGER.level, matplotlib.level), list(root.handlers)
     propagate, LOGGER.propagate = LOGGER.propagate, False
+    matplotlib.setLevel(standard_logging.ERROR)  # without a home it warns of its cache, while it is imported
     logging.use_absl_handler()
     LOGGER.addHandler(handler)
 
@@ -207,15 +192,11 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
         yield set_verbosity
     finally:
         logging.set_verbosity(verbosity)
-        LOGGER.setLevel(level)
+        LOGGER.setLevel(levels[0])
+        matplotlib.setLevel(levels[1])
         LOGGER.propagate = propagate
         LOGGER.removeHandler(handler)
         root.handlers[:] = handlers
-
-
-def _hush_matplotlib() -> None:
-    """Without a home it warns of its cache, while it is imported."""
-    standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
 
 
 def _open_streams() -> None:

@@ -1,18 +1,15 @@
 """Rated images: databases as distributed, prepared records, splits without leaks, and batches. Never imports jax."""
 
-from __future__ import annotations
+from glintiqa_jax.lazily import lazily
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from glintiqa_jax.data.arrays import from_arrays, from_folder
-
-__all__ = ["from_arrays", "from_folder"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from glintiqa_jax.data import arrays
-
-        return getattr(arrays, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["MixedSource", "Source", "Split", "from_arrays", "from_folder"]
+__getattr__ = lazily(
+    __name__,
+    arrays=(
+        "from_arrays",
+        "from_folder",
+    ),
+    source=("Source",),
+    mixture=("MixedSource",),
+    splits=("Split",),
+)

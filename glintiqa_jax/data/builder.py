@@ -21,8 +21,8 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from glintiqa_jax.data.catalog import DATABASES
 from glintiqa_jax.data.checking import Checked, Keep
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.digests import digest, digests
 from glintiqa_jax.data.files import write_csv, write_json
 from glintiqa_jax.data.images import MAX_PIXELS, encode_png, limit_long_side
@@ -135,7 +135,7 @@ def prepare(
         them in ``card.json``.
       max_side: images whose longer side is longer are shrunk to it and stored as PNG; 0 stores files as they are.
       max_pixels: larger images are bad ones; 0 is no limit.
-      merge_near_duplicates: near-duplicates share a group; None leaves that to the catalog. They are listed anyway.
+      merge_near_duplicates: near-duplicates share a group; None leaves that to the database. They are listed anyway.
       overwrite: replace records of the same database that were prepared from other files or with other options.
       on_beam: writes the same images in the same order; they must be such that ``max_side`` leaves them as they are.
 
@@ -188,7 +188,7 @@ def _identity(
 
 def _merges(collection: Collection, asked: bool | None) -> bool:
     database = DATABASES.get(collection.name)
-    return bool(database and database.merge_near_duplicates) if asked is None else asked
+    return bool(database and database.content.merge_near_duplicates) if asked is None else asked
 
 
 def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:

@@ -41,6 +41,7 @@ class MixedSource(Source):
         self.name, self.scale = ",".join(names), MIXED_SCALE
         self.skipped = [line for part in parts for line in part.skipped]
         self.max_side = max(part.max_side for part in parts)
+        self.licences = [line for part in parts for line in part.licences]
         self.identity = digest(
             [(part.identity, weight / sum(weights)) for part, weight in zip(parts, weights, strict=True)]
         )

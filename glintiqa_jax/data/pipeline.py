@@ -18,7 +18,8 @@ from absl import logging
 
 from glintiqa_jax.data.loading import USUAL, Loading
 from glintiqa_jax.data.source import Source
-from glintiqa_jax.data.transforms import Crops, RandomCropsAndFlips, Transform
+from glintiqa_jax.data.crops import Crops
+from glintiqa_jax.data.transforms import RandomCropsAndFlips, Transform
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.interruptions import deaf_children, end_with_parent
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,9 @@ class Source(abc.ABC):
       max_short_side: the shorter side to which ``[position]`` shrinks larger images; 0 where it does not.
       merges_near_duplicates: images that show nearly the same share a group.
       weights: how often each of ``parts`` is drawn in training, in any unit.
+      distortions: names of the types of distortion by their numbers; empty where they have none.
+      licences: of the images, a line each, as far as they are known.
+      origin: how it was opened, as JSON has it, to be opened again; empty for what was made in memory.
     """
 
     name: str
@@ -92,11 +96,18 @@ class Source(abc.ABC):
     max_short_side: int = 0
     merges_near_duplicates: bool = False
     weights: Sequence[float] = (1.0,)
+    distortions: Mapping[int, str] = types.MappingProxyType({})
+    licences: Sequence[str] = ()
+    origin: Mapping[str, Any] = types.MappingProxyType({})
 
     @property
     def parts(self) -> Sequence[Source]:
         """The databases that this is made of, one after the other: itself, unless it is a mixture."""
         return [self]
+
+    def describe(self) -> str:
+        """For people: ``500 images of 4 contents; scores: MOS 1 to 5, higher is better``."""
+        return f"{len(self)} images of {len(set(self.index.groups))} contents; scores: {self.scale.describe()}"
 
     def __len__(self) -> int:
         return len(self.index.names)
@@ -138,6 +149,12 @@ class Source(abc.ABC):
         """
         other = copy.copy(self)
         other.max_short_side = max_short_side
+        return other
+
+    def named(self, name: str) -> Source:
+        """The same images under another name, which a mixture tells its parts by."""
+        other = copy.copy(self)
+        other.name = name
         return other
 
     def part_starts(self) -> np.ndarray:

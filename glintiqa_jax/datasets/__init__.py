@@ -1,0 +1,17 @@
+"""Sources by name: databases that were prepared, one"s own images, the demo; and who trains and who is tested."""
+
+from glintiqa_jax.lazily import lazily
+
+__all__ = ["DataConfig", "Splitting", "open_data", "open_dataset", "split_data"]
+__getattr__ = lazily(
+    __name__,
+    opening=(
+        "open_dataset",
+        "open_data",
+        "split_data",
+    ),
+    config=(
+        "DataConfig",
+        "Splitting",
+    ),
+)

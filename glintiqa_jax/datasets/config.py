@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from glintiqa_jax.data.catalog import DATABASES
-from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.own import Columns
 from glintiqa_jax.data.paths import check_path, is_remote
 from glintiqa_jax.data.scale import opinion_scale
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.settings import changes, check_choices, group, setting
+from glintiqa_jax.settings import changes, group, setting
 
 OWN, DEMO = "csv", "demo"
 DATASETS = (DEMO, OWN, *DATABASES)
@@ -94,18 +93,12 @@ class DataConfig:
     )
     own: OwnImages = group(OwnImages())
     split: Splitting = group(Splitting())
-    on_bad_image: str = setting(
-        "fail",
-        "an image that is missing, does not decode or is smaller than the crop stops the run or is left out",
-        choices=BAD_IMAGE_POLICIES,
-    )
     max_side: int = setting(0, "when records are written: shrink images whose longer side is longer; 0: never")
     merge_near_duplicates: bool | None = setting(
         None, "when records are written: images that show nearly the same share a group (default: the database's)"
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
         check_path("data_cache_dir", self.data_cache_dir)
         check_path("data_dir", self.data_dir, stores=True)
         if self.max_side < 0:

@@ -10,7 +10,7 @@ import numpy as np
 
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.cache import cache_records
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.own import read_csv
@@ -25,6 +25,7 @@ from glintiqa_jax.progress import warn
 from glintiqa_jax.saqt.demo import read_demo
 from glintiqa_jax.saqt.distortions import DISTORTIONS
 from glintiqa_jax.saqt.on_the_fly import DistortedSource, is_on_the_fly
+from glintiqa_jax.settings import to_json
 
 Say = Callable[[str], None]
 """Is told what a person should hear, a line each."""
@@ -43,7 +44,7 @@ def open_dataset(name: str, *, data_dir: str | os.PathLike = "~/.cache/glintiqa_
     folder = records_folder(name, data_dir)
     if (folder / CARD).is_file():
         source = RecordSource(folder)
-        return DistortedSource(folder) if is_on_the_fly(source) else source
+        return _described(DistortedSource(folder) if is_on_the_fly(source) else source)
     prepared = sorted(path.parents[1].name for path in folder.parents[1].glob(f"[!.]*/*/{CARD}"))
     raise InputError(
         field="dataset",
@@ -130,7 +131,7 @@ def open_data(
         if isinstance(part, Collection):
             for note in part.notes:
                 say(note)
-            part = RecordSource(prepare_as_configured(config, part, on_bad_image=on_bad_image))
+            part = _described(RecordSource(prepare_as_configured(config, part, on_bad_image=on_bad_image)))
             pairs = part.card.near_duplicate_pairs
             if pairs and not part.merges_near_duplicates:
                 say(f"warning: {pairs} pairs of images show nearly the same; `merge_near_duplicates` joins them")
@@ -139,7 +140,9 @@ def open_data(
         if skipped := part.skipped:
             say(f"warning: {len(skipped)} images of {part.name} are left out: {'; '.join(skipped[:5])}")
         opened.append(part)
-    return opened[0] if len(opened) == 1 else MixedSource(opened, [weight for _, weight in config.datasets])
+    source = opened[0] if len(opened) == 1 else MixedSource(opened, [weight for _, weight in config.datasets])
+    source.origin = to_json(config)
+    return source
 
 
 def usable_positions(source: Source, smallest: int, *, on_bad_image: str = "fail", say: Say = warn) -> np.ndarray:
@@ -225,16 +228,16 @@ def split_data(
     return held
 
 
-def distortion_names(source: Source) -> dict[str, dict[int, str]]:
-    """The names of each database's types of distortion by their numbers; of databases without names none."""
-
-    def names(database: str) -> dict[int, str]:
-        if database in (DEMO, "kadid10k", "saqt"):
-            return {distortion.number: distortion.name for distortion in DISTORTIONS}
-        found = DATABASES.get(database)
-        return dict(enumerate(found.distortions if found else (), start=1))
-
-    return {part.name: names(part.name) for part in source.parts}
+def _described(source: RecordSource) -> RecordSource:
+    """With what is known of its database: the names of its types of distortion, and its licence."""
+    found = DATABASES.get(source.name)
+    if source.name in (DEMO, "kadid10k", "saqt"):
+        source.distortions = {distortion.number: distortion.name for distortion in DISTORTIONS}
+    elif found:
+        source.distortions = dict(enumerate(found.distortions, start=1))
+    if found:
+        source.licences = (f"{found.title}: {found.licence}",)
+    return source
 
 
 def _images(split: Split) -> int:

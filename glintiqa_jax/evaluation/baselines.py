@@ -22,6 +22,7 @@ from glintiqa_jax.data.files import write_csv
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.data.digests import digest
 from glintiqa_jax.identity import digest as code_digest
 from glintiqa_jax.progress import progress_bar
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import visible
 from glintiqa_jax.evaluation.document import Items, Plot, Section, write_markdown
@@ -107,8 +107,8 @@ def _sections(source: RecordSource) -> list[Section]:
     if database := DATABASES.get(card.name):
         title = database.title
         origin = [
-            f"Source: {database.citation}. {database.home}".rstrip(),
-            f"Licence: {database.licence}. Content: {database.content}.",
+            f"Source: {database.origin.citation}. {database.origin.home}".rstrip(),
+            f"Licence: {database.origin.licence}. Content: {database.content.of}.",
         ]
     sections = [Section(title, [facts, *origin, *pictures])]
     if card.near_duplicates:

@@ -30,7 +30,6 @@ from glintiqa_jax.protocols.rounds import (
     databases,
     round_task,
     rows_of,
-    tested,
     train_rounds,
     with_one_home_of_baselines,
 )
@@ -287,9 +286,7 @@ def _report(
     first = next(iter(next(iter(by_table.values())).values()))
     source = task.source
     splits = f"{len(first)} splits" if len(first) > 1 else "split"
-    text = (
-        f"{source.describe()}. All rows are trained and tested on the same {splits}, from the same seed."
-    )
+    text = f"{source.describe()}. All rows are trained and tested on the same {splits}, from the same seed."
     if len(first) == 1:
         text += " One run each: differences of the size that another seed makes are no findings."
     sections = [Section(f"Ablations of {describe(task.experiment.model)} on {source.name}", [text])]
@@ -331,8 +328,10 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
         f"{label}, {found[0].name}" if len(found) > 1 else label: found[0].history for label, found in runs.items()
     }
     first = next(iter(rows.values())).experiment
-    watched = "test" if all(row.experiment.validation.selection == "test_best" for row in rows.values()) else "validation"
-    figure = plots.learning_curve(curves, watched, first.objective.loss)
+    watched = (
+        "test" if all(row.experiment.validation.selection == "test_best" for row in rows.values()) else "validation"
+    )
+    figure = plots.learning_curve(curves, watched, first.objective.loss_name)
     return [*blocks, Plot(f"learning_curves_{table}", figure, f"learning curves of {table}")]
 
 

@@ -172,9 +172,7 @@ def matrix(cells: Sequence[Cell], judged: Mapping[str, Judged], key: str, *, res
     return Table([f"{METRICS[key].title}, trained on", *(f"tested on {column}" for column in columns)], table)
 
 
-def _report(
-    task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell], report: ReportOptions
-) -> None:
+def _report(task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell], report: ReportOptions) -> None:
     judged = {cell.title: cell.evaluated.judged(cell.evaluated.databases[0]) for cell in cells}
     panels = {title: (one.predicted, one.target) for title, one in judged.items()}
     all_names = dict.fromkeys([*(run.name for run in runs), *(cell.tested_on for cell in cells)])
@@ -192,7 +190,7 @@ def _report(
         remarks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
     experiment = task.experiment
     watched = "test" if experiment.validation.selection == "test_best" else "validation"
-    curves = plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss)
+    curves = plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss_name)
     matrices = [matrix(cells, judged, key, resamples=report.resamples) for key in compared(list(judged.values()))]
     sections = [
         Section(
@@ -224,7 +222,9 @@ def _report(
 
 
 def _how(task: Task, runs: Sequence[Run]) -> str:
-    training = "all images but those that validate" if task.splitting.split_by == "all" else "the training part of a split"
+    training = (
+        "all images but those that validate" if task.splitting.split_by == "all" else "the training part of a split"
+    )
     kept = "kept is the step that is best on validation images of that database"
     if task.experiment.validation.selection == "test_best":
         kept = f"kept is the step that is best on test images of that database: {FLATTERED}"

@@ -174,7 +174,9 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOption
             [
                 Plot(
                     "learning_curves",
-                    plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss),
+                    plots.learning_curve(
+                        {run.name: run.history for run in runs}, watched, experiment.objective.loss_name
+                    ),
                     "learning curves of all rounds",
                 )
             ],

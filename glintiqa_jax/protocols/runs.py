@@ -194,7 +194,10 @@ def _completed(content: dict[str, Any]) -> dict[str, Any]:
     kinds = {"experiment": Experiment, "splitting": Splitting}
     tasks = {
         name: task
-        | {part: json.loads(json.dumps(settings.to_json(settings.from_json(kind, task[part])))) for part, kind in kinds.items()}
+        | {
+            part: json.loads(json.dumps(settings.to_json(settings.from_json(kind, task[part]))))
+            for part, kind in kinds.items()
+        }
         for name, task in content["tasks"].items()
     }
     return content | {"tasks": tasks}

@@ -41,7 +41,7 @@ def read(name: str, **replaced: Any) -> TrainConfig:
       InputError: for an unknown recipe or setting, and what the experiment refuses.
     """
     from glintiqa_jax import settings
-    from glintiqa_jax.models.glintiqa import VARIANTS
+    from glintiqa_jax.models.config import VARIANTS
     from glintiqa_jax.options import configured, options
     from glintiqa_jax.recipes.flagfiles import expanded
     from glintiqa_jax.training.config import TrainConfig

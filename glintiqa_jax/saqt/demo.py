@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 import skimage
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.images import decode_image, encode_png, limit_short_side
 from glintiqa_jax.data.rated_images import Collection, RatedImage

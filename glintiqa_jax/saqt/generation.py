@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import write_csv, write_json
 from glintiqa_jax.data.images import decode_image, encode_png, limit_long_side

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.tables import first_five

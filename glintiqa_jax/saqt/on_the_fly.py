@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.images import encode_png
 from glintiqa_jax.data.near_duplicates import Look

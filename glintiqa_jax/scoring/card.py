@@ -13,12 +13,13 @@ import numpy as np
 from glintiqa_jax import settings
 from glintiqa_jax.data.catalog import ScoreScale
 from glintiqa_jax.data.images import limit_long_side, limit_short_side
-from glintiqa_jax.data.transforms import Crops
+from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import ModelConfig
 
 FORMAT = 1
 """Of ``card.json``. A later version of this package reads all earlier formats."""
+OUTPUTS = ("quality", "raw")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,11 +170,21 @@ class ModelCard:
                 found=f"format {content.get('format')!r}",
                 hint="a later version of glintiqa-jax may read it",
             )
-        parts = {"scale": ScoreScale, "view": View, "calibration": Calibration, "trained_on": TrainedOn, "origin": Origin}
+        parts = {
+            "view": View,
+            "calibration": Calibration,
+            "trained_on": TrainedOn,
+            "origin": Origin,
+        }
+        if content.get("output") not in OUTPUTS:
+            raise InputError(field="output", expected=f"one of {', '.join(OUTPUTS)}", found=repr(content.get("output")))
         try:
+            if (scale := _known(ScoreScale, content["scale"])) is None:
+                raise TypeError("it has no scale")
             values = {name: _known(kind, content.get(name)) for name, kind in parts.items()}
             return cls(
                 network=settings.from_json(ModelConfig, content["network"]),
+                scale=scale,
                 output=content["output"],
                 results=content["results"],
                 **values,
@@ -202,6 +213,6 @@ def _known(kind: type, content: Mapping[str, Any] | None) -> Any:
     if content is None:
         return None
     names = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in names
-    })
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in names}
+    )

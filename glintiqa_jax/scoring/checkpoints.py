@@ -64,7 +64,9 @@ def _of_version_0_1(description: Mapping[str, Any], arrays: Mapping[str, Any]) -
     network, _ = legacy.from_old(config["model"])
     trained_on = None
     if description["data_fingerprint"] != _IMPORTED:
-        trained_on = TrainedOn(config["data"]["dataset"], 0, description["data_fingerprint"], description["split_sha256"])
+        trained_on = TrainedOn(
+            config["data"]["dataset"], 0, description["data_fingerprint"], description["split_sha256"]
+        )
     card = ModelCard(
         network=network,
         scale=ScoreScale(**scale),

@@ -10,7 +10,6 @@ from glintiqa_jax.data.near_duplicates import load_looks, save_looks
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.models.config import ModelConfig
 from glintiqa_jax.models.files import load_weights, save_weights
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.scoring.card import read_card
@@ -60,7 +59,9 @@ def load_model(path: str | os.PathLike | None = None) -> Model:
     """
     if path is None:
         if not (_SHIPPED / CARD).is_file():
-            raise InputError(field="model", expected="a run's or a model's folder, as no model ships yet", found="nothing")
+            raise InputError(
+                field="model", expected="a run's or a model's folder, as no model ships yet", found="nothing"
+            )
         return _load(_SHIPPED)
     if not os.fspath(path):
         raise InputError(field="model", expected="a run's or a model's folder", found="nothing")

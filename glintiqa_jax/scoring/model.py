@@ -126,7 +126,9 @@ class Model:
         shown, crop = self.card.view.shown(pixels), self.card.network.crop_size
         if min(shown.shape[:2]) < crop:
             height, width = shown.shape[:2]
-            raise BadImageError(f"{visible(name)}: an image of {width}x{height} pixels is smaller than the crop of {crop}")
+            raise BadImageError(
+                f"{visible(name)}: an image of {width}x{height} pixels is smaller than the crop of {crop}"
+            )
         places = [
             (top, left)
             for top in _starts(shown.shape[0], crop, overlap)

@@ -59,7 +59,9 @@ def place(path: str | os.PathLike, field: str) -> epath.Path:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"checkpoints cannot be kept below a name that is not UTF-8, found {text!a}", field=field) from error
+        raise InputError(
+            f"checkpoints cannot be kept below a name that is not UTF-8, found {text!a}", field=field
+        ) from error
     return _LiteralPath(text)
 
 
@@ -99,7 +101,7 @@ def read_json(checkpoint: epath.Path, item: str) -> dict[str, Any] | None:
 def read_arrays(checkpoint: epath.Path, item: str) -> Any:
     """An item's nested dicts of arrays, on the host, read by this process alone, whatever wrote them."""
     with checkpointer(alone=True) as reader:
-        tree = reader.item_metadata(checkpoint)[item].tree
+        tree = reader.metadata(checkpoint).item_metadata[item].tree
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         restore = ocp.args.PyTreeRestore(restore_args=restore_args)
         return reader.restore(checkpoint, args=ocp.args.Composite(**{item: restore}))[item]

@@ -164,8 +164,8 @@ class CheckpointStore:
 def _set_damaged_aside(folder: epath.Path) -> list[str]:
     """Move checkpoints that are not as they were written to a folder beside; a line about each."""
     lines = []
-    steps = steps(folder)
-    for step in steps:
+    found = steps(folder)
+    for step in found:
         wrong = integrity.damage(folder / str(step))
         if wrong is None and not integrity.is_sealed(folder / str(step)):  # its run was killed just then
             if read_json(folder / str(step), "description") is None:
@@ -180,7 +180,7 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
             (folder / str(step)).rename(aside / name)
             lines.append(f"warning: the checkpoint of step {step} is damaged: {wrong}; it is now {aside / name}")
     if lines:
-        whole = [step for step in steps if step in steps(folder)]
+        whole = [step for step in found if step in steps(folder)]
         rest = "no other is there: starting over"
         if whole:
             rest = f"the checkpoint of step {whole[-1]} is whole; the best on validation is now the best of those left"
@@ -223,18 +223,21 @@ def _items(state: TrainState) -> dict[str, Any]:
     fields = state._asdict()
     evaluated = fields.pop(state.evaluated_field)
     model = {"params": nnx.to_pure_dict(evaluated), "rest": nnx.to_pure_dict(fields.pop("rest"))}
-    return {"model": model, "state": {name: jax.tree.leaves(value) for name, value in fields.items() if value is not None}}
+    return {
+        "model": model,
+        "state": {name: jax.tree.leaves(value) for name, value in fields.items() if value is not None},
+    }
 
 
 def _state(like: TrainState, items: dict[str, Any]) -> TrainState:
     """The inverse of ``_items``."""
-    fields = {
+    fields: dict[str, Any] = {
         name: jax.tree.unflatten(jax.tree.structure(getattr(like, name)), leaves)
         for name, leaves in items["state"].items()
     }
     fields[like.evaluated_field] = _filled(like.evaluated, items["model"]["params"])
     fields["rest"] = _filled(like.rest, items["model"]["rest"])
-    return TrainState(**{name: fields.get(name) for name in TrainState._fields})
+    return TrainState(**{name: None for name in TrainState._fields} | fields)
 
 
 def _filled(like: nnx.State, pure: dict[str, Any]) -> nnx.State:

@@ -32,6 +32,34 @@ _LARGEST = 2**31 - 1  # of integers: steps are counted, and random numbers seede
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
+def check_numbers(config: Any) -> None:
+    """``InputError`` for a configuration's own setting that 32 bits cannot hold."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float):
+                fits = number == 0 or _TINY <= abs(number) <= _HUGE  # not so for NaN
+                expected = f"a number from {_TINY:.2g} to {_HUGE:.2g} in size, or 0"
+            else:
+                fits = not isinstance(number, int) or abs(number) <= _LARGEST
+                expected = f"a whole number up to {_LARGEST}"
+            if not fits:
+                raise InputError(field=field.name, expected=expected, found=number)
+
+
+def _at_least(config: Any, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise InputError(field=name, expected=f"{least} or more", found=getattr(config, name))
+
+
+def _compiled(field: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(field=field, expected="a regular expression", found=f"{pattern!r} ({error})") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Start:
     """What training starts from."""
@@ -103,6 +131,11 @@ class Objective:
             raise InputError(
                 field="loss", value=self.loss, expected="`target='quality'`, on which it is measured", found=self.target
             )
+
+    @property
+    def loss_name(self) -> str:
+        """What the loss is called."""
+        return self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", type(self.loss).__name__)
 
     @property
     def row(self) -> losses.Loss:
@@ -293,31 +326,3 @@ class Execution:
         """The step at which a run of an experiment ends."""
         steps = experiment.schedule.steps
         return min(steps, self.max_steps or steps)
-
-
-def check_numbers(config: Any) -> None:
-    """``InputError`` for a configuration's own setting that 32 bits cannot hold."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float):
-                fits = number == 0 or _TINY <= abs(number) <= _HUGE  # not so for NaN
-                expected = f"a number from {_TINY:.2g} to {_HUGE:.2g} in size, or 0"
-            else:
-                fits = not isinstance(number, int) or abs(number) <= _LARGEST
-                expected = f"a whole number up to {_LARGEST}"
-            if not fits:
-                raise InputError(field=field.name, expected=expected, found=number)
-
-
-def _at_least(config: Any, least: int, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < least:
-            raise InputError(field=name, expected=f"{least} or more", found=getattr(config, name))
-
-
-def _compiled(field: str, pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise InputError(field=field, expected="a regular expression", found=f"{pattern!r} ({error})") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from glintiqa_jax.evaluation.report import Provenance
-from glintiqa_jax.training.checkpoints import library_versions
+from glintiqa_jax.training.description import library_versions
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

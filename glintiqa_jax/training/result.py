@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.evaluation.document import HTML, MARKDOWN
+from glintiqa_jax.evaluation.document import MARKDOWN, PAGE
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.report import Evaluated
 from glintiqa_jax.scoring.files import FOLDER as MODEL
@@ -36,7 +35,7 @@ class Report:
     @property
     def html(self) -> str:
         """The page, which needs no other file."""
-        return (self.folder / HTML).read_text(encoding="utf-8")
+        return (self.folder / PAGE).read_text(encoding="utf-8")
 
     def __str__(self) -> str:
         return (self.folder / MARKDOWN).read_text(encoding="utf-8")
@@ -58,7 +57,6 @@ class Result:
     workdir: Path
     figures: Mapping[str, Any]
     evaluated: Mapping[str, Evaluated]
-    _temporary: tempfile.TemporaryDirectory | None = None
 
     @classmethod
     def load(cls, workdir: Path, source: Source) -> Result:
@@ -69,10 +67,6 @@ class Result:
             if (path := workdir / f"predictions_{name}.csv").is_file()
         }
         return cls(workdir, json.loads((workdir / RESULTS).read_text(encoding="utf-8")), evaluated)
-
-    def keeping(self, temporary: tempfile.TemporaryDirectory | None) -> Result:
-        """The same, with a folder that is there as long as it is."""
-        return dataclasses.replace(self, _temporary=temporary)
 
     @functools.cached_property
     def model(self) -> Model:
@@ -98,4 +92,6 @@ def finished(workdir: Path, last_step: int) -> bool:
     try:
         return json.loads(path.read_text(encoding="utf-8"))["step"] == last_step
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(file=path, expected="a run's results", found="something else", hint="give the run a new `workdir`") from error
+        raise InputError(
+            file=path, expected="a run's results", found="something else", hint="give the run a new `workdir`"
+        ) from error

@@ -150,7 +150,7 @@ class Run:
         self._unseen = []
         self._write({"step": step, "loss": loss, "learning_rate": float(self._schedule(step))})
         self.store.tend()
-        best = self._log and self._log.best(self.watched, self._selection)
+        best = self._log.best(self.watched, self._selection) if self._log else None
         said = {f"best_{self.watched}_{self._selection}": "none" if best is None else self._metric.text(best)}
         bar.update(step * self.experiment.images.batch_size - bar.n)
         bar.set_postfix(loss=f"{loss:.4f}", **said)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,8 +98,7 @@ def train(
     """
     if report is not None:
         check_baselines(report.baselines)
-    temporary = tempfile.TemporaryDirectory(prefix="glintiqa_") if workdir is None else None
-    folder = local_path("workdir", temporary.name if temporary else workdir or "")
+    folder = local_path("workdir", tempfile.mkdtemp(prefix="glintiqa_") if workdir is None else workdir)
     elsewhere = execution.saving.checkpoint_dir
     checkpoints = place(elsewhere, "checkpoint_dir") if elsewhere else place(folder, "workdir") / CHECKPOINTS
     with (
@@ -110,7 +111,9 @@ def train(
         source = source.resized(experiment.images.max_short_side)
         check_crops(source, split, experiment.model.crop_size)
         result = _Job(experiment, execution, folder, mesh, checkpoints, report).run(source, split)
-    return result and result.keeping(temporary)
+    if workdir is None and result is not None:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
 
 
 def check_begun(workdir: str | os.PathLike, experiment: Experiment, execution: Execution) -> None:
@@ -284,7 +287,7 @@ class _Job:
             trained_on=TrainedOn(
                 source.name, len(split.train), source.identity, split_digest(split, source.index.names)
             ),
-            origin=Origin(settings.to_json(experiment), library_versions(), commit(), source.licences),
+            origin=Origin(settings.to_json(experiment), library_versions(), commit(), tuple(source.licences)),
         )
 
     def _begun(self) -> list[tuple[Description | None, str]]:

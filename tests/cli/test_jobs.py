@@ -17,7 +17,7 @@ from conftest import write_images, write_scores
 from PIL import Image
 from small_databases import make_small
 
-from glintiqa_jax.cli.main import JOBS, main
+from glintiqa_jax.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -315,86 +315,3 @@ def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
         text=True,
     )
     assert (done.returncode, heard(done.stderr)) == (0, "")
-
-
-METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
-REPORT = ["", "report: +.*/report.html"]
-CARD = [
-    r"\d+ images of \d+ contents",
-    "scores .*",
-    "resolution .*",
-    "near-duplicate pairs across contents: .*",
-    "left out: 0",
-    "",
-    "card: .*card.md",
-    "(open: .*)?",
-    "train: .*",
-]
-SCORED = [r"   score  image \(MOS 0 to 95, higher is better\)", r" *-?\d+\.\d{3}  .*image\d\d\.png"]
-DOCUMENTED = {
-    "prepare_dataset": CARD,
-    "train": [METRICS.format(name="(validation|test)"), *REPORT, "score an image:  glintiqa score .*"],
-    "score": SCORED,
-    "evaluate": [METRICS.format(name="csv test")],
-    "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
-    "compare": [r" *ours:  SROCC .*\(4 images\)", *REPORT],
-    "show_distortions": [],
-    "build_saqt": ["125 images of 1 photographs: .*labels.csv", *CARD],
-    "run_rounds": [METRICS.format(name="round 1"), "the network: median SROCC .*", *REPORT],
-    "cross_dataset": [METRICS.format(name="csv on koniq10k"), *REPORT],
-    "ablations": ["selection, SROCC:", "  .*selected on .*", *REPORT],
-}
-
-
-@pytest.mark.slow
-def test_a_normal_run_prints_its_results_and_nothing_else(trained, tmp_path):
-    """Every job, where stderr is no terminal: no bar, and no warning of ours."""
-    folder, trained_by, data = trained
-    quick = [f"--flagfile={folder}/own.flags", "--steps=2", "--eval_every=2", "--warmup_steps=1", "--baselines="]
-    for number, fact in enumerate(make_small("koniq10k", tmp_path / "downloads")):
-        (image,) = (tmp_path / "downloads").rglob(fact.name)
-        Image.effect_noise((40 + number, 40), 10 * (number + 1)).convert("RGB").save(image)
-    (tmp_path / "photographs").mkdir()
-    shutil.copy(folder / "images" / "image19.png", tmp_path / "photographs")
-    own, run_folder = ["--dataset=csv", *data, "--score_range=0,95"], folder / "run"
-    across = [f"--data_dir={tmp_path}/data", "--train_on=csv", "--test_on=koniq10k"]
-    commands = [
-        ("prepare_dataset", [*own, f"--data_dir={tmp_path}/data"]),
-        ("score", [f"--checkpoint={run_folder}", folder / "images", f"--output={tmp_path}/scores.csv"]),
-        ("evaluate", [f"--checkpoint={run_folder}", f"--output={tmp_path}/predictions.csv"]),
-        ("convert_weights", [f"--input={run_folder}", f"--output={tmp_path}/out.npz"]),
-        (
-            "convert_weights",
-            [f"--input={tmp_path}/out.npz", "--variant=glintiqa_tiny", "--score_range=0,1", f"--output={tmp_path}/in"],
-        ),
-        (
-            "compare",
-            [
-                f"--predictions=ours={tmp_path}/predictions.csv",
-                f"--scores={folder}/scores.csv",
-                f"--workdir={tmp_path}/compared",
-            ],
-        ),
-        ("show_distortions", [folder / "images" / "image00.png", "-o", tmp_path / "gallery.png"]),
-        (
-            "build_saqt",
-            [
-                f"--sources={tmp_path}/photographs",
-                "--transfer=mean",
-                "--workers=1",
-                f"--output={tmp_path}/saqt",
-                f"--data_dir={tmp_path}/saqt_data",
-            ],
-        ),
-        ("run_rounds", [*quick, "--rounds=1", f"--workdir={tmp_path}/rounds"]),
-        ("ablations", [*quick, "--tables=selection", "--rounds=0", f"--workdir={tmp_path}/ablations"]),
-    ]
-    ends = [("train", trained_by), *((name, run(name, *arguments)) for name, arguments in commands)]
-    prepared = run("prepare_dataset", "--dataset=koniq10k", f"--source={tmp_path}/downloads", across[0])
-    assert prepared.returncode == 0, prepared.stderr  # it says that these are not all of KonIQ-10k's images
-    ends.append(("cross_dataset", run("cross_dataset", *quick, *across, f"--workdir={tmp_path}/across")))
-    assert {name for name, _ in ends} == set(JOBS)
-    for name, done in ends:
-        assert (done.returncode, heard(done.stderr)) == (0, ""), name
-        for line in done.stdout.splitlines():
-            assert any(re.fullmatch(pattern, line) for pattern in DOCUMENTED[name]), (name, line)

@@ -82,6 +82,24 @@ def test_streams_that_are_closed_full_or_not_read(body, shell, expected, tmp_pat
     assert (code, results, said) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "arguments", "line"),
+    [
+        ("values.log.warn('`data.steps=3` is few')", [], "--steps=3 is few\n"),
+        ("LOGGER.warning('left out: %s', 'a.png')", [], "left out: a.png\n"),
+        ("say('going on'); LOGGER.info('opened')", [], ""),
+        ("say('going on'); LOGGER.info('opened')", ["--verbosity=0"], "going on\nopened\n"),
+        (
+            "stopped = KeyboardInterrupt(); stopped.add_note('see `output`'); raise stopped",
+            [],
+            "interrupted; see --output\n",
+        ),
+    ],
+)
+def test_messages_name_flags_and_are_as_loud_as_asked_for(body, arguments, line):
+    assert run(body, *arguments)[1:] == ("", line)
+
+
 def test_help_that_is_not_read_to_its_end():
     code, results, said = run("pass", "--help", shell="| head -1")
     assert (code in (0, 141), results, said) == (True, "\n", "")

@@ -14,9 +14,9 @@ from tensorflow_datasets.core.utils import tqdm_utils
 
 import glintiqa_jax.data
 from glintiqa_jax.data.builder import RatedImages, prepare, records_folder
+from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.data.own import read_csv
-from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError

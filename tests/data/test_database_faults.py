@@ -8,32 +8,13 @@ import numpy as np
 import openpyxl
 import pytest
 import scipy.io
-from databases import MAKERS, Row, write_mat, write_sheets
-from small_databases import SMALL, make_small
+from databases import Row, write_mat, write_sheets
 
-from glintiqa_jax.data.readers import READERS, read_database
+from glintiqa_jax.data.databases import DATABASES, read_database
 from glintiqa_jax.errors import InputError
 
-every_database = pytest.mark.parametrize("name", READERS)
+every_database = pytest.mark.parametrize("name", DATABASES)
 both_ways = pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
-# The file whose absence an error should name first.
-FIRST_TABLE = {
-    "live": "dmos_realigned.mat",
-    "csiq": "csiq.DMOS.xlsx or csiq_label.txt",
-    "tid2008": "mos_with_names.txt",
-    "tid2013": "mos_with_names.txt",
-    "kadid10k": "dmos.csv",
-    "livemd": "Part 1/Imagelists.mat or Part_1/Imagelists.mat",
-    "pipal": "Train_Label/*.txt",
-    "saqt": "one *.csv file",
-    "clive": "AllImages_release.mat",
-    "koniq10k": "koniq10k_distributions_sets.csv or koniq10k_scores_and_distributions.csv",
-    "spaq": "MOS and Image attribute scores.xlsx",
-    "bid": "DatabaseGrades.xlsx",
-    "flive": "labels_image.csv",
-    "biq2021": "Train (Images and MOS).csv",
-    "agiqa3k": "data.csv",
-}
 
 
 def make_kadid(folder: Path, scores: dict[str, object]) -> Path:
@@ -48,7 +29,7 @@ NINE = {f"I01_01_{level:02d}.png": 3 for level in range(1, 10)}
 
 
 def test_unknown_databases_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"dataset=cifar10: expected one of live, .*agiqa3k, or csv"):
+    with pytest.raises(InputError, match=r"dataset=cifar10: expected one of live, .*saqt, or csv"):
         read_database("cifar10", tmp_path)
 
 
@@ -63,7 +44,7 @@ def test_sources_that_are_no_database(tmp_path, place, found):
 
 
 def test_no_source_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
-    make_small("kadid10k", tmp_path)
+    databases.write_sample("kadid10k", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="expected the folder of a downloaded database, found nothing given"):
         read_database("kadid10k", "")
@@ -72,7 +53,9 @@ def test_no_source_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
 @every_database
 def test_a_folder_without_tables_says_what_was_looked_for(tmp_path, name):
     databases.write_stand_ins(tmp_path, ["one.png", "two.png"])
-    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}.*expected {re.escape(FIRST_TABLE[name])}"):
+    first = {"pipal": "Train_Label/*.txt", "saqt": "one *.csv file"}.get(name, TABLES[name][0].removeprefix("Data/"))
+    first = first.removeprefix("Annotations/")
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}.*expected {re.escape(first)}"):
         read_database(name, tmp_path)
 
 
@@ -103,11 +86,11 @@ def test_missing_images_are_left_out_on_request(tmp_path):
 @every_database
 @both_ways
 def test_nothing_is_left_where_all_images_are_missing(tmp_path, name, on_bad_image):
-    make_small(name, tmp_path)
+    databases.write_sample(name, tmp_path)
     for path in list(tmp_path.rglob("*")):
         if path.suffix.lower() in (".bmp", ".png", ".jpg"):
             path.unlink()
-    count = len(SMALL[name])
+    count = len(DATABASES[name].sample.images)
     with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}: {count} of {count} scored images .*not there"):
         read_database(name, tmp_path, on_bad_image=on_bad_image)
 
@@ -151,7 +134,7 @@ def test_a_name_twice_is_refused(tmp_path):
 )
 @pytest.mark.parametrize("fault", ["one entry less", "no such variable"])
 def test_matlab_files_that_do_not_fit(tmp_path, name, file, variable, fault):
-    make_small(name, tmp_path)
+    databases.write_sample(name, tmp_path)
     content = {key: value for key, value in scipy.io.loadmat(tmp_path / file).items() if not key.startswith("__")}
     values = content.pop(variable)
     if fault == "one entry less":
@@ -169,27 +152,15 @@ def test_matlab_files_that_do_not_fit(tmp_path, name, file, variable, fault):
     ("name", "file"), [("livemd", "Part 1/Imagelists.mat"), ("clive", "Data/AllImages_release.mat")]
 )
 def test_a_list_of_names_without_its_variable(tmp_path, name, file):
-    make_small(name, tmp_path)
+    databases.write_sample(name, tmp_path)
     write_mat(tmp_path / file, other=[1.0, 2.0])
     with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path / file))}: expected a variable '.*', found other"):
         read_database(name, tmp_path)
 
 
 TABLES = {
-    "live": ["dmos_realigned.mat", "refnames_all.mat"],
-    "csiq": ["csiq.DMOS.xlsx"],
-    "tid2013": ["mos_with_names.txt"],
-    "kadid10k": ["dmos.csv"],
-    "livemd": ["Part 1/Imagelists.mat", "Part 2/Scores.mat"],
-    "pipal": ["Train_Label/A0248.txt"],
-    "saqt": ["labels.csv"],
-    "clive": ["Data/AllImages_release.mat", "Data/AllMOS_release.mat", "Data/AllStdDev_release.mat"],
-    "koniq10k": ["koniq10k_distributions_sets.csv"],
-    "spaq": ["Annotations/MOS and Image attribute scores.xlsx"],
-    "bid": ["DatabaseGrades.xlsx"],
-    "flive": ["labels_image.csv"],
-    "biq2021": ["Train (Images and MOS).csv", "Test (Images and MOS).csv"],
-    "agiqa3k": ["data.csv"],
+    name: [file for file in row.sample.tables if "_std" not in file and "Scene" not in file]
+    for name, row in DATABASES.items()
 }
 HDF5 = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" + bytes(64)
 BROKEN = {
@@ -203,7 +174,7 @@ BROKEN = {
 @pytest.mark.parametrize(("name", "file"), [(name, file) for name, files in TABLES.items() for file in files])
 @pytest.mark.parametrize("content", BROKEN)
 def test_broken_tables_are_refused_by_name(tmp_path, name, file, content):
-    make_small(name, tmp_path)
+    databases.write_sample(name, tmp_path)
     (tmp_path / file).write_bytes(BROKEN[content])
     with pytest.raises(InputError, match=re.escape(str(tmp_path / file))):
         read_database(name, tmp_path)
@@ -226,7 +197,7 @@ def test_broken_tables_are_refused_by_name(tmp_path, name, file, content):
     ],
 )
 def test_missing_columns_are_named(tmp_path, name, file, column):
-    make_small(name, tmp_path)
+    databases.write_sample(name, tmp_path)
     header, *rows = databases.read_table(tmp_path / file)
     header[header.index(column)] = "renamed"
     databases.write_table(tmp_path / file, header, rows)
@@ -237,7 +208,7 @@ def test_missing_columns_are_named(tmp_path, name, file, column):
 
 
 def test_missing_sheets_and_columns_of_excel_files_are_named(tmp_path):
-    make_small("csiq", tmp_path / "csiq")
+    databases.write_sample("csiq", tmp_path / "csiq")
     table = tmp_path / "csiq" / "csiq.DMOS.xlsx"
     write_sheets(table, {"all_by_distortion": [["image", "dmos"]], "README": [["x"]]})
     with pytest.raises(InputError, match=rf"{table}: expected a sheet 'all_by_image', found all_by_distortion, README"):
@@ -245,7 +216,7 @@ def test_missing_sheets_and_columns_of_excel_files_are_named(tmp_path):
     write_sheets(table, {"all_by_image": [["image", "dst_type", "dmos"], ["1600", "noise", 0.5]]})
     with pytest.raises(InputError, match=rf"{table}, sheet 'all_by_image': expected columns .*dst_lev"):
         read_database("csiq", tmp_path / "csiq")
-    make_small("spaq", tmp_path / "spaq")
+    databases.write_sample("spaq", tmp_path / "spaq")
     table = tmp_path / "spaq" / "Annotations" / "MOS and Image attribute scores.xlsx"
     write_sheets(table, {"Sheet1": [["Image name", "Score"], ["00001.jpg", 50]]})
     with pytest.raises(InputError, match=rf"{table}: expected one column 'MOS', found Image name, Score"):
@@ -302,7 +273,7 @@ def test_short_rows_of_excel_files_are_refused(tmp_path, name, file, rows, dimen
     ],
 )
 def test_bad_rows_are_refused_by_line(tmp_path, name, file, old, new, message):
-    make_small(name, tmp_path)
+    databases.write_sample(name, tmp_path)
     text = (tmp_path / file).read_text()
     assert old in text
     (tmp_path / file).write_text(text.replace(old, new, 1))
@@ -311,7 +282,7 @@ def test_bad_rows_are_refused_by_line(tmp_path, name, file, old, new, message):
 
 
 def test_rows_that_end_before_the_name_are_refused(tmp_path):
-    make_small("biq2021", tmp_path)
+    databases.write_sample("biq2021", tmp_path)
     table = tmp_path / "Test (Images and MOS).csv"
     table.write_text("MOS,Image Name\n0.5\n")
     with pytest.raises(InputError, match=rf"{re.escape(str(table))}, line 2"):
@@ -335,8 +306,7 @@ def test_bad_lines_of_the_list_of_csiq_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["kadid10k", "tid2013", "bid"])
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path, name):
     file = TABLES[name][0]
-    rows = [row for row, _ in SMALL[name]]
-    MAKERS[name](tmp_path, rows)
+    databases.write_sample(name, tmp_path)
     if name == "kadid10k":
         header, first, _ = databases.read_table(tmp_path / file)
         databases.write_table(

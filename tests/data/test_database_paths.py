@@ -5,10 +5,9 @@ from pathlib import Path
 
 import databases
 import pytest
-from databases import MAKERS, Row
-from small_databases import SMALL, make_small
+from databases import Row
 
-from glintiqa_jax.data.readers import read_database
+from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.errors import InputError
 
 both_ways = pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
@@ -32,18 +31,19 @@ def test_names_that_leave_the_folder_are_refused(tmp_path, outside, on_bad_image
         read_database("flive", folder, on_bad_image=on_bad_image)
 
 
-@pytest.mark.parametrize("name", ["clive", "koniq10k", "spaq", "biq2021"])
+@pytest.mark.parametrize("name", ["clive", "koniq10k", "spaq"])
 def test_absolute_names_are_refused_where_images_have_a_folder(tmp_path, name):
     databases.write_stand_ins(tmp_path, ["x.jpg"])
-    MAKERS[name](tmp_path / "inside", [row for row, _ in SMALL[name]])
-    outside = Row(str(tmp_path / "x.jpg"), 0.5, split={"koniq10k": "training"}.get(name, "train"))
-    MAKERS[name](tmp_path / "inside", [outside, *(row for row, _ in SMALL[name])])
+    outside = Row(str(tmp_path / "x.jpg"), 0.5, split="training")
+    {"clive": databases.clive, "koniq10k": databases.koniq10k, "spaq": databases.spaq}[name](
+        tmp_path / "inside", [outside]
+    )
     with pytest.raises(InputError, match=r"x\.jpg' points outside the folder"):
         read_database(name, tmp_path / "inside")
 
 
 def test_links_inside_the_folder_are_fine(tmp_path):
-    make_small("kadid10k", tmp_path / "database")
+    databases.write_sample("kadid10k", tmp_path / "database")
     images = tmp_path / "database" / "images"
     (images / "I01_01_01.png").rename(tmp_path / "database" / "kept.png")
     (images / "I01_01_01.png").symlink_to("../kept.png")
@@ -54,7 +54,7 @@ def test_links_inside_the_folder_are_fine(tmp_path):
 
 @both_ways
 def test_images_that_are_links_to_outside_are_refused(tmp_path, on_bad_image):
-    make_small("kadid10k", tmp_path / "database")
+    databases.write_sample("kadid10k", tmp_path / "database")
     image = tmp_path / "database" / "images" / "I01_01_01.png"
     image.rename(tmp_path / "elsewhere.png")
     image.symlink_to(tmp_path / "elsewhere.png")
@@ -67,7 +67,7 @@ def test_images_that_are_links_to_outside_are_refused(tmp_path, on_bad_image):
 )
 def test_tables_that_are_links_to_outside_are_refused(tmp_path, name, file):
     folder = tmp_path / "database"
-    make_small(name, folder)
+    databases.write_sample(name, folder)
     if name == "saqt":
         (folder / "labels.csv").rename(folder / file)  # the only CSV there is, under another name
     (folder / file).rename(tmp_path / "elsewhere.txt")
@@ -78,7 +78,7 @@ def test_tables_that_are_links_to_outside_are_refused(tmp_path, name, file):
 
 @pytest.mark.parametrize("target", ["gone.png", "I01_01_01.png"], ids=["no such file", "itself"])
 def test_links_to_nothing_are_missing_images(tmp_path, target):
-    make_small("kadid10k", tmp_path)
+    databases.write_sample("kadid10k", tmp_path)
     image = tmp_path / "images" / "I01_01_01.png"
     image.unlink()
     image.symlink_to(image.with_name(target))
@@ -87,7 +87,7 @@ def test_links_to_nothing_are_missing_images(tmp_path, target):
 
 
 def test_two_images_that_answer_to_a_name_are_refused(tmp_path):
-    make_small("kadid10k", tmp_path)
+    databases.write_sample("kadid10k", tmp_path)
     databases.write_stand_ins(tmp_path / "copies", ["I01_01_01.png"])
     with pytest.raises(
         InputError, match=r"one file I01_01_01\.png, found copies/I01_01_01\.png, images/I01_01_01\.png"

@@ -16,7 +16,7 @@ from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.own import Columns, read_csv
 from glintiqa_jax.data.pipeline import Batching, evaluation_batches, training_batches
 from glintiqa_jax.data.records import RecordSource
-from glintiqa_jax.data.transforms import Crops
+from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.errors import InputError
 
 

@@ -14,9 +14,8 @@ import pytest
 import scipy.io
 from databases import Row
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES, read_database
 from glintiqa_jax.data.rated_images import Collection
-from glintiqa_jax.data.readers import read_database
 
 # images, content groups, lower is better
 PUBLISHED = {
@@ -57,7 +56,7 @@ def check(name: str, folder: Path, scores: dict[str, float], references: dict[st
     images = list(collection.images())
     assert {image.name: image.raw_score for image in images} == scores
     assert (len(images), len({image.group for image in images}), collection.scale.lower_is_better) == PUBLISHED[name]
-    assert (DATABASES[name].images, DATABASES[name].groups) == PUBLISHED[name][:2]
+    assert (DATABASES[name].content.images, DATABASES[name].content.groups) == PUBLISHED[name][:2]
     assert collection.notes == collection.missing == ()
     if references is not None:
         assert {image.name: image.reference.lower() for image in images} == references
@@ -82,7 +81,7 @@ def worsens_with_the_level(collection: Collection) -> bool:
 @pytest.mark.parametrize(("name", "file"), [("live", "LIVE.txt"), ("livemd", "LIVE_MD.txt")])
 def test_live_and_live_multiply_distorted(shared, tmp_path, name, file):
     rows = read_list(shared / "scores" / "lists" / file, 2)
-    databases.MAKERS[name](tmp_path, rows)
+    (databases.live if name == "live" else databases.livemd)(tmp_path, rows)
     check_list(name, tmp_path, rows)
 
 

@@ -17,7 +17,7 @@ from glintiqa_jax.data.near_duplicates import known_contents
 from glintiqa_jax.data.own import Columns, read_csv
 from glintiqa_jax.data.pipeline import Batching, evaluation_batches, training_batches
 from glintiqa_jax.data.records import RecordSource
-from glintiqa_jax.data.transforms import Crops
+from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data, usable_positions
 from glintiqa_jax.errors import InputError

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.transforms import RandomCropsAndFlips, grid_crops, random_crops
+from glintiqa_jax.data.crops import grid_crops, random_crops
+from glintiqa_jax.data.transforms import RandomCropsAndFlips
 
 
 def coordinates(height: int, width: int) -> np.ndarray:

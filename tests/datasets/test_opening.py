@@ -10,7 +10,7 @@ from PIL import Image
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.builder import prepare
-from glintiqa_jax.data.readers import read_database
+from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.data.splits import save_split
 from glintiqa_jax.datasets.config import DataConfig
 from glintiqa_jax.datasets.opening import open_data, split_data

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 from small_runs import compiled_once, one_device_mesh, small_source
 

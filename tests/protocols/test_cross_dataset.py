@@ -25,10 +25,10 @@ def tasks(small):
     """Two databases: twenty images of "one", and ten of "two", of which the last three are among the first."""
     experiment = small.change(steps=3, eval_every=3).experiment
     one = from_arrays(
-        noise(20), small.source.index.raw_scores, groups=small.source.index.groups, score_range=(0, 100), name="one"
-    )
+        noise(20), small.source.index.raw_scores, groups=small.source.index.groups, score_range=(0, 100)
+    ).named("one")
     pixels = noise(10, seed=9)[:7] + noise(20)[7:10]
-    two = from_arrays(pixels, 0.9 - 0.1 * np.arange(10), score_range=(0, 1), name="two")
+    two = from_arrays(pixels, 0.9 - 0.1 * np.arange(10), score_range=(0, 1)).named("two")
     everything = Splitting(split_by="all", validation_fraction=0.3)
     return {source.name: Task(source, experiment, everything) for source in (one, two)}
 
@@ -98,7 +98,7 @@ def test_a_test_set_that_has_changed_is_tested_anew(matrix, tasks, running, smal
     workdir, cells = matrix
     again = shutil.copytree(workdir, tmp_path / "again")
     groups = small.source.index.groups[:17]
-    fewer = from_arrays(noise(20)[:17], 100 - np.arange(17), groups=groups, score_range=(0, 100), name="one")
+    fewer = from_arrays(noise(20)[:17], 100 - np.arange(17), groups=groups, score_range=(0, 100)).named("one")
     only = {"two": tasks["two"]}
     with pytest.raises(InputError, match=r"found another one's: tasks.one"):
         cross_dataset(only, {"one": fewer}, again, running=running)
@@ -111,7 +111,7 @@ def test_a_test_set_that_has_changed_is_tested_anew(matrix, tasks, running, smal
 
 def test_a_test_set_inside_the_training_set_is_refused(tasks, running, tmp_path):
     """Its images have other names."""
-    inside = from_arrays(noise(20)[:5], np.arange(5), score_range=(0, 9), name="inside")
+    inside = from_arrays(noise(20)[:5], np.arange(5), score_range=(0, 9)).named("inside")
     with pytest.raises(InputError, match=r"expected images of inside whose contents .*, found none among 5: "):
         cross_dataset({"one": tasks["one"]}, {"inside": inside}, tmp_path / "across", running=running)
     assert not (tmp_path / "across").exists()

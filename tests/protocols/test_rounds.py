@@ -13,7 +13,7 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.protocols import rounds, runs
-from glintiqa_jax.protocols.rounds import median_run, published_column, run_rounds
+from glintiqa_jax.protocols.rounds import published_column, run_rounds
 from glintiqa_jax.protocols.runs import Running, Task
 
 pytest_plugins = ["small_runs"]

@@ -8,8 +8,8 @@ import pytest
 from pristine import make_sources
 
 from glintiqa_jax.data.builder import is_prepared, prepare
+from glintiqa_jax.data.databases import read_database
 from glintiqa_jax.data.images import decode_image
-from glintiqa_jax.data.readers import read_database
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt import generation

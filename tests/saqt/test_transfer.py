@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES

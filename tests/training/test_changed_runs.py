@@ -24,7 +24,9 @@ def test_another_number_of_workers_is_said_and_changes_nothing(small, whole, sto
 
 
 def test_another_seed_is_refused_unless_it_is_allowed(small, whole, stopped, capsys):
-    with pytest.raises(InputError, match=r"start.seed: 1 here, 0 there; `allow_config_change` continues it all the same"):
+    with pytest.raises(
+        InputError, match=r"start.seed: 1 here, 0 there; `allow_config_change` continues it all the same"
+    ):
         small.train(stopped, seed=1)
     assert not (stopped / "results.json").exists()
     results = small.train(stopped, seed=1, allow_config_change=True)
@@ -68,13 +70,17 @@ def test_results_of_another_program_are_refused_and_stay(small, tmp_path, conten
 
 def test_a_run_of_version_0_1_0_is_not_continued_and_says_so(small, tmp_path):
     (tmp_path / "config.json").write_text('{"config": {"steps": 3}, "scale": {}}')
-    with pytest.raises(InputError, match=r"config\.json: expected a run of this version, found one that version 0\.1\.0"):
+    with pytest.raises(
+        InputError, match=r"config\.json: expected a run of this version, found one that version 0\.1\.0"
+    ):
         small.train(tmp_path)
 
 
 def test_checkpoints_may_be_elsewhere_and_know_their_experiment(small, workdir, whole, tmp_path):
     elsewhere = str(shutil.copytree(workdir / "checkpoints", tmp_path / "elsewhere"))
-    with pytest.raises(InputError, match=r"elsewhere: expected a new folder or one of this experiment.*seed: 3 here, 0"):
+    with pytest.raises(
+        InputError, match=r"elsewhere: expected a new folder or one of this experiment.*seed: 3 here, 0"
+    ):
         small.train(tmp_path / "new", checkpoint_dir=elsewhere, seed=3)
     assert not (tmp_path / "new").exists()
     assert small.train(tmp_path / "new", checkpoint_dir=elsewhere) == whole

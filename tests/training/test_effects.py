@@ -3,20 +3,10 @@
 A setting that nothing reads fails here, and so does one whose effect is not what it says.
 """
 
-import dataclasses
-import hashlib
-
-import jax
-import numpy as np
-import pytest
 from small_runs import small_run
 
 from glintiqa_jax import settings
-from glintiqa_jax.data.pipeline import Batching, training_batches
-from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.training.experiment import Execution, Experiment
-from glintiqa_jax.training.optimiser import learning_rate_schedule
-from glintiqa_jax.training.step import Trainer
 
 pytest_plugins = ["small_runs"]
 BASE = small_run()

@@ -82,9 +82,7 @@ def test_two_runs_do_not_share_a_workdir_or_checkpoints(small, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("part", ["first step", "evaluation", "test"])
-def test_a_signal_outside_the_steps_acts_at_once_and_loses_nothing_that_was_saved(
-    small, whole, stopped, part
-):
+def test_a_signal_outside_the_steps_acts_at_once_and_loses_nothing_that_was_saved(small, whole, stopped, part):
     """By Python's own answer to Ctrl-C: nothing waits for the end of what may take hours."""
     with compiled_once() as patch:
         if part == "first step":

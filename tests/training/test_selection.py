@@ -110,7 +110,9 @@ def test_what_was_trained_on_is_no_test(small, workdir):
     evaluated = evaluate(model, renamed)
     first = len(small.split.train)
     assert evaluated.predictions.names == [f"other{first + number}.png" for number in range(len(tested))]
-    with pytest.raises(InputError, match=f"contents the model was not trained on, found none among {first}: other0.png"):
+    with pytest.raises(
+        InputError, match=f"contents the model was not trained on, found none among {first}: other0.png"
+    ):
         evaluate(model, renamed, np.arange(first))
 
 

@@ -16,7 +16,7 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.computation import recompute_blocks
 from glintiqa_jax import settings
 from glintiqa_jax.models.config import VARIANTS
-from glintiqa_jax.models.freezing import freeze, split_model
+from glintiqa_jax.models.freezing import split_model
 from glintiqa_jax.models.glintiqa import abstract_model, new_model
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.experiment import Experiment
@@ -141,7 +141,8 @@ def test_rates_are_by_name_and_the_first_match_counts():
 def test_a_rate_that_changes_nothing_is_refused():
     config = settings.replace(CONFIG, rates=(r"^stages\.\d\.siem=0.1", "vggfe=2"))
     with pytest.raises(
-        InputError, match=r"rates: expected a pattern that is found in the name of a trained parameter, .* found 'vggfe'"
+        InputError,
+        match=r"rates: expected a pattern that is found in the name of a trained parameter, .* found 'vggfe'",
     ):
         Trainer(config, make_mesh(devices=jax.devices()[:1]))
 

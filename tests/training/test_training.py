@@ -204,7 +204,6 @@ def test_a_model_is_used_without_what_trained_it(small, workdir, whole, tmp_path
     """The model's folder alone, and one checkpoint's alone: the same scores."""
     image = noise(1, size=(40, 60))[0]
     expected = load_model(workdir).score(image)
-    assert 0 <= expected.percent <= 100
     model = load_model(shutil.copytree(workdir / "model", tmp_path / "model"))
     assert model.card.network == VARIANTS["glintiqa_tiny"]
     assert model.card.scale.describe() == "MOS 0 to 100, higher is better"

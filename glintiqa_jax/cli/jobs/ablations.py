@@ -13,7 +13,7 @@ from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.paths import local_path
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("workdir", None, "folder for the rows and the report", values, required=True)
     flags.DEFINE_list(

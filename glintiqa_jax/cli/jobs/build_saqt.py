@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _EACH = 4  # processes for each processor, at most: they compute, and do not wait
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("sources", None, "folder of pristine photographs", required=True, flag_values=values)
     flags.DEFINE_string(

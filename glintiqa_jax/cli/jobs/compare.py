@@ -17,7 +17,7 @@ from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import InputError, visible
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_list(
         "predictions",

@@ -15,7 +15,7 @@ from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import InputError
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("input", None, "a file of official weights, or a checkpoint of ours", values, required=True)
     flags.DEFINE_string("output", None, "a new folder, or a .safetensors or .npz file", values, required=True)

@@ -16,7 +16,7 @@ from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import InputError
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     from glintiqa_jax.training.config import DATASETS
 

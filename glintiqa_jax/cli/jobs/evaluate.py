@@ -16,7 +16,7 @@ from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", values, required=True)
     flags.DEFINE_enum(

@@ -17,7 +17,7 @@ from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.errors import InputError
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("source", "", "folder of the downloaded database (not for csv)", values)
     flags.DEFINE_bool("overwrite", False, "replace what was prepared from other files or with other options", values)

@@ -13,7 +13,7 @@ from glintiqa_jax.cli.results import print_metrics, result
 from glintiqa_jax.data.paths import local_path
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("workdir", None, "folder for the rounds and the report", values, required=True)
     flags.DEFINE_integer("rounds", 10, "how many rounds", lower_bound=1, flag_values=values)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ARGUMENTS = "PATH..."
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", values, required=True)
     flags.DEFINE_string("output", None, "also write the scores to this CSV file", values)

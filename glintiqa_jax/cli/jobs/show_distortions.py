@@ -19,7 +19,7 @@ from glintiqa_jax.errors import InputError, visible
 ARGUMENTS = "PHOTO"
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("output", None, "the PNG file to write", values, required=True, short_name="o")
     flags.DEFINE_integer("seed", 0, "of the random distortions", lower_bound=0, flag_values=values)

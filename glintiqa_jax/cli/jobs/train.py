@@ -14,7 +14,7 @@ from glintiqa_jax.cli.flags import Flags, define_experiment, define_report, repo
 from glintiqa_jax.cli.results import print_metrics, result
 
 
-def define(values: flags.FlagValues) -> None:
+def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string(
         "workdir", None, "folder for checkpoints, metrics, results and the report", values, required=True

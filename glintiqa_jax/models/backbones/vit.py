@@ -87,7 +87,7 @@ class ViTConfig(BackboneConfig):
     title: ClassVar[str] = "ViT"
     unused: ClassVar[str] = r"(norm|fc_norm|head|head_dist|pre_logits)\..*|mask_token"
 
-    vit_heads: int = setting(6, "attention heads of the ViT", effect="shape")
+    vit_heads: int = setting(6, "attention heads of the ViT")
     vit_mlp_width: int = setting(1536, "hidden channels of the ViT's MLPs", effect="shape")
     tapped_blocks: tuple[int, ...] = setting(
         (6, 7, 8, 9), "ViT blocks, from 0, whose outputs are integrated, one stage each", effect="shape"

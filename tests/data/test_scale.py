@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.catalog import DATABASES
+from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.scale import MIXED_SCALE, ScoreScale
 from glintiqa_jax.errors import InputError
 
@@ -24,7 +24,7 @@ def test_round_trip_and_direction(low, extent, lower_is_better, shares):
 
 
 def test_empty_ranges_are_refused():
-    with pytest.raises(InputError, match="score_range: expected a lowest score below the highest"):
+    with pytest.raises(InputError, match="score_range=1,1: expected a lowest score below the highest"):
         ScoreScale(1, 1)
 
 
