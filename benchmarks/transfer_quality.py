@@ -75,9 +75,9 @@ def leave_one_out(scores: ReferenceScores, features: np.ndarray | None, method: 
     for one in everyone:
         others = np.delete(everyone, one)
         mine, theirs = (None, None) if features is None else (features[[one]], features[others])
-        predicted[one] = transferred_scores(mine, theirs, scores.only(others), method=method, k=_K.value, images=1)[0][
-            0
-        ]
+        predicted[one] = transferred_scores(
+            mine, theirs, scores.only(others), transfer=method, top_k=_K.value, images=1
+        )[0][0]
     return predicted
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import scipy.stats
 
-from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.arrays import checked, constant, power_of, undefined
 from glintiqa_jax.evaluation.mapping import fit_logistic4
 
@@ -139,44 +138,27 @@ METRICS: dict[str, Metric] = {
 """By key, which is the name in ``results.json``. Results, reports and tables follow it; it may be extended."""
 
 
-def find(key: str, field: str = "selection_metric") -> Metric:
-    """A row of ``METRICS``.
-
-    Raises:
-      InputError: there is none; ``field`` names what asked for it.
-    """
-    if key not in METRICS:
-        raise InputError(field=field, expected=f"one of {', '.join(METRICS)}", found=repr(key))
-    return METRICS[key]
-
-
-def better(key: str, one: float | None, other: float | None) -> bool:
-    """Whether a metric's figure is better than another one; any is better than one that is undefined (NaN or None)."""
-    return find(key).worth(one) > find(key).worth(other)
-
-
 def all_metrics(
-    predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray | None = None, *, same_unit: bool = True
+    predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray | None = None
 ) -> dict[str, float | int]:
     """Every metric of ``METRICS`` that these images have, by key, and ``images``, how many they are.
 
     Args:
-      predicted: ``(images,)``.
+      predicted: ``(images,)``, in the unit of the scores.
       target: ``(images,)``.
       target_std: ``(images,)``, standard deviations of the opinions; None where they are not known.
-      same_unit: predictions are in the unit of the scores; of others there are no ``in_unit`` errors.
     """
-    figures = {
-        key: METRICS[key].function(*columns)
-        for key, columns in columns_of(predicted, target, target_std, same_unit=same_unit).items()
-    }
-    return figures | {"images": len(target)}
+    columns = columns_of(predicted, target, target_std)
+    return {key: METRICS[key].function(*each) for key, each in columns.items()} | {"images": len(target)}
 
 
 def columns_of(
     predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray | None = None, *, same_unit: bool = True
 ) -> dict[str, tuple[np.ndarray, ...]]:
-    """The arguments of each metric that these images have, by key: predictions, mapped or not, scores, deviations."""
+    """The arguments of each metric that these images have, by key: predictions, mapped or not, scores, deviations.
+
+    Predictions that are not in the ``same_unit`` as the scores have no ``in_unit`` errors.
+    """
     mapped, deviations = fit_logistic4(predicted, target)(predicted), () if target_std is None else (target_std,)
     return {
         key: (mapped if metric.mapped else predicted, target, *(deviations if metric.needs_std else ()))

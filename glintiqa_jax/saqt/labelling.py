@@ -33,8 +33,8 @@ class Labelling:
       reference_scores: table of a database's scores, as KADID-10k's ``dmos.csv``; "" for KADID-10k's means over its
         references, which are in this package.
       reference_images: folder of the references, "" for none: then similarity plays no part.
-      method: of ``transfer.transferred_scores``.
-      k: references that "topk" takes.
+      transfer: how, as of ``transfer.transferred_scores``.
+      top_k: references that "topk" takes.
       features: one of ``features.FEATURES``.
       weights: of the features' network.
       reference_features: file of the references' features, "" for none: read where it is there, else written.
@@ -43,23 +43,23 @@ class Labelling:
 
     reference_scores: str = ""
     reference_images: str = ""
-    method: str = "shrunk"
-    k: int = 5
+    transfer: str = "shrunk"
+    top_k: int = 5
     features: str = "resnet50"
     weights: str = ""
     reference_features: str = ""
     source_features: str = ""
 
     def __post_init__(self) -> None:
-        if self.method in ("mean", "random"):
+        if self.transfer in ("mean", "random"):
             for name in ("reference_images", "weights", "reference_features", "source_features"):
                 if value := getattr(self, name):
-                    raise InputError(f"takes no `{name}`, found {value}", field="transfer", value=self.method)
+                    raise InputError(f"takes no `{name}`, found {value}", field="transfer", value=self.transfer)
         elif not self.reference_images:
-            raise InputError(f"needed with `transfer='{self.method}'`, found nothing", field="reference_images")
-        if not self.reference_scores and self.method != "mean":
+            raise InputError(f"needed with `transfer='{self.transfer}'`, found nothing", field="reference_images")
+        if not self.reference_scores and self.transfer != "mean":
             raise InputError(
-                f"needed with `transfer='{self.method}'`, found nothing",
+                f"needed with `transfer='{self.transfer}'`, found nothing",
                 field="reference_scores",
                 hint="the means of KADID-10k, which are used without it, know no single references",
             )
@@ -84,9 +84,9 @@ class Labelling:
             for path in reference_paths(self.reference_images, scores.names):
                 decode_image(path.read_bytes(), str(path))
             check_weights(self.features, self.weights)
-        if self.method == "topk" and self.k > len(scores.names):
+        if self.transfer == "topk" and self.top_k > len(scores.names):
             raise InputError(
-                field="top_k", value=self.k, expected=f"at most the {len(scores.names)} references with scores"
+                field="top_k", value=self.top_k, expected=f"at most the {len(scores.names)} references with scores"
             )
         return scores
 
@@ -112,7 +112,13 @@ class Labelling:
                 file=self.source_features,
             )
         transferred, matched = transferred_scores(
-            features, references, scores, method=self.method, k=self.k, seed=recipe.seed, images=len(photographs)
+            features,
+            references,
+            scores,
+            transfer=self.transfer,
+            top_k=self.top_k,
+            seed=recipe.seed,
+            images=len(photographs),
         )
         released = released_scores(transferred, scores).reshape(len(photographs), -1)  # (images, 125)
         return [
@@ -130,7 +136,7 @@ class Labelling:
     def describe(self) -> str:
         """For a card: ``scores by top1 over resnet50 (timm) from dmos.csv``."""
         origin = Path(self.reference_scores).name if self.reference_scores else "KADID-10k's means"
-        method = f"topk of {self.k}" if self.method == "topk" else self.method
+        method = f"topk of {self.top_k}" if self.transfer == "topk" else self.transfer
         weights = f" ({Path(self.weights).name})" if self.weights else ""
         return f"scores by {method}{f' over {self.features}{weights}' if self.reference_images else ''} from {origin}"
 

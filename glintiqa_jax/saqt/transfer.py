@@ -114,22 +114,22 @@ def transferred_scores(
     references: np.ndarray | None,
     reference_scores: ReferenceScores,
     *,
-    method: str = "shrunk",
-    k: int = 5,
+    transfer: str = "shrunk",
+    top_k: int = 5,
     seed: int = 0,
     images: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores for the distortions of images that no observer has seen.
 
     Args:
-      features: float32 ``(images, channels)``, rows of length 1; None where ``method`` needs none.
+      features: float32 ``(images, channels)``, rows of length 1; None where ``transfer`` needs none.
       references: float32 ``(references, channels)``, the same features of the references; None likewise.
       reference_scores: the references' scores, in the order of ``references``.
-      method: "top1", the most similar reference's, as in the paper; "topk", the mean over the ``k`` most similar ones,
-        weighted by similarity; "mean", that over all references; "shrunk", the mean moved towards a similarity-weighted
-        one, by ``fit_shrinkage``; or "random", those of a reference drawn by ``seed``, as a bound. "mean" and "random"
-        need no features.
-      k: references that "topk" takes.
+      transfer: "top1", the most similar reference's, as in the paper; "topk", the mean over the ``top_k`` most similar
+        ones, weighted by similarity; "mean", that over all references; "shrunk", the mean moved towards a
+        similarity-weighted one, by ``fit_shrinkage``; or "random", those of a reference drawn by ``seed``, as a bound.
+        "mean" and "random" need no features.
+      top_k: references that "topk" takes.
       seed: of "random".
       images: how many images there are, where features are None.
 
@@ -140,31 +140,34 @@ def transferred_scores(
     Raises:
       InputError: an unknown method, features that are missing, or not of the references or their backbone.
     """
-    if method not in (*TRANSFERS, "random"):
-        raise InputError(field="transfer", value=method, expected=f"one of {', '.join((*TRANSFERS, 'random'))}")
+    if transfer not in (*TRANSFERS, "random"):
+        raise InputError(field="transfer", value=transfer, expected=f"one of {', '.join((*TRANSFERS, 'random'))}")
     scores = reference_scores.scores
     count = images if features is None else len(features)
-    if method == "random":
+    if transfer == "random":
         drawn = np.random.default_rng(seed).integers(len(scores), size=count)
         return scores[drawn], drawn
     if features is None or references is None:
-        if method != "mean":
+        if transfer != "mean":
             raise InputError(
-                "needs features of images and references", field="transfer", value=method, hint="only mean does without"
+                "needs features of images and references",
+                field="transfer",
+                value=transfer,
+                hint="only mean does without",
             )
         return np.repeat(scores.mean(axis=0)[None], count, axis=0), np.full(count, -1, np.int64)
     _check_references(references, reference_scores)
-    indices, similarities = nearest(features, references, k if method == "topk" else 1)
+    indices, similarities = nearest(features, references, top_k if transfer == "topk" else 1)
     matched = indices[:, 0]
-    if method == "top1":
+    if transfer == "top1":
         return scores[matched], matched
-    if method == "mean":
+    if transfer == "mean":
         return np.repeat(scores.mean(axis=0)[None], count, axis=0), matched
-    if method == "topk":
+    if transfer == "topk":
         weights = np.maximum(similarities.astype(np.float64), 1e-6)  # those unlike weigh nothing, unless all are
         weights /= weights.sum(axis=1, keepdims=True)
         found = np.zeros((count, _TYPES, _LEVELS))
-        for rank in range(k):
+        for rank in range(top_k):
             found += weights[:, rank, None, None] * scores[indices[:, rank]]
         return found, matched
     return _shrunk(features, references, scores, fit_shrinkage(references, reference_scores)), matched

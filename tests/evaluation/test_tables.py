@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 
-from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import (
     METRICS,
     Metric,
     all_metrics,
-    better,
-    find,
     outlier_ratio,
     result_line,
     rmse,
@@ -144,12 +141,8 @@ def test_a_metric_of_ones_own_is_in_every_table(monkeypatch):
     assert "Δ bias" not in comparison_table("model", model, {"sharpness": sharpness}, resamples=20).columns
 
 
-def test_a_figure_is_better_by_its_direction_and_undefined_ones_are_worst():
-    assert better("srocc", 0.9, 0.8)
-    assert better("rmse", 0.8, 0.9)
-    assert not better("rmse", 0.8, 0.8)
-    for key in METRICS:
-        assert better(key, 0.5, None)
-        assert not better(key, float("nan"), 0.5)
-    with pytest.raises(InputError, match=r"selection_metric: expected one of srocc, .*, found 'psnr'"):
-        find("psnr")
+def test_a_figure_is_worth_more_by_its_direction_and_undefined_ones_least():
+    assert SROCC.worth(0.9) > SROCC.worth(0.8)
+    assert RMSE.worth(0.8) > RMSE.worth(0.9)
+    for metric in METRICS.values():
+        assert metric.worth(1e300) > metric.worth(None) == metric.worth(float("nan"))

@@ -51,7 +51,7 @@ def with_references(world, **fields):
 
 def test_top1_gives_each_photograph_the_scores_of_its_own_scene(world):
     scores = {"reference_scores": f"{world}/kadid/dmos.csv", "reference_images": f"{world}/kadid/images"}
-    sources = labelled(world, method="top1", **scores)
+    sources = labelled(world, transfer="top1", **scores)
     assert [(source.name, source.reference) for source in sources] == [
         ("x", "I01.png"),
         ("y", "I02.png"),
@@ -64,14 +64,14 @@ def test_top1_gives_each_photograph_the_scores_of_its_own_scene(world):
 
 
 def test_without_a_database_scores_are_kadids_means(world):
-    (source, *_) = labelled(world, method="mean")
+    (source, *_) = labelled(world, transfer="mean")
     part = (MEAN_SCORES - MEAN_SCORES.min()) / np.ptp(MEAN_SCORES)
     np.testing.assert_allclose(source.scores, 9 * part.ravel())
     assert source.reference == ""
 
 
 def test_random_references_are_drawn_by_the_seed(world):
-    labelling = Labelling(reference_scores=f"{world}/kadid/dmos.csv", method="random")
+    labelling = Labelling(reference_scores=f"{world}/kadid/dmos.csv", transfer="random")
     photographs, _ = find_photographs(world / "pristine", Recipe())
     drawn = [
         [source.reference for source in labelling.sources(photographs, labelling.check(), Recipe(seed=seed))]
@@ -86,10 +86,10 @@ def test_random_references_are_drawn_by_the_seed(world):
     [
         ({"reference_images": ""}, "reference_images: needed with `transfer='shrunk'`, found nothing"),
         ({"reference_scores": ""}, "reference_scores: needed with `transfer='shrunk'`, found nothing"),
-        ({"reference_scores": "", "reference_images": "", "method": "random"}, "reference_scores: needed with"),
-        ({"method": "mean"}, "transfer=mean: takes no `reference_images`"),
-        ({"method": "mean", "reference_images": "", "weights": "timm"}, "transfer=mean: takes no `weights`"),
-        ({"method": "topk", "k": 4}, "top_k=4: expected at most the 3 references"),
+        ({"reference_scores": "", "reference_images": "", "transfer": "random"}, "reference_scores: needed with"),
+        ({"transfer": "mean"}, "transfer=mean: takes no `reference_images`"),
+        ({"transfer": "mean", "reference_images": "", "weights": "timm"}, "transfer=mean: takes no `weights`"),
+        ({"transfer": "topk", "top_k": 4}, "top_k=4: expected at most the 3 references"),
         ({"reference_images": "{}/broken"}, r"broken.I02.png: not an image"),
         ({"features": "resnet101"}, "weights: features of resnet101 need"),
         (
@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_before_any_long_work(world, fields, message):
 
 def test_features_are_computed_once(world, tmp_path, monkeypatch):
     files = {name: f"{tmp_path}/{name}.npz" for name in ("reference_features", "source_features")}
-    given = with_references(world, method="topk", k=2, **files)
+    given = with_references(world, transfer="topk", top_k=2, **files)
     del given["features"]
     first = labelled(world, **given)
     monkeypatch.setattr(features, "semantic_features", None)

@@ -122,36 +122,36 @@ def test_each_method_is_what_it_says():
     features = unit(np.array([[0.2, 3, 0], [-1, -2, -3]]))
     cosines = features.astype(np.float64) @ references.T
 
-    top1, matched = transferred_scores(features, references, scores, method="top1")
+    top1, matched = transferred_scores(features, references, scores, transfer="top1")
     assert matched.dtype == np.int64
     assert matched.tolist() == [1, 0]
     np.testing.assert_array_equal(top1, scores.scores[[1, 0]])
 
-    topk, matched = transferred_scores(features, references, scores, method="topk", k=2)
+    topk, matched = transferred_scores(features, references, scores, transfer="topk", top_k=2)
     assert matched.tolist() == [1, 0]
     second = scores.scores[[1, 3]]
     expected = np.tensordot(cosines[0, [1, 3]] / cosines[0, [1, 3]].sum(), second, axes=1)
     np.testing.assert_allclose(topk[0], expected, rtol=1e-6)
     np.testing.assert_allclose(topk[1], scores.scores[[0, 1]].mean(axis=0), rtol=1e-6)  # like none: all weigh the same
-    once, _ = transferred_scores(features, references, scores, method="topk", k=1)
+    once, _ = transferred_scores(features, references, scores, transfer="topk", top_k=1)
     np.testing.assert_allclose(once, top1, rtol=1e-12)
 
-    mean, matched = transferred_scores(features, references, scores, method="mean")
+    mean, matched = transferred_scores(features, references, scores, transfer="mean")
     assert matched.tolist() == [1, 0]
     np.testing.assert_allclose(mean, np.stack([scores.scores.mean(axis=0)] * 2))
-    again, matched = transferred_scores(None, None, scores, method="mean", images=2)
+    again, matched = transferred_scores(None, None, scores, transfer="mean", images=2)
     assert matched.tolist() == [-1, -1]
     np.testing.assert_array_equal(again, mean)
 
 
 def test_random_is_drawn_by_the_seed():
     scores = reference_scores(5)
-    first, matched = transferred_scores(None, None, scores, method="random", seed=3, images=200)
+    first, matched = transferred_scores(None, None, scores, transfer="random", seed=3, images=200)
     np.testing.assert_array_equal(first, scores.scores[matched])
     assert set(matched) == set(range(5))
-    again, _ = transferred_scores(None, None, scores, method="random", seed=3, images=200)
+    again, _ = transferred_scores(None, None, scores, transfer="random", seed=3, images=200)
     np.testing.assert_array_equal(first, again)
-    other, _ = transferred_scores(None, None, scores, method="random", seed=4, images=200)
+    other, _ = transferred_scores(None, None, scores, transfer="random", seed=4, images=200)
     assert (first != other).any()
 
 
@@ -163,7 +163,7 @@ def test_scores_stay_between_the_references(method, count, images, share, seed):
     scores = reference_scores(count + images, seed)
     features = features_of(scores, share, seed)
     known = scores.only(np.arange(count))
-    found, matched = transferred_scores(features[count:], features[:count], known, method=method)
+    found, matched = transferred_scores(features[count:], features[:count], known, transfer=method)
     assert found.shape == (images, 25, 5)
     assert found.dtype == np.float64
     assert (known.scores.min(axis=0) - 1e-9 <= found).all()
@@ -180,7 +180,7 @@ def leave_one_out(scores: ReferenceScores, features: np.ndarray, method: str) ->
     squares = []
     for one in everyone:
         others = np.delete(everyone, one)
-        found, _ = transferred_scores(features[[one]], features[others], scores.only(others), method=method)
+        found, _ = transferred_scores(features[[one]], features[others], scores.only(others), transfer=method)
         squares.append(np.mean(np.square(found[0] - scores.scores[one])))
     return float(np.sqrt(np.mean(squares)))
 
@@ -259,12 +259,12 @@ def test_released_scores_have_the_references_range():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "nearest"}, "transfer=nearest: expected one of top1, topk, mean, shrunk"),
+        ({"transfer": "nearest"}, "transfer=nearest: expected one of top1, topk, mean, shrunk"),
         ({"features": None, "references": None}, "transfer=shrunk: needs features of images and references"),
-        ({"references": None, "method": "top1"}, "transfer=top1: needs features of images and references"),
+        ({"references": None, "transfer": "top1"}, "transfer=top1: needs features of images and references"),
         ({"references": np.eye(3, 4, dtype=np.float32)}, "expected features of the 4 references with scores, found 3"),
         ({"features": np.eye(2, 7, dtype=np.float32)}, "of one backbone, found shapes (2, 7) and (4, 4)"),
-        ({"method": "topk"}, "k=5: expected from 1 to the 4 references"),
+        ({"transfer": "topk"}, "k=5: expected from 1 to the 4 references"),
     ],
 )
 def test_what_does_not_fit_is_one_error(arguments, message):

@@ -137,8 +137,8 @@ def run(values: Flags, arguments: list[str]) -> None:
     labelling = Labelling(
         reference_scores=values.reference_scores,
         reference_images=values.reference_images,
-        method=values.transfer,
-        k=values.top_k,
+        transfer=values.transfer,
+        top_k=values.top_k,
         features=values.features,
         weights=values.weights,
         reference_features=values.reference_features,
