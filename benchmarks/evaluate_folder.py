@@ -283,6 +283,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 def _our_data(job: _Job) -> _Measured:
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.data.transforms import Crops
     from glintiqa_jax.evaluation.prediction import images_at_once
     from glintiqa_jax.sharding import make_mesh
 
@@ -290,7 +291,7 @@ def _our_data(job: _Job) -> _Measured:
     start = time.perf_counter()
     source = RecordSource(job.records)
     positions = np.arange(len(source))
-    for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=GRID, batch_size=size):
+    for _ in evaluation_batches(source, positions, Crops(job.crop_size, GRID), batch_size=size):
         pass
     return _Measured(time.perf_counter() - start)
 
@@ -352,6 +353,7 @@ def _make_weights(job: _Job) -> None:
 
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.data.transforms import Crops
     from glintiqa_jax.models.glintiqa import create_model
     from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 
@@ -365,7 +367,7 @@ def _make_weights(job: _Job) -> None:
     source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
     score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
-    batches = evaluation_batches(source, positions, crop_size=job.crop_size, grid=1, batch_size=1)
+    batches = evaluation_batches(source, positions, Crops(job.crop_size, 1), batch_size=1)
     scores = np.concatenate([np.asarray(score(model, batch["image"][0])) for batch in batches])
     gain = np.float32(_DEVIATION / max(scores.std(), 1e-3))
     kernel, bias = (f"quality_head.layers.3.{part}" for part in ("weight", "bias"))

@@ -16,11 +16,11 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.progress import result
 
 with command_line.loading():
-    from glintiqa_jax.datasets.config import DATASETS
+    from glintiqa_jax.datasets.config import dataset_names
     from glintiqa_jax.training import flags as config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", required=True)
-_TRAIN_ON = flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", required=True)
+_TRAIN_ON = flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(dataset_names())}", required=True)
 _TEST_ON = flags.DEFINE_list("test_on", None, "databases to test on (default: those of --train_on)")
 config_flags.define_train_flags()
 config_flags.define_report_flags()
@@ -34,10 +34,10 @@ def main() -> None:
     trained, tested = _TRAIN_ON.value, _TEST_ON.value or _TRAIN_ON.value
     for flag, names in (("train_on", trained), ("test_on", tested)):
         if not names:
-            raise UserError(f"--{flag}: expected some of {', '.join(DATASETS)}, found none")
+            raise UserError(f"--{flag}: expected some of {', '.join(dataset_names())}, found none")
         for name in names:
-            if name not in DATASETS or names.count(name) > 1:
-                raise UserError(f"--{flag}: expected each of {', '.join(DATASETS)} at most once, found {name!r}")
+            if name not in dataset_names() or names.count(name) > 1:
+                raise UserError(f"--{flag}: expected each of {', '.join(dataset_names())} at most once, found {name!r}")
     configs = {name: config_flags.train_config(dataset=name) for name in trained}
     tests = {name: config_flags.data_config(dataset=name) for name in tested}
     report = config_flags.report_options()

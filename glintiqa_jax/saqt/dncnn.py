@@ -24,7 +24,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from glintiqa_jax import compilation
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.weights import WeightsError, read_weights
 from glintiqa_jax.sharding import make_mesh
 
@@ -92,14 +92,14 @@ def load_dncnn(path: str | os.PathLike) -> DnCnnDenoiser:
     ReLUs and batch normalisations all count, under any name instead of ``model``; biases may be absent.
 
     Raises:
-      UserError: for a file that cannot be read, and listing every missing, unexpected and misshaped key.
+      InputError: for a file that cannot be read, and listing every missing, unexpected and misshaped key.
     """
     path = Path(path).expanduser()
     try:
         weights = read_weights(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     except WeightsError as error:
-        raise UserError(str(error)) from error
+        raise InputError(str(error)) from error
     layers = _folded(weights, path)
     network = DnCnn(depth=len(layers), width=layers[0][1].size, rngs=nnx.Rngs(0))
     for convolution, (kernel, bias) in zip(network.convolutions, layers, strict=True):
@@ -181,4 +181,4 @@ def _check(
     }
     if any(problems.values()):
         found = "; ".join(f"{label} {len(names)}: {', '.join(names)}" for label, names in problems.items() if names)
-        raise UserError(f"{path}: expected the weights of a DnCNN for grey images, found {found}")
+        raise InputError(file=path, expected="the weights of a DnCNN for grey images", found=found)

