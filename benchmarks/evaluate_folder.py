@@ -51,7 +51,7 @@ from processes import in_a_process
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
-from glintiqa_jax.cli.run import run_script
+from glintiqa_jax import command_line
 from glintiqa_jax.data.walk import images_below
 from glintiqa_jax.errors import UserError
 
@@ -226,15 +226,9 @@ def _busy_with_others() -> float:
 
 def _fields_of_variants() -> dict[str, dict[str, Any]]:
     """The configurations that ``torch_glintiqa.py`` has, as plain values."""
-    from glintiqa_jax.models.config import VARIANTS
-    from glintiqa_jax.settings import flat
+    from glintiqa_jax.models.glintiqa import VARIANTS
 
-    plain = {name: flat(config) for name, config in VARIANTS.items()}
-    return {
-        name: {setting.split(".")[-1]: value for setting, value in config.items()}
-        for name, config in plain.items()
-        if config["cnn.kind"] == "resnet"
-    }
+    return {name: dataclasses.asdict(config) for name, config in VARIANTS.items() if config.cnn == "resnet"}
 
 
 def _ours(job: _Job) -> tuple[_Measured, _Measured]:
@@ -243,8 +237,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 
     from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.prediction import make_predict, predict_source
-    from glintiqa_jax.models.config import variant_config
-    from glintiqa_jax.models.glintiqa import new_model
+    from glintiqa_jax.models.glintiqa import new_model, variant_config
     from glintiqa_jax.models.weights import load_glintiqa
     from glintiqa_jax.sharding import make_mesh
 
@@ -290,6 +283,7 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 def _our_data(job: _Job) -> _Measured:
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.data.transforms import Crops
     from glintiqa_jax.evaluation.prediction import images_at_once
     from glintiqa_jax.sharding import make_mesh
 
@@ -297,7 +291,7 @@ def _our_data(job: _Job) -> _Measured:
     start = time.perf_counter()
     source = RecordSource(job.records)
     positions = np.arange(len(source))
-    for _ in evaluation_batches(source, positions, crop_size=job.crop_size, grid=GRID, batch_size=size):
+    for _ in evaluation_batches(source, positions, Crops(job.crop_size, GRID), batch_size=size):
         pass
     return _Measured(time.perf_counter() - start)
 
@@ -359,6 +353,7 @@ def _make_weights(job: _Job) -> None:
 
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.data.transforms import Crops
     from glintiqa_jax.models.glintiqa import create_model
     from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 
@@ -371,8 +366,8 @@ def _make_weights(job: _Job) -> None:
     load_glintiqa(model, weights)
     source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
-    score = nnx.jit(lambda model, crops: model(crops))
-    batches = evaluation_batches(source, positions, crop_size=job.crop_size, grid=1, batch_size=1)
+    score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
+    batches = evaluation_batches(source, positions, Crops(job.crop_size, 1), batch_size=1)
     scores = np.concatenate([np.asarray(score(model, batch["image"][0])) for batch in batches])
     gain = np.float32(_DEVIATION / max(scores.std(), 1e-3))
     kernel, bias = (f"quality_head.layers.3.{part}" for part in ("weight", "bias"))
@@ -403,4 +398,4 @@ def _make_photographs(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    command_line.run(main)

@@ -179,19 +179,17 @@ def _opencv(files: list[Path], records: Path, row: _Row) -> Iterator[Any]:
 
 
 def _ours(files: list[Path], records: Path, row: _Row) -> Iterator[Any]:
-    from glintiqa_jax.data.pipeline import training_batches
+    from glintiqa_jax.data.loading import Loading
+    from glintiqa_jax.data.pipeline import Batching, training_batches
     from glintiqa_jax.data.records import RecordSource
 
     source = RecordSource(records)
     batches = training_batches(
         source,
         np.arange(len(source)),
-        crop_size=_CROP,
-        batch_size=_BATCH,
-        seed=0,
-        crops_per_image=row.crops_per_image,
-        cache_bytes=0,
-        num_workers=row.workers,
+        source.scale.to_quality(source.index.raw_scores),
+        Batching(_CROP, _BATCH, crops_per_image=row.crops_per_image),
+        loading=Loading(row.workers, cache_megabytes=0),
     )
     return iter(batches)
 
@@ -266,12 +264,14 @@ def _with_peak_memory(function: Callable[..., _Result], *arguments: Any) -> tupl
 
 
 def _iterate_one_epoch(records: Path) -> None:
-    from glintiqa_jax.data.pipeline import training_batches
+    from glintiqa_jax.data.loading import Loading
+    from glintiqa_jax.data.pipeline import Batching, training_batches
     from glintiqa_jax.data.records import RecordSource
 
     source = RecordSource(records)
     positions = np.arange(len(source))
-    batches = iter(training_batches(source, positions, crop_size=_TINY_SIDE // 2, batch_size=_BATCH, seed=0))
+    targets, loading = source.scale.to_quality(source.index.raw_scores), Loading(cache_megabytes=0)
+    batches = iter(training_batches(source, positions, targets, Batching(_TINY_SIDE // 2, _BATCH), loading=loading))
     _exhaust(itertools.islice(batches, len(source) // _BATCH))
     batches.close()
 

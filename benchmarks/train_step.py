@@ -51,8 +51,9 @@ from tqdm import tqdm
 
 from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.builder import prepare
+from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.own import read_csv
-from glintiqa_jax.data.pipeline import training_batches
+from glintiqa_jax.data.pipeline import Batching, training_batches
 from glintiqa_jax.data.records import RecordSource
 from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.config import VARIANTS
@@ -264,7 +265,9 @@ def _lowered(row: _Row, mesh: Mesh) -> jax.stages.Lowered:
 def _batches(source: RecordSource, variant: str, batch_size: int) -> Any:
     crop_size = VARIANTS[variant].crop_size
     positions = np.arange(len(source))
-    return iter(training_batches(source, positions, crop_size=crop_size, batch_size=batch_size, seed=0))
+    targets = source.scale.to_quality(source.index.raw_scores)
+    batching, loading = Batching(crop_size, batch_size), Loading(cache_megabytes=0)
+    return iter(training_batches(source, positions, targets, batching, loading=loading))
 
 
 def _source(folder: Path) -> RecordSource:

@@ -55,7 +55,7 @@ class OnBeam:
     Attributes:
       images: a PTransform from a pipeline to (position in the collection, ``RatedImage``); every machine must see the
         files.
-      options: Beam's own flags: ``["--runner=DataflowRunner", "--project=..."]``; none is the local runner.
+      options: flags of Beam itself, such as its runner and project; none is the local runner.
     """
 
     images: Any

@@ -13,9 +13,13 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.settings import changes, group, setting
 
 OWN, DEMO = "csv", "demo"
-DATASETS = (DEMO, OWN, *DATABASES)
 SPLIT_CHOICES = ("auto", "published", "drawn", "all")
 _WEIGHTS = 1e4  # a mixture's database that has one crop in so many is as good as left out
+
+
+def dataset_names() -> tuple[str, ...]:
+    """What `dataset` may name."""
+    return (DEMO, OWN, *DATABASES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +138,8 @@ class DataConfig:
         parsed: list[tuple[str, float]] = []
         for part in self.dataset.split(","):
             name, colon, weight_text = part.strip().partition(":")
-            if name not in DATASETS:
-                raise InputError(field="dataset", expected=f"one of {', '.join(DATASETS)}", found=repr(name))
+            if name not in dataset_names():
+                raise InputError(field="dataset", expected=f"one of {', '.join(dataset_names())}", found=repr(name))
             if name in dict(parsed):
                 raise InputError(field="dataset", expected="each database once", found=f"{name} twice")
             try:

@@ -11,8 +11,12 @@ from databases import Row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glintiqa_jax.data.database import Content, Database, Origin, Sample, own_contents
 from glintiqa_jax.data.databases import DATABASES, read_database
 from glintiqa_jax.data.rated_images import Collection, RatedImage
+from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.data.tables import read_table
+from glintiqa_jax.datasets.config import DataConfig
 
 every_database = pytest.mark.parametrize("name", DATABASES)
 
@@ -34,6 +38,26 @@ def move_files(folder: Path, target: Path, rename) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         path.rename(place)
     return target
+
+
+def test_a_new_database_is_one_row(tmp_path, monkeypatch):
+    """What the common tests, the commands and the card need is in it."""
+    row = Database(
+        name="mine",
+        title="My photographs",
+        scale=ScoreScale(1, 10, lower_is_better=True, unit="DMOS"),
+        content=Content(2, 2),
+        origin=Origin("me, 2026", "https://example.org"),
+        read=lambda folder: own_contents(read_table(folder.file("scores.csv"), ["file", "dmos"]), "file", "dmos"),
+        sample=Sample(
+            {"scores.csv": "dmos,file\n7.5,a.png\n1,b.png\n"},
+            [RatedImage("a.png", Path("deep/a.png"), 7.5, "a.png"), RatedImage("b.png", Path("b.png"), 1.0, "b.png")],
+        ),
+    )
+    monkeypatch.setitem(DATABASES, "mine", row)
+    assert sample("mine", tmp_path) == facts(read_database("mine", tmp_path))
+    assert read_database("mine", tmp_path).notes == ()
+    assert DataConfig(dataset="mine").datasets == [("mine", 1.0)]
 
 
 @every_database
