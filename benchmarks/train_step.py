@@ -45,6 +45,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
+from glintiqa_jax.training.config import TrainConfig
 from jax.sharding import Mesh
 from processes import in_a_process
 from tqdm import tqdm
@@ -59,7 +60,6 @@ from glintiqa_jax.errors import UserError
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.sharding import check_divides, global_batch, make_mesh, replicated
-from glintiqa_jax.training.config import TrainConfig
 from glintiqa_jax.training.step import Trainer, TrainState
 
 _VARIANTS = flags.DEFINE_list("variants", ["glintiqa_tiny", "glintiqa_mini", "glintiqa_lite"], "which networks")

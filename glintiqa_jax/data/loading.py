@@ -28,6 +28,3 @@ class Loading:
         for name in ("num_workers", "cache_megabytes"):
             if getattr(self, name) < 0:
                 raise InputError(field=name, expected="0 or more", found=getattr(self, name))
-
-
-USUAL = Loading()

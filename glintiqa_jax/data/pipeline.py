@@ -17,7 +17,7 @@ import numpy as np
 from absl import logging
 
 from glintiqa_jax.data.crops import Crops
-from glintiqa_jax.data.loading import USUAL, Loading
+from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.transforms import RandomCropsAndFlips, Transform
 from glintiqa_jax.errors import InputError
@@ -61,7 +61,7 @@ def training_batches(
     *,
     first_batch: int = 0,
     process: tuple[int, int] = (0, 1),
-    loading: Loading = USUAL,
+    loading: Loading = Loading(),
 ) -> Iterable[dict[str, np.ndarray]]:
     """Endless batches of random crops, each epoch in its own order; a function of the seed alone.
 
@@ -138,7 +138,7 @@ def evaluation_batches(
     *,
     batch_size: int,
     process: tuple[int, int] = (0, 1),
-    loading: Loading = USUAL,
+    loading: Loading = Loading(),
 ) -> Iterable[dict[str, np.ndarray]]:
     """Each image once, decoded once, as its crops, in batches of one shape.
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax import settings
-from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.data.images import limit_long_side, limit_short_side
+from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import ModelConfig
 

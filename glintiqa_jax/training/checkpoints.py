@@ -83,8 +83,8 @@ class CheckpointStore:
 
         Args:
           state: all that training goes on from.
-          figure: what this step is worth on what selects, more is better, ``-inf`` where it is undefined; None where it was not
-            evaluated.
+          figure: what this step is worth on what selects, more is better, ``-inf`` where it is undefined; None where
+            it was not evaluated.
           unseen_losses: of the last steps, as far as no row of the log has them yet.
 
         Raises:

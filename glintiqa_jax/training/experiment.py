@@ -114,7 +114,7 @@ class Objective:
 
     loss: str | Callable = setting(
         "l1",
-        "'l1' as released, 'smooth_l1', or L1 beside a loss of order over the batch: PLCC's, norm-in-norm, fidelity; in "
+        "'l1' as released, 'smooth_l1', or L1 beside a loss that ranks the batch: PLCC's, norm-in-norm, fidelity; in "
         "Python also a function of predictions and targets",
         choices=LOSSES,
     )

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from glintiqa_jax.errors import LostProcessError, InputError
+from glintiqa_jax.errors import InputError, LostProcessError
 from glintiqa_jax.progress import TERMINAL, Log
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from glintiqa_jax.models.freezing import split_model
 from glintiqa_jax.models.glintiqa import abstract_model, new_model
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.experiment import Experiment
-from glintiqa_jax.training.losses import LOSSES
+from glintiqa_jax.training.losses import LOSSES, Loss
 from glintiqa_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from glintiqa_jax.training.step import Trainer
 

@@ -18,10 +18,10 @@ from glintiqa_jax.errors import InputError
 
 def define(values: Flags) -> None:
     """The job's flags."""
-    from glintiqa_jax.datasets.config import DATASETS
+    from glintiqa_jax.datasets.config import dataset_names
 
     flags.DEFINE_string("workdir", None, "folder for the trainings, predictions and the report", values, required=True)
-    flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(DATASETS)}", values, required=True)
+    flags.DEFINE_list("train_on", None, f"databases to train on: {', '.join(dataset_names())}", values, required=True)
     flags.DEFINE_list("test_on", None, "databases to test on (default: those of --train_on)", values)
     define_experiment(values)
     define_report(values)
@@ -29,17 +29,19 @@ def define(values: Flags) -> None:
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    from glintiqa_jax.datasets.config import DATASETS
+    from glintiqa_jax.datasets.config import dataset_names
 
     if not values["split_by"].present:
         values["split_by"].parse("all")
     trained, tested = values.train_on, values.test_on or values.train_on
     for field, names in (("train_on", trained), ("test_on", tested)):
         if not names:
-            raise InputError(field=field, expected=f"some of {', '.join(DATASETS)}", found="none")
+            raise InputError(field=field, expected=f"some of {', '.join(dataset_names())}", found="none")
         for name in names:
-            if name not in DATASETS or names.count(name) > 1:
-                raise InputError(field=field, expected=f"each of {', '.join(DATASETS)} at most once", found=repr(name))
+            if name not in dataset_names() or names.count(name) > 1:
+                raise InputError(
+                    field=field, expected=f"each of {', '.join(dataset_names())} at most once", found=repr(name)
+                )
     experiment, running = experiment_of(values), running_of(values)
     data = {name: data_config(values, dataset=name) for name in dict.fromkeys([*trained, *tested])}
     from glintiqa_jax.datasets.opening import find_parts, open_data
