@@ -35,7 +35,7 @@ def configs(config, tmp_path_factory):
         (folder / f"{file} (Images and MOS).csv").write_text("Images,MOS,,\n" + rows)
     prepare(read_database("biq2021", folder), folder / "data")
     own = settings.replace(config.data, data_dir=str(folder / "data"), split_by="all", validation_fraction=0.3)
-    biq = dataclasses.replace(
+    biq = settings.replace(
         own, dataset="biq2021", images="", scores="", group_column="", split_column="", score_range=()
     )
     short = dataclasses.replace(config, steps=3, eval_every=3)

@@ -104,7 +104,7 @@ def test_what_was_trained_on_is_no_test(config, workdir, tmp_path):
     for number, name in enumerate(split["train"] + split["test"]):
         shutil.copy(Path(config.data.own.images, name), images / f"other{number}.png")
         table.append(f"other{number}.png,{number}")
-    data = dataclasses.replace(
+    data = settings.replace(
         config.data, images=str(images), scores=str(tmp_path / "s.csv"), group_column="", split_column=""
     )
     (tmp_path / "s.csv").write_text("\n".join(table))
