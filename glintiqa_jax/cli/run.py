@@ -194,7 +194,7 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
     set_verbosity(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show
+            warnings.showwarning = show  # type: ignore[assignment]
             yield set_verbosity
     finally:
         logging.set_verbosity(verbosity)
