@@ -37,6 +37,7 @@ CARD = [
     r"\d+ images of \d+ contents",
     "scores .*",
     "resolution .*",
+    "(published split: .*)?",
     "near-duplicate pairs across contents: .*",
     "left out: 0",
     "",
