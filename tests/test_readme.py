@@ -53,7 +53,7 @@ RESULTS = {
     "score": [r"   score  image \(MOS 1 to 5, higher is better\)", r" *-?\d+\.\d{3}  .*\.(png|jpg)"],
     "evaluate": [METRICS.format(name="(demo|csv) (test|all)")],
     "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
-    "compare": [r" *(grid|again):  SROCC .*\(500 images\)", *REPORT],
+    "compare": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
     "show_distortions": [],
     "build_saqt": CARD,
     "run_rounds": [METRICS.format(name="round 1"), ".*: median SROCC .*", *REPORT],
@@ -62,6 +62,7 @@ RESULTS = {
 }
 SAID = (
     r"warning: .*|\d+ of \d+ images show what the checkpoint was trained on: left out"
+    r"|.*score_range is not given: taking .*"
     r"|E\d+ .*cpu_aot_loader.*"  # XLA, of networks that other tests compiled, on some processors
 )
 
