@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -170,7 +171,7 @@ def _help(job: Job, values: Flags) -> str:
 
 @contextlib.contextmanager
 def _logging(log: Log) -> Iterator[Callable[[int], None]]:
-    """Libraries' messages as absl shows them, the package's own through the job's log; sets how much is told."""
+    """Libraries' messages as absl shows them, warnings and the package's own by the log; sets how much is told."""
 
     class Handler(standard_logging.Handler):
         def emit(self, record: standard_logging.LogRecord) -> None:
@@ -187,9 +188,14 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
         logging.set_verbosity(told)
         LOGGER.setLevel(converter.absl_to_standard(told))
 
+    def show(message: Warning | str, *_: Any) -> None:
+        log.warn(f"warning: {message}")
+
     set_verbosity(logging.WARNING)
     try:
-        yield set_verbosity
+        with warnings.catch_warnings():
+            warnings.showwarning = show  # type: ignore[assignment]
+            yield set_verbosity
     finally:
         logging.set_verbosity(verbosity)
         LOGGER.setLevel(levels[0])

@@ -87,6 +87,7 @@ def test_streams_that_are_closed_full_or_not_read(body, shell, expected, tmp_pat
     [
         ("values.log.warn('`data.steps=3` is few')", [], "--steps=3 is few\n"),
         ("LOGGER.warning('left out: %s', 'a.png')", [], "left out: a.png\n"),
+        ("import warnings; warnings.warn('few images')", [], "warning: few images\n"),
         ("say('going on'); LOGGER.info('opened')", [], ""),
         ("say('going on'); LOGGER.info('opened')", ["--verbosity=0"], "going on\nopened\n"),
         (
