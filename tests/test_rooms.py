@@ -96,7 +96,7 @@ def test_every_room_is_in_the_picture():
         ("glintiqa_jax.models", ["jax", "flax"]),
         # Grain itself imports jax and Orbax; the static test above holds that we do not
         ("glintiqa_jax.data.pipeline", ["flax", "optax", "torch", "tensorflow"]),
-        ("glintiqa_jax.training.loop", ["torch", "tensorflow"]),
+        ("glintiqa_jax.training.training", ["torch", "tensorflow"]),
     ],
 )
 def test_importing_stays_light(module, heavy):

@@ -8,8 +8,10 @@ from typing import ClassVar
 import pytest
 
 from glintiqa_jax import settings
+from glintiqa_jax.datasets.config import DataConfig
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.settings import group, setting
+from glintiqa_jax.training.experiment import Execution, Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,3 +86,12 @@ def test_a_new_setting_orphans_no_old_digest():
     )
     older = dataclasses.make_dataclass("Older", [("tags", tuple, setting((), "words"))], frozen=True)
     assert settings.digest(newer(("a",))) == settings.digest(older(("a",)))
+
+
+def test_names_are_told_apart_whatever_group_they_are_in():
+    """A setting is replaced, and is a flag, by its own name."""
+    for config in (Experiment(), Execution(), DataConfig()):
+        names = [name.rpartition(".")[2] for name, *_ in settings.settings(config)]
+        groups = {part for name, *_ in settings.settings(config) for part in name.split(".")[:-1]}
+        assert len(set(names)) == len(names)
+        assert not groups & set(names)

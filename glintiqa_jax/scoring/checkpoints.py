@@ -37,13 +37,13 @@ def load_checkpoint(path: str | os.PathLike) -> Model:
         description = storage.read_json(folder, "description")
         if description is None:
             raise ValueError("what it says of itself cannot be read")
-        arrays = storage.read_arrays(folder, "model")
+        arrays = _flat(storage.read_arrays(folder, "model"))
         if "card" in description:
             card = ModelCard.from_json(description["card"])
         else:
             card, arrays = _of_version_0_1(description, arrays)
         network = new_model(card.network)
-        load_weights(network, _flat(arrays))
+        load_weights(network, arrays)
     except (ValueError, KeyError, OSError) as error:
         raise InputError(storage.unreadable(error), file=folder) from error
     return Model(network, card, looks=looks_of(folder))
@@ -57,7 +57,9 @@ def looks_of(checkpoint: epath.Path) -> list[Look] | None:
     return None
 
 
-def _of_version_0_1(description: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[ModelCard, dict[str, Any]]:
+def _of_version_0_1(
+    description: Mapping[str, Any], arrays: dict[str, np.ndarray]
+) -> tuple[ModelCard, dict[str, np.ndarray]]:
     """The card and the parameters of a checkpoint of version 0.1.0, whose description holds its training's flags."""
     config, scale = description["config"], dict(description["scale"])
     raw = scale.pop("raw_target")
@@ -81,7 +83,7 @@ def _of_version_0_1(description: Mapping[str, Any], arrays: Mapping[str, Any]) -
         trained_on=trained_on,
         origin=Origin(versions=description.get("versions", {})),
     )
-    return card, legacy.convert_arrays(config["model"], _flat(arrays))
+    return card, legacy.convert_arrays(config["model"], arrays)
 
 
 def _flat(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

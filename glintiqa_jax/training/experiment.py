@@ -192,7 +192,7 @@ class Optimiser:
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class Timing:
     """How long it takes, and the learning rate on the way."""
 
     steps: int = setting(10_000, "optimiser steps of the whole run; the schedule ends there")
@@ -251,7 +251,7 @@ class Experiment:
     images: Images = group(Images())
     objective: Objective = group(Objective())
     optimiser: Optimiser = group(Optimiser())
-    schedule: Schedule = group(Schedule())
+    timing: Timing = group(Timing())
     validation: Validation = group(Validation())
 
     def __post_init__(self) -> None:
@@ -324,5 +324,5 @@ class Execution:
 
     def last_step(self, experiment: Experiment) -> int:
         """The step at which a run of an experiment ends."""
-        steps = experiment.schedule.steps
+        steps = experiment.timing.steps
         return min(steps, self.max_steps or steps)

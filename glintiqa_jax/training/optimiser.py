@@ -17,7 +17,7 @@ def learning_rate_schedule(experiment: Experiment) -> optax.Schedule:
     "warmup_cosine" rises linearly to the peak and falls to 0 over the rest of the run. "released_cosine" is the
     release's: a cosine in the step number from the peak to 0 and back up, over and over (paper section IV-A).
     """
-    peak, schedule = experiment.optimiser.learning_rate, experiment.schedule
+    peak, schedule = experiment.optimiser.learning_rate, experiment.timing
     if schedule.schedule == "released_cosine":
 
         def released(step: jax.typing.ArrayLike) -> jax.Array:

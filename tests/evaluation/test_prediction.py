@@ -18,7 +18,7 @@ from glintiqa_jax.scoring.card import ModelCard, View
 from glintiqa_jax.sharding import make_mesh
 
 
-def predictions_by(predict, source, positions, *, grid=1, scale=None, output="quality", loading=Loading()):  # noqa: B008
+def predictions_by(predict, source, positions, *, grid=1, scale=None, output="quality", loading=Loading()):
     """By a model of crops of 8 pixels."""
     network = types.SimpleNamespace(crop_size=8)
     card = ModelCard(network, scale or source.scale, View(grid=grid), output)

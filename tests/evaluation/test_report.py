@@ -24,7 +24,7 @@ def predictions_of(source: RecordSource, predicted: np.ndarray) -> Predictions:
     return Predictions.of(source, np.arange(len(predicted)), predicted, np.zeros(len(predicted)))
 
 
-def report(folder, source, predicted, *, training=TRAINING, options=ReportOptions()):  # noqa: B008
+def report(folder, source, predicted, *, training=TRAINING, options=ReportOptions()):
     evaluated = Evaluated(source, predictions_of(source, predicted))
     provenance = Provenance([("commit", "c0ffee")], "python experiments/train.py --seed=7")
     write_report(folder, training, {"validation": evaluated, "test": evaluated}, provenance, options=options)
