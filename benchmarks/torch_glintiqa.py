@@ -208,7 +208,7 @@ class GlintIQA(nn.Module):
     """One score per crop.
 
     Args:
-      config: anything with the settings of a ``ModelConfig`` and its groups as attributes.
+      config: anything with the settings of a ``ModelConfig`` and of its groups as attributes, ``kind`` the CNN's.
 
     Raises:
       ValueError: for a network that lacks a part.
@@ -216,8 +216,9 @@ class GlintIQA(nn.Module):
 
     def __init__(self, config: Any):
         super().__init__()
-        if not (config.use_cwsa and config.use_siem) or config.attention_layout != "released":
-            raise ValueError("expected a network of all parts, with the released attention layout")
+        whole = config.use_cwsa and config.use_siem and config.attention_layout == "released"
+        if not whole or config.kind != "resnet":
+            raise ValueError("expected a network of all parts with a ResNet and the released attention layout")
         tokens = (config.crop_size // config.patch_size) ** 2
         self.stages = range(1, len(config.tapped_blocks) + 1)
         self.vgfe = nn.Module()
