@@ -55,7 +55,7 @@ def main() -> None:
     """The command."""
     scores = read_reference_scores(_SCORES.value)
     if len(scores.names) < 2:
-        raise UserError(f"{_SCORES.value}: expected two references or more, found {', '.join(scores.names)}")
+        raise InputError(file=_SCORES.value, expected="two references or more", found=", ".join(scores.names))
     if _SIMULATE.value:
         _print_simulation(scores)
         return

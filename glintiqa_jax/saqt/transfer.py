@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from glintiqa_jax.data.databases import DATABASES
-from glintiqa_jax.data.databases.kadid10k import read_kadid_table
+from glintiqa_jax.data.databases.synthetic import read_kadid_table
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import InputError
