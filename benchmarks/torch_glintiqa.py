@@ -28,6 +28,7 @@ class _Attention(nn.Module):
         # (batch, tokens, 3 * width) -> three of (batch, heads, tokens, width / heads)
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v)
+        # (batch, heads, tokens, width / heads) -> (batch, tokens, width)
         return self.proj(attended.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -192,6 +193,7 @@ class _SpatialInteraction(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, 2 * width, tokens)`` to ``(batch, tokens, width)``; the token grid is square."""
         side = round(x.shape[2] ** 0.5)
+        # (batch, 2 width, tokens) -> (batch, 2 width, side, side) -> (batch, width, tokens) -> (batch, tokens, width)
         return self.conv(x.reshape(len(x), -1, side, side)).flatten(2).transpose(1, 2)
 
 

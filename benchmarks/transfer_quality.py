@@ -161,7 +161,7 @@ def simulated_features(scores: np.ndarray, share: float, *, seed: int) -> np.nda
     Returns:
       float32 ``(references, channels)``, rows of length 1; no two are opposite, as of real networks.
     """
-    true = (scores - scores.mean(axis=0)).reshape(len(scores), -1)
+    true = (scores - scores.mean(axis=0)).reshape(len(scores), -1)  # (references, types * levels)
     noise = np.random.default_rng(seed).standard_normal((len(scores), _NOISE_CHANNELS))
     parts = [
         np.sqrt(part) * values / np.linalg.norm(values, axis=1, keepdims=True)

@@ -142,7 +142,7 @@ def read_matlab(table: Path, variable: str) -> np.ndarray:
     if variable not in content:
         found = ", ".join(name for name, *_ in scipy.io.whosmat(table))
         raise InputError(file=table, expected=f"a variable {variable!r}", found=found or "none")
-    values = content[variable].ravel()
+    values = content[variable].ravel()  # (1, n) or (n, 1) -> (n,)
     if values.dtype == object:
         return np.asarray([str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in values])
     return values.astype(np.float64) if values.dtype.kind in "biuf" else values

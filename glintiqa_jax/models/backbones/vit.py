@@ -175,7 +175,7 @@ class Attention(nnx.Module):
         # (batch, tokens, 3 * width) -> three of (batch, tokens, heads, width / heads)
         q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads), 2, 0)
         y = jax.nn.dot_product_attention(q, k, v)  # its softmax is in float32
-        return self.proj(y.reshape(batch, tokens, width))
+        return self.proj(y.reshape(batch, tokens, width))  # (batch, tokens, heads, width / heads) before
 
 
 class Block(Recomputable):
@@ -246,11 +246,12 @@ def resized_patches(kernel: np.ndarray, patch_size: int) -> np.ndarray:
     old = kernel.shape[-1]
     if old == patch_size:
         return kernel
-    # each old pixel's image under the resize: (old * old, new, new) -> (old * old, new * new)
+    # each old pixel's image under the resize: (k * k, k, k) -> (k * k, p, p) -> (k * k, p * p)
     basis = jnp.eye(old * old).reshape(old * old, old, old)
     resize = jax.image.resize(basis, (old * old, patch_size, patch_size), "bilinear", antialias=False)
-    inverse = np.linalg.pinv(np.asarray(resize, np.float64).reshape(old * old, -1))  # (new * new, old * old)
-    flat = kernel.reshape(*kernel.shape[:2], -1) @ inverse.T  # (d, 3, new * new)
+    inverse = np.linalg.pinv(np.asarray(resize, np.float64).reshape(old * old, -1))  # (p * p, k * k)
+    # (d, 3, k, k) -> (d, 3, k * k) -> (d, 3, p * p) -> (d, 3, p, p)
+    flat = kernel.reshape(*kernel.shape[:2], -1) @ inverse.T
     return flat.reshape(*kernel.shape[:2], patch_size, patch_size).astype(np.float32)
 
 
