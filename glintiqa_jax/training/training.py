@@ -103,6 +103,9 @@ def train(
     if report is not None:
         check_baselines(report.baselines)
     folder = local_path("workdir", tempfile.mkdtemp(prefix="glintiqa_") if workdir is None else workdir)
+    if experiment.objective.target == "raw" and len(source.parts) > 1:
+        expected = "'quality' for several databases, whose scores have units of their own"
+        raise InputError(field="target", expected=expected, found="'raw'")
     with noticing(folder, execution), _sole_user(folder, _checkpoints(folder, execution)):
         mesh = mesh or make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
         check_fits(experiment, execution, mesh)
