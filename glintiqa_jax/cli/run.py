@@ -185,7 +185,7 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
     LOGGER.addHandler(handler)
 
     def set_verbosity(told: int) -> None:
-        logging.set_verbosity(told)
+        logging.set_verbosity(told or logging.WARNING)  # at 0 this package speaks, at 1 all of them
         LOGGER.setLevel(converter.absl_to_standard(told))
 
     def show(message: Warning | str, *_: Any) -> None:
