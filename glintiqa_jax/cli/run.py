@@ -104,8 +104,6 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
             return
         _, *rest = values(["", *expanded(arguments)])
         set_verbosity(values.verbosity)
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # Grain's processes ask for it
         if rest and not hasattr(job, "ARGUMENTS"):
             raise InputError(expected="only --flags", found=" ".join(rest))
         job.run(values, rest)
