@@ -171,7 +171,10 @@ def test_flags_are_the_settings_of_an_experiment_its_data_and_where_it_runs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model_crop_size=100"], "--model_crop_size: expected a positive multiple of --model_patch_size=16, found 100"),
+        (
+            ["--model_crop_size=100"],
+            "--model_crop_size: expected a positive multiple of --model_patch_size=16, found 100",
+        ),
         (["--dataset=csv", "--scores=x"], "--images: needed with --dataset=csv"),
         (["--dataset=csv", "--images=x"], "--scores: needed with --dataset=csv"),
         (["--score_range=1"], "--score_range: expected lowest,highest"),
