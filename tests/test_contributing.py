@@ -67,7 +67,7 @@ def test_a_backbone(follow):
     model = follow("A backbone").model
     assert model(np.zeros((2, 32, 32, 3), np.uint8), train=False).shape == (2,)
     assert "stack" in flags()["model_cnn"].parser.syntactic_help
-    assert flags()["model_stack_width"]
+    assert "model_stack_width" in flags()
 
 
 def test_a_loss(follow):
