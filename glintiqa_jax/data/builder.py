@@ -1,7 +1,8 @@
 """Rated images -> records: a TFDS builder that writes ArrayRecord, without TensorFlow.
 
 A prepared collection is a folder with TFDS's own files (anyone can open it with ``tfds.builder_from_directory``),
-``index.csv`` (one row per record, all but the pixels) and ``card.json``, written last: without it nothing is there.
+``index.csv`` (one row per record, all but the pixels) and ``card.json``, written last: a folder without it is
+incomplete.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.progress import warn
 
-_LISTED = 1000  # pairs of near-duplicates that the card names; all of them are merged where they are
+_LISTED = 1000  # pairs of near-duplicates that the card names; merging takes all of them
 _UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
 
 
@@ -63,7 +64,7 @@ class OnBeam:
 
 
 class _LocalInfo(tfds.core.DatasetInfo):
-    """What TFDS knows of a dataset, from nowhere else."""
+    """TFDS's metadata of a dataset, without reading any elsewhere."""
 
     def initialize_from_bucket(self) -> None:
         """Not from the bucket of TFDS's own datasets, which also would leave a temporary folder behind."""
@@ -169,7 +170,7 @@ def prepare(
 
 
 def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrite: bool = False) -> bool:
-    """Whether ``prepare`` with its defaults would find a database's records written, and so need no images.
+    """Whether a database's records are there already, so that ``prepare`` with its defaults needs no images.
 
     Raises:
       InputError: for records that were prepared in another way, unless they may be overwritten.
@@ -181,7 +182,7 @@ def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrit
 def _identity(
     collection: Collection, data_dir: str | os.PathLike, on_bad_image: str, max_side: int, merge: bool
 ) -> str:
-    """What records show: neither where the images are, nor when they were written."""
+    """The identity of records: it depends neither on where the images are, nor on when they were written."""
     contents = [digests(collection.sources, data_dir)] if collection.sources else []
     return digest(collection.identity, *contents, on_bad_image, max_side, merge)
 
@@ -206,7 +207,7 @@ def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
 
 
 def _warn_of_former(folder: Path) -> None:
-    """Name the records of one's own images that are not found any more: their folders' names told place and time."""
+    """Warn about old records of the user's own images: their folders were named after place and time."""
     former = [path.parent.parent.name for path in folder.parents[1].glob(f"csv-*/*/{CARD}") if _is_former(path)]
     if former:
         warn(
@@ -307,7 +308,7 @@ def _beam_options(flags: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """TFDS announces each preparation on stdout and warns about configs made in code; we have our own bar."""
+    """Silence TFDS's announcements on stdout and its warning about configs made in code; we have our own bar."""
     verbosity, bars = logging.get_verbosity(), tqdm_utils._active
     tfds.display_progress_bar(enable=False)
     logging.set_verbosity(logging.ERROR)
