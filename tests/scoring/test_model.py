@@ -65,7 +65,7 @@ def test_what_cannot_be_scored_is_named(model, tmp_path):
     ]:
         with pytest.raises(BadImageError, match=message):
             model.score(tmp_path / name)
-    with pytest.raises(BadImageError, match="small.png: an image of 20x90 pixels"):
+    with pytest.raises(BadImageError, match=r"small\.png: an image of 20x90 pixels"):
         model.map(tmp_path / "small.png")
 
 

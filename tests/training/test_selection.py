@@ -74,7 +74,7 @@ def test_the_default_looks_at_the_test_split_once(workdir, whole):
 def test_what_selected_is_no_test_either(small, released):
     """The test split itself, where it says which step is kept: all images of the database are known then."""
     workdir, _ = released
-    with pytest.raises(InputError, match="found none among 20: image00.png"):
+    with pytest.raises(InputError, match=r"found none among 20: image00\.png"):
         evaluate(load_model(workdir), small.source)
 
 

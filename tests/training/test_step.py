@@ -192,7 +192,7 @@ def test_schedules():
 
 
 def test_meshes_and_batches_that_do_not_divide_are_refused():
-    with pytest.raises(InputError, match="mesh_data.*8 devices"):
+    with pytest.raises(InputError, match=r"mesh_data.*8 devices"):
         make_mesh(3, 2)
     with pytest.raises(InputError, match="batch_size: expected a multiple of the 8 devices, found 12"):
         check_divides("batch_size", 12, make_mesh())
