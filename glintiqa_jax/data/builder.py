@@ -1,8 +1,7 @@
 """Rated images -> records: a TFDS builder that writes ArrayRecord, without TensorFlow.
 
 A prepared collection is a folder with TFDS's own files (anyone can open it with ``tfds.builder_from_directory``),
-``index.csv`` (one row per record, all but the pixels) and ``card.json``, written last: a folder without it is
-incomplete.
+``index.csv`` (one row per record, all but the pixels) and ``card.json``, written last: without it nothing is there.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.progress import warn
 
-_LISTED = 1000  # pairs of near-duplicates that the card names; merging takes all of them
+_LISTED = 1000  # pairs of near-duplicates that the card names; all of them are merged where they are
 _UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
 
 
@@ -64,7 +63,7 @@ class OnBeam:
 
 
 class _LocalInfo(tfds.core.DatasetInfo):
-    """TFDS's metadata of a dataset, without reading any elsewhere."""
+    """What TFDS knows of a dataset, from nowhere else."""
 
     def initialize_from_bucket(self) -> None:
         """Not from the bucket of TFDS's own datasets, which also would leave a temporary folder behind."""
@@ -170,7 +169,7 @@ def prepare(
 
 
 def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrite: bool = False) -> bool:
-    """Whether a database's records are there already, so that ``prepare`` with its defaults needs no images.
+    """Whether ``prepare`` with its defaults would find a database's records written, and so need no images.
 
     Raises:
       InputError: for records that were prepared in another way, unless they may be overwritten.
@@ -182,7 +181,7 @@ def is_prepared(collection: Collection, data_dir: str | os.PathLike, *, overwrit
 def _identity(
     collection: Collection, data_dir: str | os.PathLike, on_bad_image: str, max_side: int, merge: bool
 ) -> str:
-    """The identity of records: it depends neither on where the images are, nor on when they were written."""
+    """What records show: neither where the images are, nor when they were written."""
     contents = [digests(collection.sources, data_dir)] if collection.sources else []
     return digest(collection.identity, *contents, on_bad_image, max_side, merge)
 
@@ -207,7 +206,7 @@ def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
 
 
 def _warn_of_former(folder: Path) -> None:
-    """Warn about old records of the user's own images: their folders were named after place and time."""
+    """Name the records of one's own images that are not found any more: their folders' names told place and time."""
     former = [path.parent.parent.name for path in folder.parents[1].glob(f"csv-*/*/{CARD}") if _is_former(path)]
     if former:
         warn(
@@ -308,7 +307,7 @@ def _beam_options(flags: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """Silence TFDS's announcements on stdout and its warning about configs made in code; we have our own bar."""
+    """TFDS announces each preparation on stdout and warns about configs made in code; we have our own bar."""
     verbosity, bars = logging.get_verbosity(), tqdm_utils._active
     tfds.display_progress_bar(enable=False)
     logging.set_verbosity(logging.ERROR)

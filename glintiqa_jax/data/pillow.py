@@ -1,4 +1,4 @@
-"""Pillow without its size limit and its warnings, which are global: nothing of the process changes."""
+"""Pillow opened so that nothing of the process changes: without its own limit and its warnings, which are global."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
-# Photographs' usual endings: such a file is an image, even if damaged. Other files are opened.
+# Photographs' usual endings: such a file is an image, a damaged one, too. Anything else is looked into.
 _USUAL = frozenset(
     {
         ".avif",
@@ -43,7 +43,7 @@ _PREFIX = 16  # bytes that tell a format
 
 
 class UnknownFormatError(Exception):
-    """The first bytes are of no format that Pillow reads."""
+    """Bytes that begin like no image that Pillow knows."""
 
 
 def open_image(file: BinaryIO, name: str = "") -> ImageFile.ImageFile:
@@ -54,10 +54,10 @@ def open_image(file: BinaryIO, name: str = "") -> ImageFile.ImageFile:
 
     Args:
       file: at its start.
-      name: its ending is a hint for formats without a signature.
+      name: its ending is a hint for the formats that do not tell by their first bytes.
 
     Raises:
-      UnknownFormatError: when it is not an image.
+      UnknownFormatError: when it is no image.
       Exception: whatever Pillow's parsers raise of a damaged header.
     """
     problems: list[str] = []
@@ -75,12 +75,12 @@ def is_image(path: Path) -> bool:
         file.read(1)
         try:
             return _recognised(file, [*_formats(has_signature=True), *_by_ending(path.name)], []) is not None
-        except Exception:  # of other files, parsers raise any exception
+        except Exception:  # of what is no image, parsers raise whatever they trip over
             return False
 
 
 def _recognised(file: BinaryIO, formats: list[str], problems: list[str]) -> ImageFile.ImageFile | None:
-    """The file as the first format that accepts it; ``problems`` gets the errors of those that began to read it."""
+    """The file as the first of the formats that takes it; ``problems`` gets what those found that only began to."""
     file.seek(0)
     prefix = file.read(_PREFIX)
     for name in formats:
@@ -112,7 +112,7 @@ def _by_ending(name: str) -> list[str]:
 
 
 class _WhileUsed:
-    """A change of the process that lasts while any thread is inside."""
+    """A change of the process that holds while any thread is inside, and no longer."""
 
     def __init__(self, begin: Callable[[], Callable[[], None]]):
         self._begin, self._lock, self._inside = begin, threading.Lock(), 0

@@ -42,7 +42,7 @@ Row = tuple[int, dict[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table with a header: fields are text until a column's numbers are read.
+    """A table with a header: fields are text until a column is asked for its numbers.
 
     Attributes:
       path: the file.
@@ -65,7 +65,7 @@ class Table:
         """The images' names in a column, in the spelling of ``normal_name``.
 
         Raises:
-          InputError: an invalid name, and a name twice, in any spellings.
+          InputError: what is no name, and a name that is there twice, in whatever spellings.
         """
         lines: dict[str, int] = {}
         for line, fields in self.rows:
@@ -94,7 +94,7 @@ class Table:
           missing: what an empty field means; None: an error.
 
         Raises:
-          InputError: a field that is not a number, or is ambiguous.
+          InputError: a field that is no number, or may be one of two.
         """
         fields = self.texts(column)
         comma = self._has_decimal_comma(column, fields)
@@ -114,7 +114,7 @@ class Table:
         ]
 
     def words(self, column: str, known: Mapping[str, str]) -> list[str]:
-        """What the words in a column, in any case, stand for; ``InputError`` for an unknown one."""
+        """What the words in a column, in any case, stand for; ``InputError`` for one that is not known."""
         words = [word.lower() for word in self.texts(column)]
         for (line, _), word in zip(self.rows, words, strict=True):
             if word not in known:
@@ -223,7 +223,7 @@ def read_numbers(path: Path, name_column: str, columns: Sequence[str]) -> dict[s
     """The numbers of each image in a table, in its order, the columns in theirs.
 
     Raises:
-      InputError: as ``read_table``, a name twice, a field that is not a finite number.
+      InputError: as ``read_table``, a name twice, a field that is no finite number.
     """
     table = read_table(path, [name_column, *columns])
     values = zip(*(table.numbers(column) for column in columns), strict=True)
@@ -249,7 +249,7 @@ def read_text_rows(table: Path, fields: int) -> list[tuple[int, list[str]]]:
 def read_excel_rows(table: Path, sheet: str | None = None) -> list[tuple[int, list[Any]]]:
     """Number and cells of each row of a sheet, by default the first, less empty ones; ``InputError`` where it has none.
 
-    All rows have as many cells as the longest; absent cells are None.
+    All rows have as many cells as the longest; what is not there is None.
     """
     import openpyxl
 
@@ -321,7 +321,7 @@ def number(field: Any, table: Path, line: int, column: str, *, shown: Any = None
 
 
 def whole_number(field: Any, table: Path, line: int, column: str) -> int:
-    """A whole number from a table's field; ``InputError`` names the place otherwise."""
+    """A whole number from a table's field; ``InputError`` names the place where it is none."""
     value = number(field, table, line, column)
     if value != int(value):
         raise InputError(file=f"{table}, line {line}, column {column!r}", expected="a whole number", found=repr(field))
@@ -390,7 +390,7 @@ def _delimiter(path: Path, parsed: dict[str, list[tuple[int, list[str]]]], colum
 
 
 def _finding(parsed: dict[str, list[tuple[int, list[str]]]], columns: Sequence[str]) -> list[str]:
-    """The delimiters that find each of the columns once; none if no column is asked for."""
+    """The delimiters that find each of the columns once; none where none are asked for."""
     headers = {delimiter: _header(lines) for delimiter, lines in parsed.items()}
     wanted = [without_blanks(column) for column in columns]
     return [one for one, header in headers.items() if wanted and all(header.count(column) == 1 for column in wanted)]
