@@ -52,4 +52,6 @@ def train(
         smallest = experiment.model.crop_size
         policy = execution.loading.on_bad_image
         split = split_data(split, shown, smallest=smallest, on_bad_image=policy, say=log.tell)
-    return training.train(source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report)
+    return training.train(
+        source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report, log=log
+    )
