@@ -51,7 +51,7 @@ def evaluate(
       log: where messages go.
 
     Returns:
-      The predictions, in the unit and direction of the source's scores; ``.metrics()`` gives their figures.
+      The predictions, in the unit and direction of the source's scores; ``.predictions.metrics()`` gives their figures.
 
     Raises:
       InputError: no image to evaluate, or none that the model was not trained on.
