@@ -10,7 +10,7 @@ of these ways:
   times; each crop opens and decodes its file with Pillow, is cut out, made a tensor and normalised, and a DataLoader
   makes batches of them. The network is ``torch_glintiqa.py``, without gradients.
 - PyTorch, every image decoded once: the same, but that the 25 crops of an image are cut out of one decoded image.
-- ours: ``predict_source`` over prepared records, which is what evaluating a checkpoint calls, in a process that has
+- ours: ``predict_source`` over prepared records, which is what evaluating a model calls, in a process that has
   compiled nothing yet, without JAX's persistent cache: compiling is part of the time, and of that its own column.
 - ours, compiled: the same once more in the same process.
 
@@ -51,9 +51,9 @@ from processes import in_a_process
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
-from glintiqa_jax import command_line
+from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.walk import images_below
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _VARIANTS = flags.DEFINE_list("variants", ["glintiqa_mini"], "which networks, of those with a ResNet")
 _IMAGES = flags.DEFINE_integer("images", 200, "how many photographs", lower_bound=1)
@@ -113,11 +113,11 @@ class _Measured:
 def main() -> None:
     """The command."""
     if not find_spec("torch"):
-        raise UserError("expected PyTorch to compare with, found none: pip install torch")
+        raise InputError(expected="PyTorch to compare with", found="none", hint="pip install torch")
     fields = in_a_process(_fields_of_variants)
     for variant in _VARIANTS.value or [""]:
         if variant not in fields:
-            raise UserError(f"--variants: expected some of {', '.join(fields)}, found {variant!r}")
+            raise InputError(field="variants", expected=f"some of {', '.join(fields)}", found=repr(variant))
     with tempfile.TemporaryDirectory() as folder:
         if _PHOTOGRAPHS.value:
             files = _photographs(Path(_PHOTOGRAPHS.value), _IMAGES.value)
@@ -127,9 +127,11 @@ def main() -> None:
         jobs = []
         for variant in _VARIANTS.value:
             if smallest < (crop_size := fields[variant]["crop_size"]):
-                raise UserError(
-                    f"--photographs={_PHOTOGRAPHS.value}: expected sides of at least {crop_size} pixels, the crop of "
-                    f"{variant}, found one of {smallest}"
+                raise InputError(
+                    field="photographs",
+                    value=_PHOTOGRAPHS.value,
+                    expected=f"sides of at least {crop_size} pixels, the crop of {variant}",
+                    found=f"one of {smallest}",
                 )
             weights = Path(folder) / f"{variant}.npz"
             options = {flag.name: flag.value for flag in (_BATCH_SIZE, _TORCH_BATCH_SIZE, _TORCH_WORKERS)}
@@ -199,10 +201,11 @@ def _largest_difference(variant: str, predictions: list[np.ndarray]) -> float:
 
 def _photographs(folder: Path, count: int) -> list[Path]:
     if not folder.is_dir():
-        raise UserError(f"--photographs={folder}: expected a folder of photographs, found no folder")
+        raise InputError(field="photographs", value=folder, expected="a folder of photographs", found="no folder")
     files = images_below(folder).images
     if len(files) < count:
-        raise UserError(f"--photographs={folder}: expected at least the {count} of --images, found {len(files)}")
+        expected = f"at least the {count} of `images`"
+        raise InputError(field="photographs", value=folder, expected=expected, found=len(files))
     return files[:count]
 
 
@@ -225,10 +228,12 @@ def _busy_with_others() -> float:
 
 
 def _fields_of_variants() -> dict[str, dict[str, Any]]:
-    """The configurations that ``torch_glintiqa.py`` has, as plain values."""
-    from glintiqa_jax.models.glintiqa import VARIANTS
+    """The settings of the networks that ``torch_glintiqa.py`` has, as plain values."""
+    from glintiqa_jax.models.config import VARIANTS
+    from glintiqa_jax.settings import flat
 
-    return {name: dataclasses.asdict(config) for name, config in VARIANTS.items() if config.cnn == "resnet"}
+    leaves = {name: {path.rpartition(".")[2]: v for path, v in flat(c).items()} for name, c in VARIANTS.items()}
+    return {name: fields for name, fields in leaves.items() if fields["kind"] == "resnet"}
 
 
 def _ours(job: _Job) -> tuple[_Measured, _Measured]:
@@ -236,17 +241,20 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
     from flax import nnx
 
     from glintiqa_jax.data.records import RecordSource
-    from glintiqa_jax.evaluation.prediction import make_predict, predict_source
-    from glintiqa_jax.models.glintiqa import new_model, variant_config
+    from glintiqa_jax.evaluation.prediction import predict_source
+    from glintiqa_jax.models.config import VARIANTS
+    from glintiqa_jax.models.glintiqa import new_model
     from glintiqa_jax.models.weights import load_glintiqa
+    from glintiqa_jax.scoring.card import ModelCard, View
+    from glintiqa_jax.scoring.predict import Predict
     from glintiqa_jax.sharding import make_mesh
 
     jax.config.update("jax_enable_compilation_cache", False)
-    model = new_model(variant_config(job.variant))
+    model = new_model(VARIANTS[job.variant])
     load_glintiqa(model, job.weights)
     mesh = make_mesh()
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    jitted: Any = make_predict(graphdef, mesh)
+    graphdef, state = nnx.split(model)
+    network = Predict(graphdef, mesh)
     compiled: list[Callable] = []
     compile_seconds = 0.0
 
@@ -254,25 +262,17 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
         nonlocal compile_seconds
         if not compiled:  # as the first call does, but that it is timed
             start = time.perf_counter()
-            compiled.append(jitted.lower(params, rest, crops).compile())
+            compiled.append(network.jitted.lower(crops, (state,)).compile())
             compile_seconds = time.perf_counter() - start
-        return compiled[0](params, rest, crops)
+        return compiled[0](crops, (state,))
 
     measured = []
     for _ in range(2):
         compile_seconds = 0.0
         start = time.perf_counter()
         source = RecordSource(job.records)
-        found = predict_source(
-            predict,
-            source,
-            np.arange(len(source)),
-            scale=source.scale,
-            crop_size=job.crop_size,
-            grid=GRID,
-            batch_size=job.batch_size,
-            mesh=mesh,
-        )
+        card = ModelCard(VARIANTS[job.variant], source.scale, View(grid=GRID))
+        found = predict_source(predict, source, np.arange(len(source)), card, mesh=mesh, batch_size=job.batch_size)
         seconds = time.perf_counter() - start
         quality = dict(zip(found.names, source.scale.to_quality(found.predicted), strict=True))
         predicted = np.asarray([quality[path.name] for path in job.files])
@@ -281,9 +281,9 @@ def _ours(job: _Job) -> tuple[_Measured, _Measured]:
 
 
 def _our_data(job: _Job) -> _Measured:
+    from glintiqa_jax.data.crops import Crops
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
-    from glintiqa_jax.data.transforms import Crops
     from glintiqa_jax.evaluation.prediction import images_at_once
     from glintiqa_jax.sharding import make_mesh
 
@@ -351,9 +351,9 @@ def _make_weights(job: _Job) -> None:
     """Write random weights, none of which is without effect, and whose predictions spread as scores do."""
     from flax import nnx
 
+    from glintiqa_jax.data.crops import Crops
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
-    from glintiqa_jax.data.transforms import Crops
     from glintiqa_jax.models.glintiqa import create_model
     from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
 
@@ -366,7 +366,7 @@ def _make_weights(job: _Job) -> None:
     load_glintiqa(model, weights)
     source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
-    score = nnx.jit(lambda model, crops: model(model.preprocess(crops)))
+    score = nnx.jit(lambda model, crops: model(crops))
     batches = evaluation_batches(source, positions, Crops(job.crop_size, 1), batch_size=1)
     scores = np.concatenate([np.asarray(score(model, batch["image"][0])) for batch in batches])
     gain = np.float32(_DEVIATION / max(scores.std(), 1e-3))
@@ -398,4 +398,4 @@ def _make_photographs(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_script(main)

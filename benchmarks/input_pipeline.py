@@ -24,6 +24,7 @@ import itertools
 import os
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections import deque
@@ -37,7 +38,7 @@ from absl import flags
 from processes import in_a_process
 
 from glintiqa_jax.cli.run import run_script
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 
 _IMAGES = flags.DEFINE_integer("images", 1000, "how many images, at least 128", lower_bound=128)
 _SOURCE = flags.DEFINE_string("source", "", "a folder of JPEG files to take instead of making some")
@@ -80,7 +81,7 @@ class _Row:
 def main() -> None:
     """The command."""
     if not hasattr(os, "sched_setaffinity"):
-        raise UserError("expected Linux, where a process can be pinned to a core")
+        raise InputError(expected="Linux, where a process can be pinned to a core", found=sys.platform)
     with tempfile.TemporaryDirectory() as folder:
         lines = _memory_table(Path(folder)) if _MEMORY.value else _speed_table(Path(folder))
     print("\n".join(lines))
@@ -105,7 +106,8 @@ def _speed_table(folder: Path) -> list[str]:
         files = in_a_process(_make_photographs, folder / "images", _IMAGES.value)
     records, smallest = in_a_process(_prepare, files, folder)
     if smallest < _CROP:
-        raise UserError(f"--source={_SOURCE.value}: expected sides of at least {_CROP} pixels, found one of {smallest}")
+        expected = f"sides of at least {_CROP} pixels"
+        raise InputError(field="source", value=_SOURCE.value, expected=expected, found=f"one of {smallest}")
     turns = [
         [in_a_process(_images_per_second, row, files, records, cores[: row.cores]) for row in rows]
         for _ in range(_REPEATS.value)
@@ -294,10 +296,10 @@ def _prepare(files: list[Path], folder: Path) -> tuple[Path, int]:
 
 def _jpeg_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UserError(f"--source={folder}: expected a folder of JPEG files, found no folder")
+        raise InputError(field="source", value=folder, expected="a folder of JPEG files", found="no folder")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
     if len(files) < 128:
-        raise UserError(f"--source={folder}: expected at least 128 JPEG files, found {len(files)}")
+        raise InputError(field="source", value=folder, expected="at least 128 JPEG files", found=len(files))
     return files
 
 

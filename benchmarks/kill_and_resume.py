@@ -55,7 +55,7 @@ def main() -> None:
             seconds = _kill(command, workdir, rng.uniform(0, training))
             doing = _doing(workdir)
             said = _finish(command, workdir)
-            resumed = re.search(r"^going on from step (\d+)$", said, re.MULTILINE)
+            resumed = re.search(r"continuing from step (\d+)$", said, re.MULTILINE)
             other = [file for file in _COMPARED if (workdir / file).read_bytes() != (whole / file).read_bytes()]
             same = same and not other
             rows.append((seconds, doing, resumed[1] if resumed else "0", f"no: {', '.join(other)}" if other else "yes"))
@@ -93,6 +93,7 @@ def _command(folder: Path) -> list[str]:
         "--eval_grid=2",
         "--warmup_steps=5",
         "--learning_rate=0.001",
+        "--verbosity=0",  # which says where it continues
     ]
 
 

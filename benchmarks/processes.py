@@ -7,8 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from absl import flags
-
 _Result = TypeVar("_Result")
 
 
@@ -18,9 +16,5 @@ def in_a_process(function: Callable[..., _Result], *arguments: Any) -> _Result:
     When it ends it gives the devices back.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
-
-
-def _begin() -> None:
-    flags.FLAGS.mark_as_parsed()  # Grain reads its own, which are left at their defaults

@@ -28,6 +28,7 @@ class _Attention(nn.Module):
         # (batch, tokens, 3 * width) -> three of (batch, heads, tokens, width / heads)
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v)
+        # (batch, heads, tokens, width / heads) -> (batch, tokens, width)
         return self.proj(attended.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -192,6 +193,7 @@ class _SpatialInteraction(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, 2 * width, tokens)`` to ``(batch, tokens, width)``; the token grid is square."""
         side = round(x.shape[2] ** 0.5)
+        # (batch, 2 width, tokens) -> (batch, 2 width, side, side) -> (batch, width, tokens) -> (batch, tokens, width)
         return self.conv(x.reshape(len(x), -1, side, side)).flatten(2).transpose(1, 2)
 
 
@@ -208,7 +210,7 @@ class GlintIQA(nn.Module):
     """One score per crop.
 
     Args:
-      config: anything with the settings of a ``ModelConfig`` and its groups as attributes.
+      config: anything with the settings of a ``ModelConfig`` and of its groups as attributes, ``kind`` the CNN's.
 
     Raises:
       ValueError: for a network that lacks a part.
@@ -216,8 +218,9 @@ class GlintIQA(nn.Module):
 
     def __init__(self, config: Any):
         super().__init__()
-        if not (config.use_cwsa and config.use_siem) or config.attention_layout != "released":
-            raise ValueError("expected a network of all parts, with the released attention layout")
+        whole = config.use_cwsa and config.use_siem and config.attention_layout == "released"
+        if not whole or config.kind != "resnet":
+            raise ValueError("expected a network of all parts with a ResNet and the released attention layout")
         tokens = (config.crop_size // config.patch_size) ** 2
         self.stages = range(1, len(config.tapped_blocks) + 1)
         self.vgfe = nn.Module()

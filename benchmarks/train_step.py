@@ -45,21 +45,22 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from glintiqa_jax.training.config import TrainConfig
 from jax.sharding import Mesh
 from processes import in_a_process
 from tqdm import tqdm
 
+from glintiqa_jax import settings
 from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.pipeline import Batching, training_batches
 from glintiqa_jax.data.records import RecordSource
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.sharding import check_divides, global_batch, make_mesh, replicated
+from glintiqa_jax.training.experiment import Experiment
 from glintiqa_jax.training.step import Trainer, TrainState
 
 _VARIANTS = flags.DEFINE_list("variants", ["glintiqa_tiny", "glintiqa_mini", "glintiqa_lite"], "which networks")
@@ -105,15 +106,17 @@ class _Row:
     accumulate: int = 1
 
     @property
-    def config(self) -> TrainConfig:
-        return TrainConfig(
-            variant=self.variant,
+    def experiment(self) -> Experiment:
+        return settings.replace(
+            Experiment(),
             model=VARIANTS[self.variant],
             batch_size=self.batch_size,
             compute_dtype=self.dtype,
-            remat=self.remat,
             accumulate=self.accumulate,
         )
+
+    def trainer(self, mesh: Mesh) -> Trainer:
+        return Trainer(self.experiment, mesh, remat=self.remat)
 
 
 @dataclasses.dataclass
@@ -166,13 +169,13 @@ def main() -> None:
 def _rows() -> list[_Row]:
     for flag in (_VARIANTS, _DTYPES, _BATCH_SIZES, _REMAT, _ACCUMULATE):
         if not flag.value or len(set(flag.value)) < len(flag.value):
-            raise UserError(f"--{flag.name}: expected each value once, found {','.join(flag.value) or 'none'}")
+            raise InputError(field=flag.name, expected="each value once", found=",".join(flag.value) or "none")
     for variant in _VARIANTS.value:
         if variant not in VARIANTS:
-            raise UserError(f"--variants: expected some of {', '.join(VARIANTS)}, found {variant!r}")
+            raise InputError(field="variants", expected=f"some of {', '.join(VARIANTS)}", found=repr(variant))
     for remat in _REMAT.value:
         if remat not in ("false", "true"):
-            raise UserError(f"--remat: expected false, true or both, found {remat!r}")
+            raise InputError(field="remat", expected="false, true or both", found=repr(remat))
     options = [_DTYPES.value, [remat == "true" for remat in _REMAT.value], _whole(_ACCUMULATE)]
     first = tuple(values[0] for values in options)
     ways = [
@@ -189,7 +192,7 @@ def _rows() -> list[_Row]:
         for way in ways
     ]
     for row in rows:
-        _ = row.config  # refuses what cannot be trained
+        _ = row.experiment  # refuses what cannot be trained
     return rows
 
 
@@ -197,7 +200,7 @@ def _whole(flag: flags.FlagHolder) -> list[int]:
     try:
         return [int(text) for text in flag.value]
     except ValueError as error:
-        raise UserError(f"--{flag.name}: expected whole numbers, found {','.join(flag.value)}") from error
+        raise InputError(field=flag.name, expected="whole numbers", found=",".join(flag.value)) from error
 
 
 def _measure(rows: list[_Row], source: RecordSource) -> list[_Measured]:
@@ -205,7 +208,7 @@ def _measure(rows: list[_Row], source: RecordSource) -> list[_Measured]:
     mesh, variant = make_mesh(), rows[0].variant
     measured = [_compiled(row, mesh) for row in tqdm(rows, desc=f"{variant}: compiling", unit="row")]
     # no row changes what a state is, so that one is enough for all
-    state = Trainer(rows[0].config, mesh).start_from(new_model(VARIANTS[variant]))
+    state = rows[0].trainer(mesh).start_from(new_model(VARIANTS[variant]))
     key = jax.device_put(jax.random.key(0), replicated(mesh))
     batches = {size: _batches(source, variant, size) for size in {row.batch_size for row in rows}}
     for _ in tqdm(range(_REPEATS.value), desc=f"{variant}: measuring", unit="turn"):
@@ -253,8 +256,7 @@ def _model_flops(variant: str, batch_size: int) -> float:
 
 
 def _lowered(row: _Row, mesh: Mesh) -> jax.stages.Lowered:
-    trainer = Trainer(row.config, mesh)
-    side = row.config.model.crop_size
+    trainer, side = row.trainer(mesh), VARIANTS[row.variant].crop_size
     batch = {
         "image": jax.ShapeDtypeStruct((row.batch_size, side, side, 3), np.uint8),
         "target": jax.ShapeDtypeStruct((row.batch_size,), np.float32),
@@ -332,10 +334,10 @@ def _backend() -> tuple[str, int]:
 
 def _device_peak(row: _Row) -> int | None:
     """Bytes at the peak of the fullest device, over compilation and two steps; None where no one counts."""
-    mesh, config = make_mesh(), row.config
-    side = config.model.crop_size
-    trainer = Trainer(config, mesh)
-    state = trainer.start_from(new_model(config.model))
+    mesh, network = make_mesh(), VARIANTS[row.variant]
+    side = network.crop_size
+    trainer = row.trainer(mesh)
+    state = trainer.start_from(new_model(network))
     batch = {
         "image": np.zeros((row.batch_size, side, side, 3), np.uint8),
         "target": np.zeros(row.batch_size, np.float32),

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.images import decode_image
-from glintiqa_jax.errors import UserError
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import rmse, srocc
 from glintiqa_jax.saqt.features import FEATURES, features_of
 from glintiqa_jax.saqt.labelling import reference_paths
@@ -55,7 +55,7 @@ def main() -> None:
     """The command."""
     scores = read_reference_scores(_SCORES.value)
     if len(scores.names) < 2:
-        raise UserError(f"{_SCORES.value}: expected two references or more, found {', '.join(scores.names)}")
+        raise InputError(file=_SCORES.value, expected="two references or more", found=", ".join(scores.names))
     if _SIMULATE.value:
         _print_simulation(scores)
         return
@@ -101,10 +101,12 @@ def _features(scores: ReferenceScores) -> np.ndarray | None:
     """The references' features, in the order of the scores; None where none are asked for."""
     if not _IMAGES.value:
         if _FILE.value:
-            raise UserError(f"--reference_features={_FILE.value}: needs --reference_images, whose features it holds")
+            needed = "needs `reference_images`, whose features it holds"
+            raise InputError(needed, field="reference_features", value=_FILE.value)
         return None
     if _FILE.value and not Path(_FILE.value).parent.is_dir():
-        raise UserError(f"--reference_features={_FILE.value}: expected a file in an existing folder, found no folder")
+        expected = "a file in an existing folder"
+        raise InputError(field="reference_features", value=_FILE.value, expected=expected, found="no folder")
     paths = reference_paths(_IMAGES.value, scores.names)
     images = (decode_image(path.read_bytes(), str(path)) for path in paths)
     return features_of(
@@ -159,7 +161,7 @@ def simulated_features(scores: np.ndarray, share: float, *, seed: int) -> np.nda
     Returns:
       float32 ``(references, channels)``, rows of length 1; no two are opposite, as of real networks.
     """
-    true = (scores - scores.mean(axis=0)).reshape(len(scores), -1)
+    true = (scores - scores.mean(axis=0)).reshape(len(scores), -1)  # (references, types * levels)
     noise = np.random.default_rng(seed).standard_normal((len(scores), _NOISE_CHANNELS))
     parts = [
         np.sqrt(part) * values / np.linalg.norm(values, axis=1, keepdims=True)

@@ -5,9 +5,10 @@ All of them go through a ``Log``, which the caller may choose. In worker process
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -77,6 +78,19 @@ class Silent:
 TERMINAL, SILENT = Terminal(), Silent()
 # For functions that are not handed a log.
 say, warn, progress_bar = TERMINAL.say, TERMINAL.warn, TERMINAL.progress
+
+
+@contextlib.contextmanager
+def quiet(*loggers: str, level: int = logging.ERROR) -> Iterator[None]:
+    """Of other libraries, by the names of their loggers, messages below a level are not heard inside the block."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
+    for logger in levels:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, before in levels.items():
+            logger.setLevel(before)
 
 
 def _is_watched() -> bool:

@@ -15,11 +15,9 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 jax.config.update("jax_num_cpu_devices", 8)
-flags.FLAGS.mark_as_parsed()  # Grain's worker processes ask for it
 
 # No test is judged by its time, and a failure found once is found again.
 hypothesis.settings.register_profile(

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from glintiqa_jax.data.checking import Checked, Keep
@@ -42,7 +41,7 @@ from glintiqa_jax.data.records import (
 )
 from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.progress import warn
+from glintiqa_jax.progress import quiet, warn
 
 _LISTED = 1000  # pairs of near-duplicates that the card names; all of them are merged where they are
 _UNCOMPRESSED = (b"BM", b"P6", b"P5")  # how BMP and PPM files begin: stored as PNG, which holds the same pixels
@@ -308,12 +307,10 @@ def _beam_options(flags: Sequence[str]) -> Any:
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
     """TFDS announces each preparation on stdout and warns about configs made in code; we have our own bar."""
-    verbosity, bars = logging.get_verbosity(), tqdm_utils._active
+    bars = tqdm_utils._active
     tfds.display_progress_bar(enable=False)
-    logging.set_verbosity(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quiet("absl"), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.set_verbosity(verbosity)
         tfds.display_progress_bar(enable=bars)

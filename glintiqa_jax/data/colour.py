@@ -64,6 +64,7 @@ def _from_lab() -> ImageCms.ImageCmsTransform:
 
 def _moves_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     steps = np.arange(0, 256, 17, dtype=np.uint8)
+    # (16, 16, 16, 3) -> (64, 64, 3), and all greys (256,) -> (16, 16)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
     asked = Image.fromarray(colours if mode == "RGB" else np.arange(256, dtype=np.uint8).reshape(16, 16))
     shown = np.asarray(ImageCms.applyTransform(asked, transform), np.int16)

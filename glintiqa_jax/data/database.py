@@ -10,11 +10,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from glintiqa_jax.data.digests import digest
+from glintiqa_jax.data.fields import Table
 from glintiqa_jax.data.names import normal_name
 from glintiqa_jax.data.rated_images import LEAVES_OUT, Collection, RatedImage
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.data.source_folder import SourceFolder
-from glintiqa_jax.data.tables import Table, first_five
+from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import InputError
 
 

@@ -36,7 +36,12 @@ class MixedSource(Source):
     def __init__(self, parts: Sequence[Source], weights: Sequence[float]):
         names = [part.name for part in parts]
         if len(set(names)) != len(names):
-            raise InputError(field="dataset", expected="each database once", found=", ".join(names))
+            raise InputError(
+                field="dataset",
+                expected="each database once",
+                found=", ".join(names),
+                hint="`named` gives a source another name",
+            )
         self._parts, self.weights = list(parts), list(weights)
         self.name, self.scale = ",".join(names), MIXED_SCALE
         self.skipped = [line for part in parts for line in part.skipped]

@@ -48,7 +48,8 @@ class Look:
         """The look of an image file's bytes and its decoded pixels, uint8 ``(height, width, 3)``."""
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         picture = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        low = scipy.fft.dctn(picture.astype(np.float32), norm="ortho")[:_HASHED, :_HASHED].ravel()[1:]  # less the mean
+        # (32, 32) -> (8, 8) -> (63,): the lowest frequencies, less the mean
+        low = scipy.fft.dctn(picture.astype(np.float32), norm="ortho")[:_HASHED, :_HASHED].ravel()[1:]
         bits = int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
         return cls(hashlib.sha256(encoded).hexdigest(), bits, picture)
 
@@ -100,6 +101,7 @@ def known_contents(known: Sequence[Look], looks: Sequence[Look], groups: Sequenc
 
 def _alike(pictures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """For each pair of positions whether the pictures ``(images, 32, 32)`` correlate; bool of the positions' shape."""
+    # (pairs, 32, 32) -> (pairs, 1024)
     one, other = (pictures[chosen].reshape(len(chosen), -1).astype(np.float64) for chosen in (first, second))
     one, other = one - one.mean(1, keepdims=True), other - other.mean(1, keepdims=True)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)

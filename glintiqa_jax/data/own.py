@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 
 from glintiqa_jax.data.digests import digest
+from glintiqa_jax.data.fields import Table
 from glintiqa_jax.data.names import normal_name
 from glintiqa_jax.data.rated_images import LEAVES_OUT, SPLIT_WORDS, Collection, RatedImage
 from glintiqa_jax.data.scale import ScoreScale, opinion_scale
-from glintiqa_jax.data.tables import Table, first_five, read_table
+from glintiqa_jax.data.tables import first_five, read_table
 from glintiqa_jax.data.walk import Found, files_below, only_images
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.settings import setting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 import threading
 import warnings
@@ -13,29 +14,7 @@ from typing import BinaryIO
 from PIL import Image, ImageFile
 
 # Photographs' usual endings: such a file is an image, a damaged one, too. Anything else is looked into.
-_USUAL = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
+_USUAL = re.compile(r"\.(avif|bmp|dib|gif|hei[cf]|jfif|jp2|jpe|jpe?g|p[bgnp]m|png|tiff?|webp)", re.IGNORECASE)
 # Pillow opens these but cannot load them, or with a program or library that is not its own.
 _NOT_LOADED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 _FIRST = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
@@ -69,7 +48,7 @@ def open_image(file: BinaryIO, name: str = "") -> ImageFile.ImageFile:
 
 def is_image(path: Path) -> bool:
     """Whether Pillow loads a file, by its usual ending or else by its header; ``OSError`` where it cannot be read."""
-    if path.suffix.lower() in _USUAL:
+    if _USUAL.fullmatch(path.suffix):
         return True
     with path.open("rb") as file, warnings_ignored():
         file.read(1)

@@ -6,6 +6,7 @@ function of the seed and n alone: where training stands in the data is its step,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,6 @@ from typing import Any
 
 import grain
 import numpy as np
-from absl import logging
 
 from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.data.loading import Loading
@@ -22,6 +22,7 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.transforms import RandomCropsAndFlips, Transform
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.interruptions import deaf_children, end_with_parent
+from glintiqa_jax.progress import LOGGER
 
 # Batches are small next to what Grain expects to buffer: two threads and a few batches hide the decoding.
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
@@ -168,7 +169,7 @@ def evaluation_batches(
             except InputError as error:
                 if loading.on_bad_image != "skip":
                     raise
-                logging.warning("left out: %s", error)
+                LOGGER.warning("left out: %s", error)
         nothing = np.zeros((crops.count, crops.crop_size, crops.crop_size, 3), np.uint8)
         return {"image": nothing, "position": np.int32(-1)}
 
@@ -196,10 +197,25 @@ class _ByWorkers:
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         resource_tracker.ensure_running()  # which lets the thread that starts it hear Ctrl-C again
-        with deaf_children():
+        with deaf_children(), _parsed_flags():
             batches = iter(self._dataset)
             first = list(itertools.islice(batches, 1))  # for which they are started
         return itertools.chain(first, batches)
+
+
+@contextlib.contextmanager
+def _parsed_flags() -> Iterator[None]:
+    """Grain reads absl's flags when it starts processes, in programs that have none and never parse any, too."""
+    from absl import flags
+
+    if flags.FLAGS.is_parsed():
+        yield
+        return
+    flags.FLAGS.mark_as_parsed()
+    try:
+        yield
+    finally:
+        flags.FLAGS.unparse_flags()
 
 
 def _begin_work(number: int, count: int) -> None:
@@ -244,7 +260,7 @@ class _Part:
                 if not self._skip:
                     raise
                 if number not in self._bad:
-                    logging.warning("the next image is taken instead: %s", error)
+                    LOGGER.warning("the next image is taken instead: %s", error)
                     self._bad.add(number)
             else:
                 return {"image": image, "target": self._targets[position], "position": position + self._start}

@@ -154,7 +154,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     if channels == 3:
         return np.ascontiguousarray(pixels)
     if channels == 1:
-        return np.repeat(pixels.reshape(*shape[:2], 1), 3, axis=2)
+        return np.repeat(pixels.reshape(*shape[:2], 1), 3, axis=2)  # (height, width) -> (height, width, 3)
     return from_pillow(Image.fromarray(np.ascontiguousarray(pixels)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,29 +29,7 @@ _SYSTEM = frozenset(
     }
 )
 # What a sensor saw, of which Pillow would find the small preview alone.
-_RAW = frozenset(
-    {
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".kdc",
-        ".mef",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".srw",
-        ".x3f",
-    }
-)
+_RAW = re.compile(r"\.(3fr|arw|cr[23]|dng|erf|iiq|kdc|mef|mrw|nef|nrw|orf|pef|raf|raw|rw2|srw|x3f)", re.IGNORECASE)
 _SHOWN = 3  # names for each reason
 
 
@@ -125,7 +104,7 @@ def only_images(files: Iterable[Path]) -> Found:
     """The images among some files, with damaged ones if their names end as images' do."""
     found = Found()
     for path in files:
-        if path.suffix.lower() in _RAW:
+        if _RAW.fullmatch(path.suffix):
             found.leave_out("camera raw, to be developed first", path)
             continue
         try:

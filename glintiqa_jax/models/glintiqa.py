@@ -30,20 +30,8 @@ class GlintIQA(nnx.Module):
         self.vgfe = None if config.vit is None else config.vit.build(config, rngs=rngs)
         self.clfe = None if config.cnn is None else config.cnn.build(config, rngs=rngs)
         self.local = None if config.cnn is None else _local_embedding(config, rngs)
-        self.stages = nnx.List(
-            [
-                IntegrationStage(
-                    width=config.width,
-                    tokens=config.tokens,
-                    use_cwsa=integration.use_cwsa,
-                    use_siem=integration.use_siem,
-                    dropout=integration.attention_dropout,
-                    layout=integration.attention_layout,
-                    rngs=rngs,
-                )
-                for _ in (config.vit.tapped_blocks if config.vit else ())
-            ]
-        )
+        taps = config.vit.tapped_blocks if config.vit else ()
+        self.stages = nnx.List([IntegrationStage(config.width, config.tokens, integration, rngs=rngs) for _ in taps])
         self.head = QualityHead(config.width, dropout=integration.head_dropout, rngs=rngs)
 
     def __call__(
@@ -104,9 +92,7 @@ def _local_embedding(config: ModelConfig, rngs: nnx.Rngs) -> MultiKernelEmbeddin
         kernels=tuple(config.patch_size // config.cnn.strides[stage] for stage in used),
         width=config.width,
         tokens=config.tokens,
-        use_cwsa=config.integration.use_cwsa,
-        dropout=config.integration.attention_dropout,
-        layout=config.integration.attention_layout,
+        integration=config.integration,
         rngs=rngs,
     )
 

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.computation import LayerNorm, Recomputable
 from glintiqa_jax.models.ops import PatchEmbedding
+from glintiqa_jax.settings import check_choices, setting
 
 ATTENTION_LAYOUTS = ("released", "transposed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Integration:
+    """How the two branches are integrated (paper section III-C), and the dropout on the way to the score."""
+
+    use_cwsa: bool = setting(True, "channel-wise self-attention", effect="shape")
+    use_siem: bool = setting(True, "spatial interaction (3x3 convolution)", effect="shape")
+    attention_layout: str = setting(
+        "released",
+        "CWSA's output: 'released' keeps its index shuffle, 'transposed' has none",
+        choices=ATTENTION_LAYOUTS,
+    )
+    identity_start: bool = setting(
+        False, "integration starts by passing the local feature on: steadies training from scratch"
+    )
+    attention_dropout: float = setting(0.5, "dropout rate in CWSA")
+    head_dropout: float = setting(0.5, "dropout rate in the quality head")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("attention_dropout", "head_dropout"):
+            rate = getattr(self, name)
+            if not 0.0 <= rate < 1.0:
+                raise InputError(field=name, expected="a rate from 0 to below 1", found=rate)
 
 
 def l2_normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
@@ -38,6 +66,11 @@ class ChannelWiseSelfAttention(nnx.Module):
         self.value = nnx.Linear(tokens, tokens, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
         self.norm = LayerNorm(tokens, epsilon=1e-5, rngs=rngs)
+
+    @classmethod
+    def where_used(cls, integration: Integration, tokens: int, rngs: nnx.Rngs) -> ChannelWiseSelfAttention | None:
+        dropout, layout = integration.attention_dropout, integration.attention_layout
+        return cls(tokens, dropout=dropout, layout=layout, rngs=rngs) if integration.use_cwsa else None
 
     def __call__(self, x: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         """``(batch, channels, tokens)`` to the same shape.
@@ -81,7 +114,7 @@ class MultiKernelEmbedding(nnx.Module):
       kernels: kernel = stride of each map's embedding: patch / 4, patch / 8, patch / 16.
       width: d, the channels of the result.
       tokens: N, tokens of the grid.
-      use_cwsa: channel-wise attention over the concatenated embeddings.
+      integration: whether the concatenated embeddings are attended, and how.
     """
 
     def __init__(
@@ -91,15 +124,13 @@ class MultiKernelEmbedding(nnx.Module):
         kernels: tuple[int, ...],
         width: int,
         tokens: int,
-        use_cwsa: bool,
-        dropout: float,
-        layout: str,
+        integration: Integration,
         rngs: nnx.Rngs,
     ):
         self.embeddings = nnx.List(
             [PatchEmbedding(c, width, kernel=k, rngs=rngs) for c, k in zip(channels, kernels, strict=True)]
         )
-        self.cwsa = ChannelWiseSelfAttention(tokens, dropout=dropout, layout=layout, rngs=rngs) if use_cwsa else None
+        self.cwsa = ChannelWiseSelfAttention.where_used(integration, tokens, rngs)
         self.projection = nnx.Linear(width * len(channels), width, rngs=rngs)
 
     def __call__(
@@ -127,20 +158,10 @@ class IntegrationStage(Recomputable):
     Without SIEM (an ablation) a linear layer per token brings 2 d channels to d.
     """
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        tokens: int,
-        use_cwsa: bool,
-        use_siem: bool,
-        dropout: float,
-        layout: str,
-        rngs: nnx.Rngs,
-    ):
-        self.cwsa = ChannelWiseSelfAttention(tokens, dropout=dropout, layout=layout, rngs=rngs) if use_cwsa else None
+    def __init__(self, width: int, tokens: int, integration: Integration, *, rngs: nnx.Rngs):
+        self.cwsa = ChannelWiseSelfAttention.where_used(integration, tokens, rngs)
         self.siem: SpatialInteraction | nnx.Linear
-        if use_siem:
+        if integration.use_siem:
             self.siem = SpatialInteraction(width, rngs=rngs)
         else:
             self.siem = nnx.Linear(2 * width, width, use_bias=False, rngs=rngs)

@@ -176,6 +176,7 @@ def _windows(x: jax.Array, size: int, stride: int) -> list[jax.Array]:
 
 def _shifted_products(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     size, _, _, channels = kernel.shape
+    # (size, size, 1, channels) -> (size * size, channels)
     windows, taps = _windows(x, size, stride), kernel.reshape(size * size, channels)
     return functools.reduce(jnp.add, [window * tap for window, tap in zip(windows, taps, strict=True)])
 
@@ -214,4 +215,4 @@ def _kernel_gradient(x: jax.Array, shape: tuple[int, ...], gradient: jax.Array, 
     zeros = (jnp.zeros((), jnp.float32),) * len(products)
     sums = lax.reduce(products, zeros, lambda a, b: tuple(p + q for p, q in zip(a, b, strict=True)), (1, 2))
     taps = jnp.stack([jnp.sum(tap, axis=0) for tap in sums])  # size * size of (batch, channels)
-    return taps.reshape(shape).astype(x.dtype)
+    return taps.reshape(shape).astype(x.dtype)  # (size, size, 1, channels)

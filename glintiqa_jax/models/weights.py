@@ -175,8 +175,9 @@ def _torch_shape(module: nnx.Module, leaf: str, shape: tuple[int, ...]) -> tuple
 
 
 def _from_torch(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Convolutions (out, in, y, x) to (y, x, in, out), as a matrix where ours is one; linear (out, in) to (in, out)."""
+    """Ours of PyTorch's: a convolution, maybe as a matrix (``ops``), or a linear layer's (out, in) as (in, out)."""
     if array.ndim == 4:
+        # (out, in, y, x) -> (y, x, in, out), or (y * x * in, out)
         return array.transpose(2, 3, 1, 0).reshape(shape)
     return array.T if array.ndim == 2 else array
 
@@ -184,6 +185,7 @@ def _from_torch(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _to_torch(array: np.ndarray, stored: tuple[int, ...]) -> np.ndarray:
     """The inverse of ``_from_torch``; ``stored`` is PyTorch's shape."""
     if len(stored) == 4:
+        # (y, x, in, out), or (y * x * in, out) -> (out, in, y, x)
         out, channels, height, width = stored
         array = array.reshape(height, width, channels, out).transpose(3, 2, 0, 1)
     elif len(stored) == 2:

@@ -93,6 +93,7 @@ def colour_texture(image: np.ndarray) -> np.ndarray:
     """
     lab = skimage.color.rgb2lab(image)
     low, high = np.transpose(_LAB_RANGE)
+    # (height, width, 3) -> (height * width, 3) -> a count in each cell of colours, (bins, bins, bins) -> (bins**3,)
     inside = np.clip(lab.reshape(-1, 3), low, high)
     colour, _ = np.histogramdd(inside, bins=_LAB_BINS, range=_LAB_RANGE)
     lightness = lab[..., 0] / 100
@@ -281,6 +282,7 @@ def _gradient_energies(lightness: np.ndarray, sigma: float) -> np.ndarray:
     rows, columns = (np.arange(side) * _CELLS // side for side in lightness.shape)
     place = (rows[:, None] * _CELLS + columns) * _ORIENTATIONS + direction
     energy = np.square(down) + np.square(right)
+    # (height, width) -> (height * width,) -> (cells * cells * orientations,)
     return np.bincount(place.ravel(), energy.ravel(), minlength=_CELLS**2 * _ORIENTATIONS)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from glintiqa_jax.data.databases import DATABASES
-from glintiqa_jax.data.databases.kadid10k import read_kadid_table
+from glintiqa_jax.data.databases.synthetic import read_kadid_table
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.data.tables import first_five
 from glintiqa_jax.errors import InputError
@@ -192,7 +192,7 @@ def fit_shrinkage(references: np.ndarray, reference_scores: ReferenceScores) -> 
     count = len(references)
     if count < 3:
         return Shrinkage(1.0, 0.0)
-    scores = reference_scores.scores.reshape(count, -1)
+    scores = reference_scores.scores.reshape(count, -1)  # (references, types * levels)
     others_mean = (scores.sum(axis=0) - scores) / (count - 1)
     wanted = scores - others_mean
     similarities = (references @ references.T).astype(np.float64)
@@ -230,7 +230,7 @@ def released_scores(scores: np.ndarray, reference_scores: ReferenceScores) -> np
 
 
 def _shrunk(features: np.ndarray, references: np.ndarray, scores: np.ndarray, shrinkage: Shrinkage) -> np.ndarray:
-    flat = scores.reshape(len(scores), -1)
+    flat = scores.reshape(len(scores), -1)  # (references, types * levels)
     mean = flat.mean(axis=0)
     found = np.empty((len(features), flat.shape[1]))
     for start in range(0, len(features), _BLOCK):
@@ -238,7 +238,7 @@ def _shrunk(features: np.ndarray, references: np.ndarray, scores: np.ndarray, sh
         similarities = (np.asarray(features[rows]) @ references.T).astype(np.float64)
         weighted = _softmax(similarities / shrinkage.temperature) @ flat
         found[rows] = mean + shrinkage.strength * (weighted - mean)
-    return found.reshape(-1, _TYPES, _LEVELS)
+    return found.reshape(-1, _TYPES, _LEVELS)  # (images, types, levels)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

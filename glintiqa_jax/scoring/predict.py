@@ -19,6 +19,9 @@ class Predict:
     Args:
       graphdef: the network's definition.
       mesh: the devices, over which images are spread.
+
+    Attributes:
+      jitted: the same of crops and a tuple of the states, by ``jax.jit``.
     """
 
     def __init__(self, graphdef: nnx.GraphDef, mesh: Mesh):
@@ -29,7 +32,7 @@ class Predict:
 
         self.mesh = mesh
         shardings = (batch_sharding(mesh), None)
-        self._compiled = compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))
+        self.jitted = compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))
 
     def __call__(self, crops: jax.typing.ArrayLike, *states: nnx.State) -> jax.Array:
-        return self._compiled(crops, states)
+        return self.jitted(crops, states)

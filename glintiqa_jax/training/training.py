@@ -103,11 +103,14 @@ def train(
     if report is not None:
         check_baselines(report.baselines)
     folder = local_path("workdir", tempfile.mkdtemp(prefix="glintiqa_") if workdir is None else workdir)
+    if experiment.objective.target == "raw" and len(source.parts) > 1:
+        expected = "'quality' for several databases, whose scores have units of their own"
+        raise InputError(field="target", expected=expected, found="'raw'")
     with noticing(folder, execution), _sole_user(folder, _checkpoints(folder, execution)):
         mesh = mesh or make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
         check_fits(experiment, execution, mesh)
         source = source.resized(experiment.images.max_short_side)
-        check_crops(source, split, experiment.model.crop_size)
+        check_source(source, split, experiment)
         result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
     if workdir is None and result is not None:
         weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
@@ -164,10 +167,19 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
             )
 
 
-def check_crops(source: Source, split: Split, crop_size: int) -> None:
-    """``InputError`` for images of a split that do not hold a crop."""
-    used = np.concatenate([split.train, split.validation, split.test])
-    sizes = source.sizes()
+def check_source(source: Source, split: Split, experiment: Experiment) -> None:
+    """``InputError`` for images, or a split of them, that an experiment cannot be trained or selected on."""
+    if not len(split.train):
+        raise InputError(field="split", expected="images to train on", found="none")
+    if experiment.validation.selection == "test_best" and not len(split.test):
+        raise InputError(field="selection", value="test_best", expected="a test split to select on", found="none")
+    if experiment.objective.target == "raw" and len(source.parts) > 1:
+        names = ", ".join(part.name for part in source.parts)
+        raise InputError(
+            field="target", value="raw", expected="one database, as several have no unit in common", found=names
+        )
+    crop_size = experiment.model.crop_size
+    used, sizes = np.concatenate([split.train, split.validation, split.test]), source.sizes()
     small = used[sizes[used].min(axis=1) < crop_size]
     if len(small):
         height, width = sizes[small[0]]

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 
 import numpy as np
 import pytest
-from absl import logging
 from conftest import write_images, write_scores
 from PIL import Image
 from tensorflow_datasets.core.utils import tqdm_utils
@@ -284,10 +284,10 @@ def test_what_a_killed_preparation_left_is_removed_by_the_next(koniq, tmp_path):
 
 def test_preparing_changes_nothing_of_the_process(koniq, tmp_path):
     tqdm_utils.enable_progress_bar()
-    level = logging.get_verbosity()
+    level = logging.getLogger("absl").level
     prepare(koniq, tmp_path / "data")
     assert tqdm_utils._active
-    assert logging.get_verbosity() == level
+    assert logging.getLogger("absl").level == level
 
 
 def test_images_beyond_the_limit_of_pixels_are_bad_images(koniq, tmp_path):

@@ -29,7 +29,7 @@ NINE = {f"I01_01_{level:02d}.png": 3 for level in range(1, 10)}
 
 
 def test_unknown_databases_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"dataset=cifar10: expected one of live, .*saqt, or csv"):
+    with pytest.raises(InputError, match=r"dataset=cifar10: expected one of live, .*, or csv"):
         read_database("cifar10", tmp_path)
 
 

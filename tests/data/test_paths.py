@@ -1,7 +1,6 @@
 """An address never becomes a folder called ``gs:``; what names a place on this machine is left as it is."""
 
 import pytest
-from glintiqa_jax.training.config import TrainConfig
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -10,9 +9,10 @@ from glintiqa_jax import settings
 from glintiqa_jax.data.paths import check_path, is_remote, local_path
 from glintiqa_jax.datasets.config import DataConfig
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.training import loop
-from glintiqa_jax.training.checkpoints import load_model
-from glintiqa_jax.training.storage import place
+from glintiqa_jax.scoring.files import load_model
+from glintiqa_jax.scoring.storage import place
+from glintiqa_jax.training.experiment import Execution, Saving
+from glintiqa_jax.training.training import train
 
 
 @pytest.mark.parametrize("address", ["gs://b/x", "s3://b", "gcs://b/x", "hdfs://h/x", "gs:/b/x", "GS://b", "az://b/x"])
@@ -54,11 +54,11 @@ def test_every_path_of_a_run_is_looked_at(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=f"{flag}=file:///x: expected a path, found an address; write /x"):
             settings.replace(DataConfig(), dataset="csv", **{"images": "a", "scores": "b"} | {flag: "file:///x"})
     with pytest.raises(InputError, match="workdir=gs://bucket/run: expected a path of this machine"):
-        loop.train_and_evaluate(TrainConfig(), "gs://bucket/run")
+        train(None, None, workdir="gs://bucket/run")
     with pytest.raises(InputError, match="checkpoint_dir=hdfs://host/run"):
-        loop.train_and_evaluate(TrainConfig(), "run", checkpoint_dir="hdfs://host/run")
-    with pytest.raises(InputError, match="checkpoint=gcs://bucket/run"):
-        load_model("gcs://bucket/run", None)
+        train(None, None, workdir="run", execution=Execution(saving=Saving(checkpoint_dir="hdfs://host/run")))
+    with pytest.raises(InputError, match="gcs://bucket/run"):
+        load_model("gcs://bucket/run")
     assert not list(tmp_path.iterdir())
 
 

@@ -231,8 +231,9 @@ def test_a_mixture_goes_on_where_it_stopped(mixture):
 
 
 def test_what_cannot_be_mixed_is_refused(source):
-    with pytest.raises(InputError, match="dataset: expected each database once, found csv, csv"):
+    with pytest.raises(InputError, match="dataset: expected each database once, found csv, csv; `named` gives"):
         MixedSource([source, source], [1, 1])
+    assert MixedSource([source, source.named("two")], [1, 1]).name == "csv,two"
 
 
 def test_batches_stay_those_of_the_versions_before(source, mixture):

@@ -10,7 +10,8 @@ from databases import write_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.tables import number, read_numbers, read_table, read_text_rows
+from glintiqa_jax.data.fields import number
+from glintiqa_jax.data.tables import read_numbers, read_table, read_text_rows
 from glintiqa_jax.errors import InputError
 
 # Line ends within a field may come back as others; NUL is no text.

@@ -100,7 +100,7 @@ def test_two_reports_do_not_share_a_folder(files):
     compare(predictions, scores, workdir)  # the same one again
     assert (workdir / "report.md").read_bytes() == before
     write(scores, "image,mos", NAMES, SCORES + 1)
-    with pytest.raises(InputError, match=r"--workdir=.*found another one's: files"):
+    with pytest.raises(InputError, match=r"workdir=.*found another one's: files"):
         compare(predictions, scores, workdir)
     assert (workdir / "report.md").read_bytes() == before
 

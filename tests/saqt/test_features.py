@@ -160,7 +160,7 @@ def test_colour_and_texture_tell_colours_and_directions_apart():
         ("resnet101", "timm", "weights=timm: expected a file of weights of resnet101, found no such file"),
         ("resnet50", "nowhere.pth", "weights=nowhere.pth: expected 'timm' or a file of weights of resnet50"),
         ("colour_texture", "timm", "weights=timm: features of colour_texture have no weights"),
-        ("colour_texture", "", "features of colour_texture: expected images, found none"),
+        ("colour_texture", "", "images: expected images to take features of, found none"),
     ],
 )
 def test_what_cannot_be_is_one_error(kind, weights, message):

@@ -1,6 +1,5 @@
 """The training step: it learns, it means what PyTorch's means, and any mesh gives the same."""
 
-import dataclasses
 import math
 import re
 
@@ -149,7 +148,7 @@ def test_a_rate_that_changes_nothing_is_refused():
 
 def test_adam_l2_adds_the_decay_to_the_gradient():
     """By hand, from the definition of torch.optim.Adam(weight_decay=): moments see gradient + decay * parameter."""
-    config = dataclasses.replace(
+    config = settings.replace(
         CONFIG, optimizer="adam_l2", weight_decay=0.1, learning_rate=0.01, schedule="released_cosine", cosine_period=30
     )
     optimiser = make_optimiser(config)

@@ -1,45 +1,15 @@
-"""The databases: a row each, in a file of its own. A new one is a file here, and its name in this list."""
+"""The databases: a row each, in the file of its like. A new one is a row there, in its ``ROWS``."""
 
 from __future__ import annotations
 
 import os
 
 from glintiqa_jax.data.database import collection_of
-from glintiqa_jax.data.databases.agiqa3k import AGIQA3K
-from glintiqa_jax.data.databases.bid import BID
-from glintiqa_jax.data.databases.biq2021 import BIQ2021
-from glintiqa_jax.data.databases.clive import CLIVE
-from glintiqa_jax.data.databases.csiq import CSIQ
-from glintiqa_jax.data.databases.flive import FLIVE
-from glintiqa_jax.data.databases.kadid10k import KADID10K
-from glintiqa_jax.data.databases.koniq10k import KONIQ10K
-from glintiqa_jax.data.databases.live import LIVE
-from glintiqa_jax.data.databases.livemd import LIVEMD
-from glintiqa_jax.data.databases.pipal import PIPAL
-from glintiqa_jax.data.databases.saqt import SAQT
-from glintiqa_jax.data.databases.spaq import SPAQ
-from glintiqa_jax.data.databases.tid import TID2008, TID2013
+from glintiqa_jax.data.databases import authentic, live, synthetic
 from glintiqa_jax.data.rated_images import Collection
 from glintiqa_jax.errors import InputError
 
-_ROWS = (
-    LIVE,
-    CSIQ,
-    TID2008,
-    TID2013,
-    KADID10K,
-    LIVEMD,
-    CLIVE,
-    KONIQ10K,
-    SPAQ,
-    BID,
-    FLIVE,
-    BIQ2021,
-    PIPAL,
-    AGIQA3K,
-    SAQT,
-)
-DATABASES = {row.name: row for row in _ROWS}
+DATABASES = {row.name: row for row in (*live.ROWS, *synthetic.ROWS, *authentic.ROWS)}
 
 
 def read_database(name: str, source: str | os.PathLike, *, on_bad_image: str = "fail") -> Collection:

@@ -103,15 +103,7 @@ class ViTConfig(BackboneConfig):
 
     def build(self, network: Network, *, rngs: nnx.Rngs) -> VisionTransformer:
         """The tapped blocks of a ViT, and those before them."""
-        return VisionTransformer(
-            crop_size=network.crop_size,
-            patch_size=network.patch_size,
-            width=network.width,
-            heads=self.vit_heads,
-            mlp_width=self.vit_mlp_width,
-            tapped_blocks=self.tapped_blocks,
-            rngs=rngs,
-        )
+        return VisionTransformer(network, self, rngs=rngs)
 
     @classmethod
     def recognises(cls, names: Collection[str]) -> bool:
@@ -183,7 +175,7 @@ class Attention(nnx.Module):
         # (batch, tokens, 3 * width) -> three of (batch, tokens, heads, width / heads)
         q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads), 2, 0)
         y = jax.nn.dot_product_attention(q, k, v)  # its softmax is in float32
-        return self.proj(y.reshape(batch, tokens, width))
+        return self.proj(y.reshape(batch, tokens, width))  # (batch, tokens, heads, width / heads) before
 
 
 class Block(Recomputable):
@@ -205,33 +197,18 @@ class VisionTransformer(nnx.Module):
     """The first blocks of a ViT, each tapped block giving one map of patch tokens.
 
     Args:
-      crop_size: height and width of the input, in pixels; sets the position embedding's length.
-      patch_size: side of a patch, in pixels.
-      width: channels of a token.
-      heads: attention heads.
-      mlp_width: hidden channels of a block's MLP.
-      tapped_blocks: increasing block numbers, from 0, whose outputs are returned; later blocks are not built.
+      network: sizes of patches and tokens, and of the crop, which sets the position embedding's length.
+      config: which blocks are tapped; later ones are not built.
     """
 
-    def __init__(
-        self,
-        *,
-        crop_size: int,
-        patch_size: int,
-        width: int,
-        heads: int,
-        mlp_width: int,
-        tapped_blocks: tuple[int, ...],
-        rngs: nnx.Rngs,
-    ):
-        tokens = (crop_size // patch_size) ** 2
-        self.tapped_blocks = tapped_blocks
-        self.patch_embed = PatchEmbedding(3, width, kernel=patch_size, rngs=rngs)
+    def __init__(self, network: Network, config: ViTConfig, *, rngs: nnx.Rngs):
+        width, heads, mlp_width = network.width, config.vit_heads, config.vit_mlp_width
+        self.tapped_blocks = config.tapped_blocks
+        self.patch_embed = PatchEmbedding(3, width, kernel=network.patch_size, rngs=rngs)
         self.cls_token = nnx.Param(jnp.zeros((1, 1, width), jnp.float32))
-        self.pos_embed = nnx.Param(jnp.zeros((1, 1 + tokens, width), jnp.float32))
-        self.blocks = nnx.List(
-            [Block(width, heads=heads, mlp_width=mlp_width, rngs=rngs) for _ in range(tapped_blocks[-1] + 1)]
-        )
+        self.pos_embed = nnx.Param(jnp.zeros((1, 1 + network.tokens, width), jnp.float32))
+        depth = config.tapped_blocks[-1] + 1
+        self.blocks = nnx.List([Block(width, heads=heads, mlp_width=mlp_width, rngs=rngs) for _ in range(depth)])
 
     def __call__(self, images: jax.Array) -> list[jax.Array]:
         """Images in [0, 1], ``(batch, crop, crop, 3)``, to one ``(batch, tokens, width)`` per tapped block.
@@ -269,11 +246,12 @@ def resized_patches(kernel: np.ndarray, patch_size: int) -> np.ndarray:
     old = kernel.shape[-1]
     if old == patch_size:
         return kernel
-    # each old pixel's image under the resize: (old * old, new, new) -> (old * old, new * new)
+    # each old pixel's image under the resize: (k * k, k, k) -> (k * k, p, p) -> (k * k, p * p)
     basis = jnp.eye(old * old).reshape(old * old, old, old)
     resize = jax.image.resize(basis, (old * old, patch_size, patch_size), "bilinear", antialias=False)
-    inverse = np.linalg.pinv(np.asarray(resize, np.float64).reshape(old * old, -1))  # (new * new, old * old)
-    flat = kernel.reshape(*kernel.shape[:2], -1) @ inverse.T  # (d, 3, new * new)
+    inverse = np.linalg.pinv(np.asarray(resize, np.float64).reshape(old * old, -1))  # (p * p, k * k)
+    # (d, 3, k, k) -> (d, 3, k * k) -> (d, 3, p * p) -> (d, 3, p, p)
+    flat = kernel.reshape(*kernel.shape[:2], -1) @ inverse.T
     return flat.reshape(*kernel.shape[:2], patch_size, patch_size).astype(np.float32)
 
 

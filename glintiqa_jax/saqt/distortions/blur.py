@@ -58,6 +58,7 @@ def disk_kernel(radius: float) -> NDArray[np.float64]:
     half_chord = np.sqrt(np.clip(radius**2 - x**2, 0, None))
     y = np.arange(-reach, reach + 1)[:, None]
     covered = np.clip(np.minimum(half_chord, y + 0.5) - np.maximum(-half_chord, y - 0.5), 0, None)
+    # (2 reach + 1, (2 reach + 1) steps) -> (2 reach + 1, 2 reach + 1, steps) -> (2 reach + 1, 2 reach + 1)
     kernel = covered.reshape(2 * reach + 1, 2 * reach + 1, steps).mean(axis=2)
     return np.asarray(kernel / kernel.sum(), np.float64)
 
