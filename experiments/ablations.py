@@ -3,8 +3,8 @@
     python experiments/ablations.py --flagfile=experiments/flags/quickstart.flags --tables=branches --rounds=0 \
       --workdir=runs/ablations
 
-Takes every flag of ``train.py``; they say the experiment whose parts are looked at. Run again it goes on where it
-stopped, with more tables or rounds it adds them.
+Takes the flags of ``train.py`` for the experiment that is taken apart. Run again it resumes; with more tables or rounds
+it adds them.
 """
 
 from glintiqa_jax.cli.main import script

@@ -5,7 +5,7 @@
 
 Each photograph gives 125 images. Then train with ``--dataset=saqt --data_dir=DIR``. Without KADID-10k at hand,
 ``--transfer=mean`` alone takes its observers' mean scores, which are in this package. Interrupted, the same command
-goes on; what it makes is the same on one processor, on many, and on Beam.
+resumes; it makes the same images on one processor, on many, and on Beam.
 """
 
 from glintiqa_jax.cli.main import script

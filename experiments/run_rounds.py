@@ -2,8 +2,8 @@
 
     python experiments/run_rounds.py --flagfile=experiments/flags/quickstart.flags --workdir=runs/rounds
 
-Takes every flag of ``train.py`` but those that say which split. Run again it goes on where it stopped; with a higher
-``--rounds`` it adds rounds.
+Takes the flags of ``train.py``, except those that choose the split. Run again it resumes; with a higher ``--rounds`` it
+adds rounds.
 """
 
 from glintiqa_jax.cli.main import script

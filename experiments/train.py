@@ -3,7 +3,7 @@
     python experiments/train.py --flagfile=experiments/flags/quickstart.flags
 
 Every field of the configuration is a flag (``--help`` lists them); files in ``experiments/flags`` hold whole
-experiments. Run again with the same flags, it goes on where it stopped.
+experiments. Run again with the same flags, it resumes.
 """
 
 from glintiqa_jax.cli.main import script

@@ -1,4 +1,4 @@
-"""How this package compiles: one home for what XLA is told, by platform and version of jaxlib.
+"""How this package compiles: the one home of XLA's options, by platform and version of jaxlib.
 
 jaxlib 0.10.2 computes wrong sums on CPUs, silently: its fusion of reductions mixes up rows beyond the 32,768th where
 a sum is of sums over three values (jax issue 39103: ``sum((matrix @ row) ** 2)`` over 32,769 rows). 0.10.1 and 0.11.0

@@ -1,12 +1,12 @@
-"""The exceptions whose message is all that the person at the keyboard needs, and how such a message shows a name."""
+"""The exceptions whose one-line message is all a user needs, and how such a message shows names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-# What could not be seen or would act on what shows it: control characters and line breaks, marks that turn the
-# direction of the text around them, bytes of a file name that are no text, and what XML does not allow.
+# Invisible or active characters: control characters and line breaks, marks that change the direction of text, bytes of
+# a file name that are not text, and what XML does not allow.
 _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
@@ -15,16 +15,16 @@ _NAMED = re.compile(r"`([a-z][a-z0-9_.]*)(=[^`]*)?`")
 
 
 class InputError(ValueError):
-    """Wrong input, told in one line: where it is, what was expected and what was found.
+    """Wrong input, in one line: where it is, what was expected and what was found.
 
-    ``str(error)`` is ``field=value: expected ..., found ...; hint``, without the parts that are not given. A text may
-    name fields, as in ``on_bad_image='skip'``, in backticks: a command shows them as its flags. Below ``cli/`` no text
-    speaks of flags.
+    ``str(error)`` is ``field=value: expected ..., found ...; hint``, without the parts that are not given. Texts name
+    other fields in backticks, as in `on_bad_image='skip'`, and a command shows them as its flags. Below ``cli/`` no
+    text mentions flags.
 
     Args:
-      problem: what is wrong, where "expected ..., found ..." does not say it.
-      field: the argument or the configuration's field, dotted below a group; empty where it is a file's fault.
-      value: of the field; left out where None.
+      problem: what is wrong, if "expected ..., found ..." does not say it.
+      field: the argument or the configuration's field, dotted below a group; empty if a file is at fault.
+      value: of the field; None to leave it out.
       file: the file or folder; a text such as ``scores.csv, line 3`` where a line is known.
       expected: what is accepted.
       found: what was given.
@@ -52,7 +52,7 @@ class InputError(ValueError):
         """The line.
 
         Args:
-          name: what a reader calls a field, for those that are given alone and those in backticks.
+          name: gives the user's name of a field, for ``field`` and for names in backticks.
         """
         place = name(self.field) + ("" if self.value is None else f"={self.value}") if self.field else ""
         found = f"found {self.found}" if self.found is not None else ""
@@ -68,31 +68,28 @@ class InputError(ValueError):
 
 
 class LostProcessError(Exception):
-    """Another process of the run is gone; what was saved is whole. The commands print it and exit with code 1."""
+    """Another process of the run was lost; what was saved is intact. The commands print it and exit with code 1."""
 
 
 def named_fields(text: str, name: Callable[[str], str]) -> str:
-    """A text with the fields in it, which are in backticks, called as a reader calls them.
-
-    In ``name``'s own words no backticks are left; as Python has them, ``str``, the text stays as it is.
-    """
+    """A text whose fields, in backticks, are replaced by the user's names of them; with ``str`` it stays as it is."""
     if name is str:
         return text
     return _NAMED.sub(lambda found: name(found[1]) + (found[2] or "").replace("'", ""), text)
 
 
 def visible(text: object) -> str:
-    r"""A text on one line, whatever is in it: a line break shows as ``\n``, a byte that is no text as ``\xe9``."""
+    r"""A text on one line, whatever is in it: a line break shows as ``\n``, a byte that is not text as ``\xe9``."""
     return _INVISIBLE.sub(_spelled_out, str(text))
 
 
 def encoded(text: str) -> bytes:
-    r"""A text in UTF-8; a byte of a file name that is no text becomes ``\xe9`` in it."""
+    r"""A text in UTF-8; a byte of a file name that is not text becomes ``\xe9``."""
     return _SURROGATE.sub(_spelled_out, text).encode("utf-8")
 
 
 def _spelled_out(found: re.Match[str]) -> str:
     code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file name that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return ascii(found[0])[1:-1]

@@ -1,4 +1,4 @@
-"""Training in one call, for notebooks: from a source to a result, with nothing else to say."""
+"""Training in one call, for notebooks: from a source to a result."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def train(
     """Train on a source, keep the best on validation, test it once, and report.
 
     Args:
-      source: the images and their scores: of ``from_arrays``, ``from_folder`` or ``open_dataset``.
-      experiment: what is trained; ``glintiqa_jax.recipes`` has some.
-      split: who trains, validates and is tested, or how that is found: by what the source declares, or else drawn by
+      source: the images and their scores, from ``from_arrays``, ``from_folder`` or ``open_dataset``.
+      experiment: what is trained; ``glintiqa_jax.recipes`` has examples.
+      split: which images train, validate and test, or how that is decided: as the source declares, else drawn by
         content.
-      execution: as of ``training.train``, and so are the others.
-      workdir: see there; None keeps nothing beyond the result.
-      mesh: see there.
-      report: see there.
-      log: see there.
+      execution: where and how; no figure depends on it beyond its last digits.
+      workdir: keeps checkpoints, the model and the report, and resumes; None keeps nothing beyond the result.
+      mesh: the devices; None for all of them.
+      report: what the report contains; None for no report.
+      log: where messages go.
 
     Returns:
-      The result: ``.model`` to score with, ``.figures``, ``.report``; None where a signal ended it, after saving.
+      The result: ``.model`` to score with, ``.figures``, ``.report``; None when a signal ended it, after saving.
 
     Raises:
       InputError: what cannot be trained on, before any long work.
@@ -52,4 +52,6 @@ def train(
         smallest = experiment.model.crop_size
         policy = execution.loading.on_bad_image
         split = split_data(split, shown, smallest=smallest, on_bad_image=policy, say=log.tell)
-    return training.train(source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report)
+    return training.train(
+        source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report, log=log
+    )

@@ -1,4 +1,4 @@
-"""What code does, as a digest: a result that other code gave is not taken for this code's."""
+"""Digests of code: a cached result of other code is never taken for this code's."""
 
 from __future__ import annotations
 

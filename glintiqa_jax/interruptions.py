@@ -1,4 +1,4 @@
-"""What ends a run from outside: signals, the death of its parent, and a system that has no more to give."""
+"""What ends a run from outside: signals, the death of its parent, and exhausted resources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from glintiqa_jax.errors import InputError
 
 GRACE = 5.0
-"""Seconds that a command has to come to its end after a signal; then it is ended, whatever it waits for."""
+"""Seconds that a command has to end after a signal; then it is killed, whatever it waits for."""
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -33,13 +33,14 @@ _WORKER_ENDED = re.compile(r"Worker process was terminated unexpectedly with exi
 
 @contextlib.contextmanager
 def ending_on_signals(advice: str) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the process within seconds, its children too, with one line on stderr.
+    """Let SIGINT, SIGTERM and SIGHUP end the process and its children within seconds, with one line on stderr.
 
     The main thread gets a ``KeyboardInterrupt``, and has ``GRACE`` seconds to unwind; a second signal ends at once. The
-    exit code is 128 and the signal's number. What was ignored when the process started, as by ``nohup``, stays so.
+    exit code is 128 and the signal's number. Signals that were ignored when the process started, as by ``nohup``, stay
+    ignored.
 
     Args:
-      advice: how to go on, after "interrupted; ". Notes that are added to the exception on its way take its place.
+      advice: how to resume, after "interrupted; ". Notes added to the exception replace it.
     """
     handlers = {number: signal.getsignal(number) for number in _ENDING}
     caught = [number for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)]
@@ -240,7 +241,7 @@ def noticing_a_full_disk(*folders: str | os.PathLike) -> Iterator[None]:
     except Exception as error:
         if not (words := what_failed(error, folders)):
             raise
-        raise InputError(f"{words}; what was saved before is whole, and the same command goes on from there") from error
+        raise InputError(f"{words}; what was saved before is intact, and the same command resumes from it") from error
 
 
 def what_failed(error: BaseException, folders: Iterable[str | os.PathLike] = ()) -> str | None:

@@ -1,4 +1,4 @@
-"""Faces whose names are imported when they are first used: importing a room costs nothing."""
+"""Names of a package that are imported at first use: importing the package itself costs nothing."""
 
 from __future__ import annotations
 

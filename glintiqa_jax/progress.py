@@ -1,6 +1,6 @@
-"""What a person hears of long work, on stderr: progress, messages and warnings. Results are returned, not printed.
+"""Progress, messages and warnings of long work, on stderr. Results are returned, not printed.
 
-All of it goes through a ``Log``, which the caller may choose. In worker processes, warnings go to ``LOGGER`` instead.
+All of them go through a ``Log``, which the caller may choose. In worker processes, warnings go to ``LOGGER`` instead.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from tqdm import tqdm
 from glintiqa_jax.errors import visible
 
 LOGGER = logging.getLogger("glintiqa_jax")
-"""Its level says how much is told: at INFO, what happens, wherever stderr goes."""
+"""At level INFO, messages are shown even where stderr is not a terminal."""
 
 
 class Log(Protocol):
     """Where messages go."""
 
     def say(self, line: str) -> None:
-        """What happens, for a person who looks on."""
+        """A message, for a person who is watching."""
 
     def warn(self, line: str) -> None:
-        """What has to be heard."""
+        """A warning, which is always shown."""
 
     def tell(self, line: str) -> None:
-        """One or the other: what begins with "warning:" has to be heard."""
+        """A warning if the line begins with "warning:", else a message."""
 
     def progress(self, iterable: Iterable | None = None, *, hidden: bool = False, **options: Any) -> tqdm:
         """A bar with rate and time left.
 
         Args:
-          iterable: what is counted as it is taken; none where ``update`` is called.
-          hidden: show none.
+          iterable: counted as it is consumed; None where the caller calls ``update``.
+          hidden: show no bar.
           options: tqdm's own, such as ``total``, ``desc``, ``unit`` and ``leave``.
         """
         ...
 
 
 class Terminal:
-    """A ``Log`` on stderr. Where nobody looks on, as in a redirected file, it shows no bars and warnings alone."""
+    """A ``Log`` on stderr. When stderr is redirected, it shows warnings only."""
 
     def tell(self, line: str) -> None:
         (self.warn if line.startswith("warning:") else self.say)(line)
@@ -60,7 +60,7 @@ class Terminal:
 
 
 class Silent:
-    """A ``Log`` that nobody hears."""
+    """A ``Log`` that shows nothing."""
 
     def tell(self, line: str) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Fields of configurations: each says its default, its help and its effect; hashes, comparisons and flags follow.
+"""Fields of configurations: each has a default, a help and an effect, from which hashes, comparisons and flags follow.
 
 A configuration is a frozen dataclass. Its fields are settings, or configurations below it: a group has a name of its
 own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag of
@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from glintiqa_jax.errors import InputError
 
 Effect = Literal["nothing", "rounding", "results", "shape"]
-"""What another value of a setting changes: no figure; the last digits; figures; the shape of what is trained."""
+"""What a change of a setting changes: no figure; the last digits; figures; the shape of what is trained."""
 
 T = TypeVar("T")
 _BY_KIND = "kind"  # in JSON, which of several configurations a group is
@@ -26,13 +26,13 @@ _BY_KIND = "kind"  # in JSON, which of several configurations a group is
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is said of a field beside its type and default.
+    """A field's metadata beside its type and default.
 
     Attributes:
-      help: for people; texts may name other settings in backticks.
+      help: for users; it may name other settings in backticks.
       effect: what another value changes.
-      choices: the values that are accepted, a function where they are a table that may grow; None for any.
-      flag: the name as a flag, where it is not the field's.
+      choices: gives the accepted values, as their table may grow; None for any.
+      flag: the name as a flag, if it differs from the field's.
     """
 
     help: str
@@ -49,7 +49,7 @@ def setting(
     choices: tuple[str, ...] | Mapping[str, Any] | None = None,
     flag: str = "",
 ) -> Any:
-    """A field of a configuration; ``choices`` may be a table, which is looked at when it is asked for."""
+    """A field of a configuration; ``choices`` may be a table, which is read when it is needed."""
     accepted = None if choices is None else (lambda: tuple(choices))
     return dataclasses.field(default=default, metadata={"setting": Setting(help_text, effect, accepted, flag)})
 
@@ -70,7 +70,7 @@ def is_group(field: dataclasses.Field) -> bool:
 
 
 def setting_of(field: dataclasses.Field) -> Setting | None:
-    """What a field says of itself; None for a group, and for fields that are no settings."""
+    """A field's ``Setting``; None for a group and for other fields."""
     return field.metadata.get("setting")
 
 

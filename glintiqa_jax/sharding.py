@@ -80,7 +80,7 @@ def global_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def everywhere(array: Any) -> np.ndarray:
-    """The whole of an array, on the host of every process; all of them have to come here."""
+    """The whole of an array, on the host of every process; all of them must call this."""
     if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
         assert isinstance(array.sharding, NamedSharding)  # all of ours are
         assert isinstance(array.sharding.mesh, Mesh)

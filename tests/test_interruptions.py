@@ -232,7 +232,7 @@ def test_a_full_disk_is_recognised_by_what_is_really_raised(write):
         with Path("/dev/full").open("wb") as file:
             write(file)
 
-    with pytest.raises(InputError, match=r"^/dev: the disk is full; .* the same command goes on"):  # noqa: SIM117
+    with pytest.raises(InputError, match=r"^/dev: the disk is full; .* the same command resumes"):  # noqa: SIM117
         with noticing_a_full_disk("/dev"):
             write_to_the_full()
 

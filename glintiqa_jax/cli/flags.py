@@ -1,6 +1,6 @@
 """Settings as absl flags, parsed flags as configurations, and the fields of errors as the flags they are.
 
-A job's flags are its own: each call has its ``Flags``, and nothing is left of them afterwards.
+Each call of a job has its own ``Flags``; nothing of them remains afterwards.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Flags(flags.FlagValues):
         self.__dict__.update(command=command, log=_Messages(self.called), names={})  # other attributes are flags
 
     def called(self, field: str) -> str:
-        """What a person calls a field: its flag, whatever group it is in, or the field itself where there is none."""
+        """A field as the user knows it: its flag, whatever its group, or the field itself if it has no flag."""
         setting = field.rpartition(".")[2]
         name = self.names.get(setting, setting)
         return f"--{name}" if name in self or setting in self.names else field
 
     def given(self, names: Iterable[str]) -> dict[str, Any]:
-        """The values of those of these flags that were given."""
+        """The values of the given ones among these flags."""
         return {name: self[name].value for name in names if self[name].present}
 
 
@@ -107,7 +107,7 @@ class _Parser(flags.ArgumentParser):
 
 
 def define_data(values: Flags) -> None:
-    """Define the flags that say which data, and how they are loaded."""
+    """Define the flags of the data and of how they are loaded."""
     from glintiqa_jax.data.loading import Loading
     from glintiqa_jax.datasets.config import DataConfig
 
@@ -116,7 +116,7 @@ def define_data(values: Flags) -> None:
 
 
 def define_experiment(values: Flags) -> None:
-    """Define the flags of a whole experiment, its data and where it runs among them."""
+    """Define the flags of an experiment, of its data and of its execution."""
     from glintiqa_jax.datasets.config import DataConfig
     from glintiqa_jax.models.config import VARIANTS
     from glintiqa_jax.training.experiment import Execution, Experiment
@@ -131,7 +131,7 @@ def define_experiment(values: Flags) -> None:
 
 
 def define_report(values: Flags) -> None:
-    """Define the flags that say what reports hold."""
+    """Define the flags of reports."""
     from glintiqa_jax.evaluation.report import ReportOptions
 
     define_settings(ReportOptions, values, "report")
@@ -152,7 +152,7 @@ def data_config(values: Flags, *, dataset: str | None = None) -> DataConfig:
 
     Args:
       values: the flags.
-      dataset: another than ``--dataset``'s, without the flags of "csv" where it is none.
+      dataset: instead of ``--dataset``; unless it is "csv", the flags of "csv" are ignored.
     """
     from glintiqa_jax.datasets.config import OWN, DataConfig, OwnImages
 
@@ -165,7 +165,7 @@ def data_config(values: Flags, *, dataset: str | None = None) -> DataConfig:
 
 
 def other_data(values: Flags) -> DataConfig | None:
-    """The data flags of a job on a model; None where none says which data, so that its own are meant.
+    """The data flags of a job on a model; None when no flag names data, which means the model's own.
 
     Raises:
       InputError: for flags that would do nothing.
@@ -176,12 +176,14 @@ def other_data(values: Flags) -> DataConfig | None:
     if given.keys() & {"dataset", "images", "scores"}:
         return data_config(values)
     if without := sorted(given.keys() - {"data_dir"}):
-        raise InputError("needs `dataset`, as a model's own data are as it was trained on them", field=without[0])
+        raise InputError(
+            "needs `dataset`: a model's own data are opened as they were for its training", field=without[0]
+        )
     return None
 
 
 def loading(values: Flags) -> Loading:
-    """The parsed flags that say how images are loaded."""
+    """The parsed loading flags."""
     from glintiqa_jax.data.loading import Loading
 
     return configured(Loading(), values.given(options(Loading)))
@@ -196,14 +198,14 @@ def experiment_of(values: Flags) -> Experiment:
 
 
 def execution_of(values: Flags) -> Execution:
-    """The parsed flags that say where and how an experiment runs."""
+    """The parsed execution flags."""
     from glintiqa_jax.training.experiment import Execution
 
     return configured(Execution(), values.given(options(Execution)))
 
 
 def running_of(values: Flags) -> Running:
-    """The same, and what reports hold, for a protocol."""
+    """The parsed execution and report flags, for a protocol."""
     from glintiqa_jax.protocols.runs import Running
 
     return Running(execution_of(values), report=report_options(values), log=values.log)

@@ -16,7 +16,7 @@ _NAME = "standard output"  # the file that an error of writing the results names
 
 
 def result(line: str) -> None:
-    """Print a line of the results, above any bar and at once, so that who reads a pipe has it, too."""
+    """Print a line of the results, above any progress bar, and flush it, so that a pipe's reader gets it at once."""
     try:
         tqdm.write(visible(line), file=sys.stdout)
         sys.stdout.flush()
@@ -34,7 +34,7 @@ def print_metrics(results: Mapping[str, Any]) -> None:
 
 
 def flush_results() -> None:
-    """Write what is still to be written; where that fails, nothing more is tried."""
+    """Flush stdout; when that fails, nothing more is written."""
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -31,9 +31,9 @@ _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 
 
 class Job(Protocol):
-    """A module of ``jobs``; its documentation is its help.
+    """A module of ``jobs``; its docstring is its help.
 
-    ``ARGUMENTS``, where a job has it, names what it takes beside flags.
+    ``ARGUMENTS``, if a job has it, names its positional arguments.
     """
 
     __doc__: str | None
@@ -49,8 +49,8 @@ def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends
     """Parse the flags and do a job.
 
     A mistake of the user's, in the flags or found later, is one line on stderr and exit code 2, without a traceback. So
-    is what the system refuses, a full disk for one. A signal ends the job and its children within seconds; where
-    nobody reads the results any more, as after ``| head -1``, it ends without a word.
+    is a failure of the system, such as a full disk. A signal ends the job and its children within seconds. When the
+    results have no reader any more, as after ``| head -1``, the job ends silently.
 
     Args:
       load: gives the job; importing it may be interrupted, too.
@@ -116,7 +116,7 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
         _fail(str(error), code=1)
     except KeyboardInterrupt as stopped:
         with contextlib.suppress(OSError):
-            flush_results()  # the same Ctrl-C may have ended who reads them
+            flush_results()  # the same Ctrl-C may have ended their reader
         notes = getattr(stopped, "__notes__", [])
         notes[:] = [named_fields(note, values.called) for note in notes]
         raise
@@ -204,7 +204,7 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
 
 
 def _open_streams() -> None:
-    """Streams that take every name, and are there: a file opened in the place of a closed one would get its text."""
+    """Open streams that can print any file name: a file in place of a closed stream would get its text."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -240,7 +240,7 @@ def _leave(code: int) -> NoReturn:
         flush_results()
     if _is_one_of_several():
         sys.stderr.flush()
-        os._exit(code)  # at once, which the others notice: on its way out JAX would wait minutes for them
+        os._exit(code)  # at once, which the other processes notice: at exit JAX would wait minutes for them
     sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Rated images as they are, in memory or in files: nothing is prepared, and nothing is written."""
+"""Rated images in memory or in files, used as they are: nothing is prepared or written."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from glintiqa_jax.progress import warn
 
 
 class ArraySource(Source):
-    """The images of a collection, each as it is there: an array, encoded bytes, or a file, decoded when asked for.
+    """The images of a collection as they are: arrays, encoded bytes, or files that are decoded when they are asked for.
 
-    Every image is looked at once, at the start. Images that are the same share a group.
+    Every image is decoded once, at the start, as a check. Identical images share a group.
 
     Args:
       collection: the images.
@@ -35,7 +35,7 @@ class ArraySource(Source):
       merge_near_duplicates: images that show nearly the same share a group, too.
 
     Raises:
-      InputError: a bad image with "fail", and no good image at all.
+      InputError: a bad image with "fail", or no good image at all.
     """
 
     def __init__(self, collection: Collection, *, on_bad_image: str = "fail", merge_near_duplicates: bool = False):
@@ -88,14 +88,14 @@ def from_arrays(
       scores: the opinion of each, ``(images,)``, in any unit.
       score_range: the lowest and the highest possible score; needed.
       lower_is_better: the scores are DMOS-like.
-      groups: what shows the same content, which never crosses a split; by default each image is its own.
-      names: unique; by default the paths below their common folder, and numbers of other images.
+      groups: the content of each image; a content never crosses a split. By default each image is its own.
+      names: unique; by default paths below their common folder, and numbers for images that are not files.
       splits: "train", "validation" or "test" (or val, dev, ...) of each; by default splits are drawn.
       score_stds: standard deviations of the opinions, in the unit of the scores.
 
     Raises:
-      InputError: arguments of different lengths, scores that are not finite or out of range, a name twice, a split that
-        is none of the three, and an image that cannot be used, by its index.
+      InputError: arguments of different lengths, scores that are not finite or out of range, a name twice, a word that
+        is not a split, and an image that cannot be used, by its index.
     """
     given = list(images) if not isinstance(images, str | bytes | os.PathLike) else []
     if not given:
@@ -149,8 +149,8 @@ def from_folder(
     Args:
       images: the folder.
       scores: the table, CSV of any dialect or .xlsx, one row an image.
-      columns: of the table: ``{"image": ..., "score": ..., "group": ..., "split": ..., "std": ...}``, of which "image"
-        and "score" are "image" and "mos" where they are not given, and the others are not read.
+      columns: of the table: ``{"image": ..., "score": ..., "group": ..., "split": ..., "std": ...}``. By default images
+        are in "image", scores in "mos", and the others are not read.
       score_range: the lowest and the highest possible score; needed.
       lower_is_better: the scores are DMOS-like.
       on_bad_image: images that are missing or do not decode stop it ("fail") or are left out ("skip").

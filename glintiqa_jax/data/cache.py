@@ -21,15 +21,15 @@ _BLOCK = 2**22  # bytes
 def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str], None]) -> None:
     """Copy a database's prepared records, whole, to where ``open_dataset(name, data_dir=cache_dir)`` finds them.
 
-    Shuffled training may ask for any record on any machine, so that each has all of them. What is there already, and
-    of the same preparation, is not copied again; a copy is there whole or not at all. Of several processes of a machine
-    one copies, and the others wait for it.
+    Shuffled training reads any record on any machine, so each machine needs all of them. A copy of the same preparation
+    is reused, and a copy is complete or absent. Of several processes on a machine one copies, and the others wait for
+    it.
 
     Args:
       name: the database's.
       data_dir: where it was prepared, a folder or ``gs://...``.
       cache_dir: a folder of this machine.
-      say: is told what is copied.
+      say: gets a message about what is copied.
 
     Raises:
       InputError: where nothing is prepared at ``data_dir``, it cannot be read, or ``cache_dir`` cannot be written.
@@ -39,7 +39,7 @@ def cache_records(name: str, data_dir: str, cache_dir: str, say: Callable[[str],
     target = local_path("data_cache_dir", cache_dir) / records_path(name)
     try:
         card = (source / "card.json").read_text(encoding="utf-8")
-    except Exception as error:  # each object store's client has exceptions of its own
+    except Exception as error:  # each object store's client has its own exceptions
         raise InputError(
             field="data_dir", value=data_dir, expected=f"a prepared {name}", found=f"none that can be read ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""Every image of a collection looked at once: whether it decodes, how large it is, and what it looks like."""
+"""Every image of a collection decoded once: whether it decodes, its size, and its look."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from glintiqa_jax.progress import progress_bar
 
 T = TypeVar("T")
 Keep = Callable[[RatedImage, bytes, np.ndarray], tuple[T, np.ndarray]]
-"""Of an image, its file's bytes and its pixels: what is kept of it, and the pixels as they are kept."""
+"""From an image, its file's bytes and its pixels: what to keep of it, and the pixels as they are kept."""
 
 
 class Checked(Generic[T]):
-    """The images of a collection that decode, as they are kept; what is known of them is collected on the way.
+    """The images of a collection that decode, as they are kept; their metadata is collected during iteration.
 
-    Several are read and decoded at once, in order, and few wait to be taken.
+    Several are read and decoded at once, in order, and only a few are buffered.
 
     Args:
       collection: the images.
-      keep: what is to be kept of one; called by several threads.
+      keep: gives what to keep of an image; called by several threads.
       on_bad_image: "fail" stops at the first image that does not decode; "skip" leaves such images out.
       max_pixels: larger images are bad ones; 0 is no limit.
       doing: what the progress bar says.
 
     Attributes:
-      rows: of each image that is kept, all that is known but its pixels, by column.
+      rows: the metadata of each kept image, by column.
       looks: what each looks like.
       skipped: those that are left out, and why.
     """

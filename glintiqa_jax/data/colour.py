@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}  # a mode and the profiles that go with it
 _SRGB_GAMMA = 1 / 2.2  # what a PNG says that holds sRGB
 _SAME_GAMMA = 0.02
-_SAME = 2  # of 255: a profile that moves no colour further is sRGB, as another program rounded it
+_SAME = 2  # of 255: a profile that changes no colour by more is sRGB, rounded by another program
 
 
 def to_srgb(image: Image.Image, info: dict) -> Image.Image:
@@ -25,7 +25,7 @@ def to_srgb(image: Image.Image, info: dict) -> Image.Image:
       info: Pillow's of the file: ``icc_profile``, ``gamma``, ``srgb``.
 
     Returns:
-      mode ``RGB`` or ``L``; ``image`` itself where nothing is to be done.
+      mode ``RGB`` or ``L``; ``image`` itself if it needs no change.
     """
     profile = info.get("icc_profile")
     transform = _from_profile(profile, image.mode) if isinstance(profile, bytes) else None
@@ -45,7 +45,7 @@ def to_srgb(image: Image.Image, info: dict) -> Image.Image:
 
 @functools.lru_cache(maxsize=16)
 def _from_profile(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None where there is nothing to do, or nothing that can be done."""
+    """None if nothing needs to change, or nothing can be changed."""
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if given.profile.xcolor_space.strip() != _SPACES[mode]:
@@ -73,7 +73,7 @@ def _moves_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _gamma_table(gamma: float) -> list[int]:
-    """Samples that are light to the power of ``gamma``, 0..255, to sRGB's."""
+    """Samples 0..255, encoded as light to the power of ``gamma``, to sRGB's."""
     light = (np.arange(256) / 255.0) ** (1 / gamma)
     shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return [round(255 * value) for value in shown.tolist()]

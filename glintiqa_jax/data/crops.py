@@ -28,11 +28,11 @@ class Crops:
 
     @property
     def count(self) -> int:
-        """How many there are of an image."""
+        """The number of crops per image."""
         return self.random or self.grid**2
 
     def of(self, image: np.ndarray, name: str = "") -> np.ndarray:
-        """Those of uint8 ``(height, width, 3)``: uint8 ``(count, crop_size, crop_size, 3)``.
+        """The crops of uint8 ``(height, width, 3)``: uint8 ``(count, crop_size, crop_size, 3)``.
 
         Raises:
           BadImageError: when the image is smaller than a crop.
@@ -44,7 +44,7 @@ class Crops:
 
 
 def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
-    """A fixed grid of crops that covers the image as evenly as it can: the same crops for the same size, always.
+    """A fixed grid of crops that covers the image as evenly as possible: the same crops for every image of a size.
 
     Args:
       image: uint8 ``(height, width, 3)``, neither side shorter than the crop.

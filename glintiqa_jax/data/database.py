@@ -40,7 +40,7 @@ class Content:
 
     Attributes:
       images: rated images as published; 0 where there is no such number.
-      groups: content groups as published, likewise.
+      groups: content groups as published; 0 where there is no such number.
       of: what makes the images of a group the same content: "reference", "image", "prompt" or "source image".
       merge_near_duplicates: images that show nearly the same share a group unless the user says otherwise.
     """
@@ -53,13 +53,13 @@ class Content:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A few of a database's images in its layout, of which the common tests make a small copy.
+    """A few of a database's images in its layout; the common tests write them as a small copy.
 
     Attributes:
       tables: its files of scores, by path: the text of .csv and .txt, the rows of each sheet of .xlsx, and the
         variables of .mat, of which lists of texts are cell arrays.
-      images: what is read of them, in this order, each with the path of its file.
-      others: images that lie there, too, and are not read.
+      images: the images that are read from these tables, in this order, each with the path of its file.
+      others: files of images that are there and are not read.
     """
 
     tables: Mapping[str, Any]
@@ -72,13 +72,13 @@ class Database:
     """All that is known of a database.
 
     Attributes:
-      name: short; of its prepared records, too.
+      name: short; also of its prepared records.
       title: what people call it.
       scale: what its scores mean.
       content: what it shows.
       origin: where it is from.
-      read: what its score files say of each image: what it is called, and where it should lie. Files are found in any
-        case and at any depth, and columns by their headers; ``read_database`` checks what they say.
+      read: gives each image that its score files name, with its score and its expected place. Files are found in any
+        case and at any depth, columns by their headers; ``read_database`` checks the result.
       sample: a few of its images.
       distortions: what its types of distortion are, in the order of their numbers from 1; none where they have no
         names, or where they are KADID-10k's, which ``saqt.distortions`` has.
@@ -103,7 +103,7 @@ def collection_of(database: Database, source: str | os.PathLike, *, on_bad_image
       on_bad_image: "fail" stops where scored images are missing; "skip" leaves them out and lists them.
 
     Raises:
-      InputError: files that are missing or do not read as the database's, names that leave the folder, a name twice,
+      InputError: missing or malformed files, names that leave the folder, a name twice,
         scores out of range, missing images (the first five and the count).
     """
     scale, folder = database.scale, SourceFolder(source)
@@ -116,7 +116,7 @@ def collection_of(database: Database, source: str | os.PathLike, *, on_bad_image
             expected = f"scores of {database.name} from {scale.low:g} to {scale.high:g}"
             raise InputError(expected=expected, found=f"{image.raw_score:g} for {image.name}", **where)
     found, missing = [], []
-    names: dict[str | Path, str] = {}  # of files, too: a folder may tell names by case and a table not
+    names: dict[str | Path, str] = {}  # and of files: names may differ in case in a folder and not in a table
     for image in listed:
         path = folder.find(Path(image.image).as_posix()) if isinstance(image.image, Path) else None
         for key in {image.name, path or image.name}:
@@ -169,7 +169,7 @@ def distorted(
 def own_contents(
     rows: Table, name_column: str, score_column: str, *, folder: str = "", split: str = ""
 ) -> list[RatedImage]:
-    """The images of a table, each its own content, which lie in a folder."""
+    """The images of a table, each its own content; their files are in ``folder``."""
     return [
         RatedImage(name, Path(folder, name), score, group=name, split=split)
         for name, score in zip(rows.texts(name_column), rows.numbers(score_column), strict=True)

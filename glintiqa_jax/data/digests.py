@@ -1,4 +1,4 @@
-"""Digests: of facts, and of what files hold, wherever they are and whenever they were written."""
+"""Digests of facts, and of the content of files, whatever their place and time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def digest(*facts: object) -> str:
 
 
 def digests(paths: Sequence[Path], cache: str | os.PathLike) -> list[str]:
-    """The SHA-256 of each file; "" where it cannot be read, which who decodes it will say.
+    """The SHA-256 of each file; "" for a file that cannot be read, which decoding it will report.
 
     Files are read by several threads, and again only when their size or times have changed.
 
     Args:
       paths: the files.
-      cache: a folder for what is known of them; what is damaged there is ignored, and so is that it cannot be written.
+      cache: a folder for known digests; a damaged or read-only one is ignored.
     """
     if not paths:
         return []

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what else a result may be written to: a pipe, a device, a link's target."""
+"""Output that is complete or absent: regular files, pipes, devices, and the targets of links."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ _PARTIAL = ".partial-"
 
 
 class Output:
-    """A place for a result, opened at once; a context whose end puts the result there, or nothing after an error.
+    """A target for a result, opened at once; a context that puts the result there at its end, or nothing after an
+    error.
 
     A regular file is written under a temporary name beside it, then renamed, with the permissions of the file that it
     replaces. Of a symbolic link the target is replaced. A pipe, a device and a descriptor such as ``/dev/stdout`` are
-    written through. Of two outputs of one name, the last that ends is there, whole; what a killed one left is removed
-    by the next.
+    written through. Of two outputs of one name, the one that ends last stays, complete; the remains of a killed one are
+    removed by the next.
 
     Args:
-      path: a file that need not be there, in a folder that is.
+      path: a file, which need not exist, in an existing folder.
 
     Attributes:
       file: what to write to, binary.
@@ -95,7 +96,7 @@ class Output:
             self.discard()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write, and at once; an error names the output."""
+        """Write without buffering; an error names the output."""
         with self.named():
             self.file.write(data)
             self.file.flush()
@@ -109,12 +110,12 @@ class Output:
             raise OSError(error.errno, error.strerror, self._named) from error
 
     def keep(self) -> None:
-        """Put what was written in its place; nothing else can be written then."""
+        """Put the written file in its place; nothing can be written afterwards."""
         if self.file.closed:
             return
         try:
             with self.named():
-                lock = os.dup(self.file.fileno())  # lest one takes the file for a killed one's while it is renamed
+                lock = os.dup(self.file.fileno())  # until it is renamed, it is not a killed one's
                 try:
                     self.file.close()
                     if self._target is not None:
@@ -126,7 +127,7 @@ class Output:
             raise
 
     def discard(self) -> None:
-        """Forget what was written, as far as it can be; a file that was there stays as it was."""
+        """Discard what was written, where possible; a file that was there stays as it was."""
         with contextlib.suppress(OSError):
             self.file.close()
         if self._target is not None:
@@ -145,15 +146,15 @@ def open_output(field: str, value: str | os.PathLike, *, inputs: Iterable[str | 
 def open_output(
     field: str, value: str | os.PathLike | None, *, inputs: Iterable[str | os.PathLike] = ()
 ) -> Output | contextlib.nullcontext:
-    """The ``Output`` that a person asks for, opened before the work that it is for; of no value a context of None.
+    """The user's ``Output``, opened before the work; without a value, a context of None.
 
     Args:
       field: the setting's or the argument's name.
       value: a path as a user gives it.
-      inputs: files that are read, of which it may be none.
+      inputs: files that are read; the output must not be one of them.
 
     Raises:
-      InputError: where nothing could be written, or an input would be lost.
+      InputError: a target that cannot be written, or is one of the inputs.
     """
     if value is None:
         return contextlib.nullcontext()
@@ -175,7 +176,7 @@ def open_output(
 
 
 def descriptor(path: str) -> int | None:
-    """The number behind ``/dev/stdout``, ``/dev/fd/63`` and links to such; None of any other path."""
+    """The descriptor behind ``/dev/stdout``, ``/dev/fd/63`` and links to them; None for any other path."""
     link = Path(path)
     for _ in range(40):  # links at most, as Linux follows
         if re.fullmatch("[0-9]+", link.name) and os.path.realpath(link.parent) == os.path.realpath("/dev/fd"):
@@ -208,7 +209,7 @@ def write_json(target: Path | Output, content: object) -> None:
 
 
 def write_csv(target: Path | Output, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Write a CSV file with a header, in UTF-8, each row as soon as it is there."""
+    """Write a CSV file with a header, in UTF-8, each row as it comes."""
     with _output(target) as output:
         for row in itertools.chain([columns], rows):
             line = io.StringIO(newline="")
@@ -226,7 +227,7 @@ def _output(target: Path | Output) -> Iterator[Output]:
 
 
 def _temporary_beside(target: Path) -> tuple[Path, int]:
-    """A new file beside another, open and locked; those that killed processes left of it are removed."""
+    """A new file beside another, open and locked; files that killed processes left are removed."""
     # not with the name itself, which may be as long as a name can be
     start = f"{_PARTIAL}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
     while True:

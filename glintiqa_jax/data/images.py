@@ -26,16 +26,16 @@ _NOTHING: Mapping[str, bytes] = types.MappingProxyType({})
 def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode with Pillow into uint8 RGB ``(height, width, 3)`` as a viewer would show it.
 
-    ``pixels.py`` has a table of what becomes of each kind of image. Broken metadata and a JPEG's missing end marker are
-    no reason to refuse an image; a file that stops in its middle is.
+    ``pixels.py`` has a table of what becomes of each kind of image. Broken metadata or a missing end marker of a JPEG
+    are ignored; a truncated file is refused.
 
     Args:
       encoded: the file's bytes.
-      name: what errors call the image; its ending is a hint for formats that do not tell by their first bytes.
+      name: what errors call the image; its ending is a hint for formats without a signature.
       max_pixels: the largest width times height that is decoded; 0 is no limit.
 
     Raises:
-      BadImageError: when the bytes are no image that Pillow can decode, or a larger one; ``name`` is in the message.
+      BadImageError: when Pillow cannot decode the bytes, or the image is larger; ``name`` is in the message.
     """
 
     def decode(content: bytes, info: Mapping[str, bytes] = _NOTHING) -> np.ndarray:
@@ -75,7 +75,7 @@ def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> 
 
 
 def _is_camera_raw(encoded: bytes, image: Image.Image) -> bool:
-    """Whether a TIFF's first image is but a small one of another, as in DNG, NEF, ARW and CR2."""
+    """Whether a TIFF's first image is only a thumbnail, as in DNG, NEF, ARW and CR2."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     kind = tags.get(_NEW_SUBFILE_TYPE, 0)
     return _DNG_VERSION in tags or encoded[8:10] == b"CR" or (isinstance(kind, int) and bool(kind & 1))
@@ -110,7 +110,7 @@ def limit_long_side(image: np.ndarray, limit: int) -> np.ndarray:
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Another (height, width) by Pillow's antialiased bicubic, as everywhere; itself where it has it.
+    """An image resized by Pillow's antialiased bicubic, as everywhere; itself if it has the size.
 
     Args:
       image: uint8 ``(height, width, 3)``, or float32 ``(height, width)``.

@@ -1,4 +1,4 @@
-"""Checkpoints that have been damaged since they were written are noticed: checksums of all their files."""
+"""Checksums of all files of a checkpoint, by which damage since it was written is noticed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def is_sealed(checkpoint: epath.Path) -> bool:
 
 
 def damage(checkpoint: epath.Path) -> str | None:
-    """What is wrong with a checkpoint, the first file of it that is not as it was written; None for a whole one.
+    """The first damaged file of a checkpoint and what is wrong with it; None for an intact checkpoint.
 
-    One that was never sealed, as its run was killed just then, is whole: Orbax had renamed it when it was complete.
+    One without checksums, as its run was killed just then, is intact: Orbax renames it when it is complete.
     """
     if not is_sealed(checkpoint):
         return None

@@ -1,4 +1,4 @@
-"""How images become batches, which changes none of them."""
+"""How images are loaded, which changes no batch."""
 
 from __future__ import annotations
 

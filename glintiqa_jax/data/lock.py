@@ -1,4 +1,4 @@
-"""A folder that one run at a time works in, whatever ended the one before."""
+"""A folder for one run at a time, whatever ended the one before."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from typing import Any
 from glintiqa_jax.errors import InputError
 
 _FILE = ".lock"
-_BEAT = 15  # seconds between two signs of life
+_BEAT = 15  # seconds between two heartbeats
 _SILENT = 90  # seconds after which a run of another machine counts as ended
 
 
 @contextlib.contextmanager
 def sole_user(folder: Path, field: str) -> Iterator[None]:
-    """Hold a folder, made where it is not there, against every other run until the end of the block.
+    """Lock a folder against other runs until the end of the block; it is created if needed.
 
-    The kernel releases the lock of a process that is killed. Where a file system's locks do not reach other machines,
-    or where it has none, the file's content and its time say whether its owner lives.
+    The kernel releases the lock of a killed process. Where a file system's locks do not reach other machines, or where
+    it has none, the file's content and its time tell whether its owner is alive.
 
     Args:
       folder: of a local or shared file system.
-      field: the setting or argument that it is, such as ``workdir``.
+      field: the setting or argument, such as ``workdir``.
 
     Raises:
-      InputError: where another run holds it, naming that run, or the folder cannot be made.
+      InputError: another run holds it, which is named, or the folder cannot be created.
     """
     try:
         if folder.exists() and not folder.is_dir():
@@ -60,14 +60,14 @@ def sole_user(folder: Path, field: str) -> Iterator[None]:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Make a folder; which of it and its parents were not there, the deepest first."""
+    """Create a folder; returns what was created, it and its parents, the deepest first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _locked(path: Path, field: str) -> int:
-    """A descriptor of the lock's file, once it is this process's."""
+    """A descriptor of the lock's file, once this process holds it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -90,7 +90,7 @@ def _locked(path: Path, field: str) -> int:
 
 
 def _lock(file: int) -> bool | None:
-    """Whether the kernel gives the lock; None where the file system has none."""
+    """Whether the kernel grants the lock; None if the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -103,7 +103,7 @@ def _lock(file: int) -> bool | None:
 
 
 def _lives(owner: dict[str, Any], path: Path, *, trusted: bool) -> bool:
-    """Whether the process that wrote a lock may be at work, though the kernel does not say so."""
+    """Whether the process that wrote a lock may be alive, though the kernel does not say so."""
     if not owner:
         return False
     if owner["host"] == socket.gethostname():
@@ -155,7 +155,7 @@ def _started(pid: int) -> str | None:
 
 
 def _read(file: int) -> dict[str, Any]:
-    """What the owner says of itself; nothing where it has not said it yet, or said it in part."""
+    """What the owner wrote about itself; empty if it has not written it, or only in part."""
     try:
         content = json.loads(os.pread(file, 4096, 0))
         return content if isinstance(content, dict) and content.keys() >= {"host", "pid", "started"} else {}

@@ -1,4 +1,4 @@
-"""Files that are whole but for what no viewer minds: a JPEG's missing end, metadata that cannot be read."""
+"""Files that every viewer shows in spite of a fault: a JPEG's missing end, unreadable metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BYTES_PER_PIXEL = 2  # more than a JPEG needs, so that made-up data fill all th
 
 
 def mended(encoded: bytes, decode: Callable[..., np.ndarray]) -> np.ndarray | None:
-    """The pixels of a file that did not decode as it is, or None where it is damaged in earnest.
+    """The pixels of a file that did not decode as it is, or None if it is really damaged.
 
     Args:
       encoded: the file's bytes.

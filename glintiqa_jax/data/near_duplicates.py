@@ -1,8 +1,8 @@
 """Images that show nearly the same, found by a perceptual hash and confirmed by their pixels.
 
-What is near: the same photograph saved, scaled, brightened or slightly cropped anew, and photographs of one scene from
-one place. The two limits were chosen by looking at pairs of BIQ2021: of 24 drawn from those that only just pass, all
-show one scene.
+Near are the same photograph saved again, scaled, brightened or slightly cropped, and photographs of one scene from one
+place. The two limits were chosen by looking at pairs of BIQ2021: of 24 drawn from those that only just pass, all show
+one scene.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BLOCK = 64  # hashes compared with all others at a time: with 40,000 of them, 2
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What is kept of an image to compare it with others.
+    """What is kept of an image for comparison with others.
 
     Attributes:
       digest: SHA-256 of the image file's bytes.
@@ -54,7 +54,7 @@ class Look:
         return cls(hashlib.sha256(encoded).hexdigest(), bits, picture)
 
     def is_near(self, other: Look) -> bool:
-        """Whether the bytes are the same, or the pictures but for brightness and contrast."""
+        """Whether the bytes are the same, or the pictures except for brightness and contrast."""
         pictures = np.stack([self.picture, other.picture])
         return self.digest == other.digest or bool(_alike(pictures, np.array([0]), np.array([1]))[0])
 
@@ -84,7 +84,7 @@ def near_duplicates(looks: Sequence[Look], groups: Sequence[str]) -> list[tuple[
 
 
 def known_contents(known: Sequence[Look], looks: Sequence[Look], groups: Sequence[str]) -> np.ndarray:
-    """Which images are of a content that others, known ones, show: those near to one of them, and their whole groups.
+    """Which images show a known content: those near to a known image, and their whole groups.
 
     Args:
       known: of the images that are known, such as those that were trained on.
@@ -133,12 +133,12 @@ def load_looks(path: Path | epath.Path) -> list[Look]:
 def shared_groups(
     groups: Sequence[str], looks: Sequence[Look], pairs: Sequence[tuple[int, int]], *, merge: bool
 ) -> list[str]:
-    """Groups where the same bytes are the same content, and with ``merge`` what shows nearly the same is, too."""
+    """Groups in which identical files share a group and, with ``merge``, so do near-duplicates."""
     return merge_groups(groups, [(a, b) for a, b in pairs if merge or looks[a].digest == looks[b].digest])
 
 
 def merge_groups(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """Groups so that both images of every pair share one: the first by name of all that are joined."""
+    """Groups in which both images of every pair share one: the first by name of all that are joined."""
     leader = {group: group for group in groups}
 
     def find(group: str) -> str:

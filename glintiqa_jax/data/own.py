@@ -20,7 +20,7 @@ from glintiqa_jax.settings import setting
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which columns of a table of scores hold what; an empty name is a column that is not there."""
+    """The columns of a table of scores; an empty name stands for a column that does not exist."""
 
     image_column: str = setting("image", "csv: column of the image names, relative to `images`")
     score_column: str = setting("mos", "csv: column of the scores, in any unit")
@@ -51,9 +51,9 @@ def read_csv(
       on_bad_image: "fail" stops where scored images are missing; "skip" leaves them out and lists them.
 
     Raises:
-      InputError: a missing or empty folder or file, a missing column, a score that is no number or out of range,
-        a split that is none of the three, a name twice, names that leave the folder (by ``..``, an absolute path
-        or a link), names without an image (the first five and the count).
+      InputError: a missing or empty folder or file, a missing column, a score that is not a number or out of range, a
+        word that is not a split, a name twice, names that leave the folder (by ``..``, an absolute path or a link),
+        names without an image (the first five and the count).
     """
     folder, path = Path(images).expanduser(), Path(scores).expanduser()
     if not folder.is_dir():
@@ -121,7 +121,7 @@ def _by_name(folder: Path, files: Found) -> dict[str, list[Path]]:
 
 
 def _place(folder: Path, root: Path, name: str, found: list[Path], where: str) -> Path:
-    """The file of a name, there or not; ``InputError`` where it cannot be told, or is outside the folder."""
+    """The file of a name, which need not exist; ``InputError`` if the name is ambiguous or outside the folder."""
     literal = folder / name
     try:
         path = found[0] if len(found) == 1 else literal
@@ -138,7 +138,7 @@ def _place(folder: Path, root: Path, name: str, found: list[Path], where: str) -
 
 
 def _notes(folder: Path, files: Found, scored: set[Path]) -> list[str]:
-    """What is to be said of files that no score is for; those that are no images are none of our business."""
+    """A note on images without a score; other files are not mentioned."""
     others = only_images([path for path in files.images if path not in scored])
     notes = []
     if others.images:

@@ -1,4 +1,4 @@
-"""What a path means that a person gives: a place on this machine or, where that is meant, an object store's address."""
+"""What a user's path means: a place on this machine or, where accepted, an object store's address."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check_path(field: str, path: str | os.PathLike, *, stores: bool = False) -> 
 
     Args:
       field: the setting's or the argument's name.
-      path: its value; an empty one is none.
-      stores: object stores' addresses are meant, too.
+      path: its value; empty for none.
+      stores: object stores' addresses are accepted, too.
 
     Raises:
       InputError: says what to write instead.
@@ -43,7 +43,7 @@ def check_path(field: str, path: str | os.PathLike, *, stores: bool = False) -> 
 
 
 def local_path(field: str, path: str | os.PathLike) -> Path:
-    """A place on this machine, ``~`` expanded; ``InputError`` for no path, another's address, or a ~ of nobody's."""
+    """A place on this machine, ``~`` expanded; ``InputError`` for an empty path, an address, an unknown ``~user``."""
     check_path(field, path)
     if not os.fspath(path):  # which pathlib takes for the folder one is in
         raise InputError(field=field, expected="a path", found="nothing")

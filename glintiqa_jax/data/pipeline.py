@@ -30,13 +30,13 @@ _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 
 @dataclasses.dataclass(frozen=True)
 class Batching:
-    """What training batches hold: they are a function of this, of the source, its positions and the targets.
+    """The content of training batches: a function of this, the source, its positions and the targets.
 
     Attributes:
       crop_size: side of a crop, in pixels.
       batch_size: crops per batch over all processes, a multiple of their number times ``crops_per_image``.
       seed: of the order, the crops, the flips and the transforms.
-      crops_per_image: crops of an image each time it comes, side by side in a batch; it is decoded once for them.
+      crops_per_image: crops of an image each time it comes up, side by side in a batch; it is decoded once for them.
       vertical_flips: flip upside down, too, as released.
       transforms: what happens to an image before it is cropped, in this order.
     """
@@ -50,7 +50,7 @@ class Batching:
 
     @property
     def smallest(self) -> int:
-        """The smallest side of an image, in pixels, of which crops can be made."""
+        """The smallest side, in pixels, that an image needs."""
         return max([self.crop_size, *(transform.smallest(self.crop_size) for transform in self.transforms)])
 
 
@@ -80,8 +80,8 @@ def training_batches(
       loading: how they are made.
 
     Raises:
-      InputError: when ``crops_per_image`` times the processes does not divide ``batch_size``, targets that are not one
-        for each image, and images that are smaller than what is made of them.
+      InputError: ``crops_per_image`` times the processes does not divide ``batch_size``, the number of targets is not
+        that of the images, or an image is too small.
     """
     index, count = process
     crops = batching.crops_per_image
@@ -102,7 +102,7 @@ def training_batches(
             found=f"{source.index.names[positions[number]]} of {sizes[number, 1]}x{sizes[number, 0]}",
         )
     images = batching.batch_size // crops // count  # in each of this process's batches
-    each = 3 * int(np.prod(sizes, axis=1).sum())  # bytes that every process that loads would keep
+    each = 3 * int(np.prod(sizes, axis=1).sum())  # bytes that every loading process would keep
     fits = each * max(loading.num_workers, 1) <= loading.cache_megabytes * 2**20
     numbers, starts = source.part_of(positions), source.part_starts()
     crop = RandomCropsAndFlips(
@@ -144,8 +144,8 @@ def evaluation_batches(
     """Each image once, decoded once, as its crops, in batches of one shape.
 
     A batch is ``{"image": uint8 (batch, crops, crop, crop, 3), "position": int32 (batch,)}``, of which each of
-    the processes has its own rows and as many batches as the others. Rows whose position is -1 are no images: they
-    fill up the last batch and, with ``on_bad_image="skip"``, stand for images that cannot be read any more.
+    the processes has its own rows and as many batches as the others. Rows whose position is -1 hold no image: they fill
+    the last batch and, with ``on_bad_image="skip"``, stand for images that have become unreadable.
 
     Args:
       source: where the images are.
@@ -190,7 +190,7 @@ def _iterate(dataset: grain.MapDataset, num_workers: int) -> Iterable[dict[str, 
 
 
 class _ByWorkers:
-    """A dataset whose worker processes leave Ctrl-C to this one and end when it has ended, even by ``kill -9``."""
+    """A dataset whose worker processes ignore Ctrl-C and end with this process, even after ``kill -9``."""
 
     def __init__(self, dataset: grain.IterDataset):
         self._dataset = dataset

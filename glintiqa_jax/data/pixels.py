@@ -1,4 +1,4 @@
-"""What becomes of each kind of image: one treatment for files, Pillow's images and arrays.
+"""Any kind of image to uint8 RGB: one treatment for files, Pillow's images and arrays.
 
 | kind | becomes |
 |---|---|
@@ -17,8 +17,8 @@
 | EXIF orientation | applied; broken EXIF is ignored |
 | several frames | the first |
 
-16-bit samples of which none is above 255, and floats between 1 and 16, are errors: whether they are black or were never
-scaled cannot be told.
+16-bit samples of which none is above 255, and floats between 1 and 16, are errors: they may be black, or never have
+been scaled.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def to_pixels(image: Any, name: str = "image") -> np.ndarray:
 
 
 def from_pillow(image: Image.Image) -> np.ndarray:
-    """A loaded image as uint8 RGB ``(height, width, 3)``; ``ValueError`` for samples that mean no brightness."""
+    """A loaded image as uint8 RGB ``(height, width, 3)``; ``ValueError`` for samples that are not brightness."""
     if 0 in image.size:
         raise ValueError(f"expected an image of some pixels, found {image.width}x{image.height}")
     white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0

@@ -1,4 +1,4 @@
-"""What every reader gives: images, and the opinion people had of them."""
+"""What every reader gives: images and their opinion scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPLIT_EXPECTED = ", ".join(dict.fromkeys(SPLIT_WORDS.values()))
 
 @dataclasses.dataclass(frozen=True)
 class RatedImage:
-    """One image and the opinion people had of it.
+    """One image and its opinion score.
 
     Attributes:
       name: unique in its collection; what errors, reports and score files call the image.
@@ -54,7 +54,7 @@ class RatedImage:
     distortion_level: int = 0
 
     def encoded(self) -> bytes:
-        """The image file's bytes; of an array its shape and values, which tell it from others."""
+        """The image file's bytes; for an array its shape and values."""
         if isinstance(self.image, np.ndarray):
             return f"{self.image.shape}".encode() + self.image.tobytes()
         return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
@@ -73,13 +73,13 @@ class Collection:
       name: short name, part of the prepared records' path.
       scale: what the scores mean.
       size: how many images ``images`` yields.
-      identity: changes when anything changes that the records would show but the bytes of ``sources``.
-      sources: the files whose bytes the records show, where ``identity`` does not know them.
+      identity: a digest of everything that the records would hold except the bytes of ``sources``.
+      sources: the files whose bytes the records hold, if ``identity`` does not cover them.
       images: a new iterator over the images, always in the same order.
-      notes: what the reader noticed and the user should hear, a line each.
-      missing: scored images that are not there, left out because the user asked for that.
+      notes: what the reader noticed, for the user, a line each.
+      missing: scored images whose files are missing, left out because the user asked for that.
       files: small files that belong beside the records, by name.
-      compared: images of different groups are known to show different things, and are not compared.
+      compared: images of different groups are known to differ, and are not searched for near-duplicates.
     """
 
     name: str

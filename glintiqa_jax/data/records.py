@@ -37,7 +37,7 @@ INDEX_COLUMNS = (
     "width",
     "sha256",
 )
-TOLD_BY = "content"  # what the identity of records made of files knows them by
+TOLD_BY = "content"  # by what the identity of records identifies their files
 # Of a record only these are read, the rest is in the index: converting all features takes four times as long.
 _READ = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "name": tfds.features.Text()})
 _UNDECODED = {"image": tfds.decode.SkipDecoding()}
@@ -45,7 +45,7 @@ _UNDECODED = {"image": tfds.decode.SkipDecoding()}
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What a preparation says of its records.
+    """The content of ``card.json``.
 
     Attributes:
       name: the database's, or "csv" or "demo".
@@ -62,8 +62,8 @@ class Card:
       identical: those of them whose files are the same.
       near_duplicates_merged: they share a group.
       index_sha256: of ``index.csv``.
-      identity: what the records show; neither where the images were, nor when they were written.
-      told_by: what the identity knows files by.
+      identity: a digest of what the records hold; neither of where the images were, nor of when they were written.
+      told_by: by what the identity identifies files.
       files: sizes of the records' files by name.
     """
 
@@ -113,7 +113,7 @@ class RecordSource(Source):
 
     Attributes:
       folder: where the records are.
-      card: what their preparation said.
+      card: the content of their ``card.json``.
 
     Raises:
       InputError: when the folder holds no prepared collection, and by ``[position]`` when a record is damaged.
@@ -141,7 +141,7 @@ class RecordSource(Source):
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        """For worker processes: they open the files themselves."""
+        """Pickled for worker processes, which open the files themselves."""
         return self.__dict__ | {"_records": None}
 
     def _pixels(self, position: int) -> np.ndarray:
@@ -155,7 +155,7 @@ class RecordSource(Source):
                 raw = tfds.decode.DeserializeMethod.RAW_BYTES
                 self._records = builder.as_data_source(split=RECORD_SPLIT, deserialize_method=raw)
             record = _READ.deserialize_example_np(self._records[position], decoders=_UNDECODED)
-        except Exception as error:  # ArrayRecord checks what it reads, and says so with whatever is at hand
+        except Exception as error:  # ArrayRecord checks what it reads, and raises various exceptions
             raise InputError(
                 f"record {position}, {name!r}, is damaged ({error})",
                 file=self.folder,

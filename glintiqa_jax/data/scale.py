@@ -1,4 +1,4 @@
-"""What opinion scores mean: their range, direction and unit, and the way to the quality that everything works with."""
+"""What opinion scores mean: their range, direction and unit, and their conversion to quality in [0, 1]."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ScoreScale:
       low: the lowest score the database can give, in its own unit.
       high: the highest.
       lower_is_better: True for DMOS-like scores.
-      unit: what a person calls the score, "MOS" or "DMOS".
+      unit: the name of the score, "MOS" or "DMOS".
     """
 
     low: float
@@ -55,7 +55,7 @@ class ScoreScale:
         return quality * (self.high - self.low) + self.low
 
     def facts(self) -> list[object]:
-        """For digests; the last stands for a field that is gone, so that what was prepared before is found."""
+        """For digests; the last stands for a removed field, so that earlier preparations are found."""
         return [*dataclasses.astuple(self), False]
 
     def describe(self) -> str:
@@ -65,10 +65,10 @@ class ScoreScale:
 
 
 def opinion_scale(score_range: tuple[float, ...], lower_is_better: bool) -> ScoreScale:
-    """The scale of scores whose lowest and highest a person gave.
+    """The scale of scores from the user's lowest and highest.
 
     Raises:
-      InputError: for other than two numbers, and what makes no scale.
+      InputError: other than two numbers, or an invalid range.
     """
     if len(score_range) != 2:
         raise InputError(field="score_range", expected="lowest,highest", found=f"{len(score_range)} numbers")

@@ -1,4 +1,4 @@
-"""Rated images as a source: any of them by its position, whatever it lies in.
+"""Rated images as a source: random access by position, wherever they are kept.
 
 Four kinds: ``RecordSource`` (prepared records), ``FolderSource`` (files and their scores), ``ArraySource`` (memory) and
 ``MixedSource`` (several of these).
@@ -23,9 +23,9 @@ from glintiqa_jax.data.scale import ScoreScale
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """All that is known of a source's images but their pixels: one entry per image, by position.
+    """The metadata of a source's images: one entry per image, by position.
 
-    What ``RatedImage`` says of each, and its height and width in pixels before ``resized``.
+    The fields of ``RatedImage``, and height and width in pixels before ``resized``.
     """
 
     names: list[str]
@@ -41,7 +41,7 @@ class Index:
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]]) -> Index:
-        """Of a row per image: values, or their texts, by ``RatedImage``'s attribute, ``height`` and ``width``."""
+        """From a row per image: values, or their texts, by ``RatedImage``'s attributes, ``height`` and ``width``."""
 
         def texts(column: str) -> list[str]:
             return [row[column] for row in rows]
@@ -72,19 +72,18 @@ class Source(abc.ABC):
     is an ``IndexError`` beyond it; an image that cannot be read is an ``InputError``.
 
     Attributes:
-      name: the database's, "csv" of one's own; of a mixture all of them, comma-separated.
+      name: the database's, "csv" for the user's own images; for a mixture all names, comma-separated.
       scale: what the scores mean.
-      index: all but the pixels.
-      identity: a digest of the images, their scores and whatever else an item shows, before ``resized``; not of where
-        they are.
+      index: the metadata of all images.
+      identity: a digest of the images, their scores and all other metadata, before ``resized``; not of where they are.
       skipped: what was left out, and why, a line each.
       max_side: the longer side to which images were shrunk when they were prepared; 0 where they were not.
       max_short_side: the shorter side to which ``[position]`` shrinks larger images; 0 where it does not.
       merges_near_duplicates: images that show nearly the same share a group.
       weights: how often each of ``parts`` is drawn in training, in any unit.
       distortions: names of the types of distortion by their numbers; empty where they have none.
-      licences: of the images, a line each, as far as they are known.
-      origin: how it was opened, as JSON has it, to be opened again; empty for what was made in memory.
+      licences: of the images, a line each, where known.
+      origin: how it was opened, as JSON, to open it again; empty for a source in memory.
     """
 
     name: str
@@ -102,7 +101,7 @@ class Source(abc.ABC):
 
     @property
     def parts(self) -> Sequence[Source]:
-        """The databases that this is made of, one after the other: itself, unless it is a mixture."""
+        """The databases of a mixture, in order; otherwise the source itself."""
         return [self]
 
     def describe(self) -> str:
@@ -152,7 +151,7 @@ class Source(abc.ABC):
         return other
 
     def named(self, name: str) -> Source:
-        """The same images under another name, which a mixture tells its parts by."""
+        """The same images under another name, by which a mixture distinguishes its parts."""
         other = copy.copy(self)
         other.name = name
         return other

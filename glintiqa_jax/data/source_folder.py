@@ -1,4 +1,4 @@
-"""A downloaded database as it lies on disk: files are found whatever their case and however deep they are nested."""
+"""A downloaded database on disk: files are found in any case and at any depth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SourceFolder:
       root: the folder; a link to one is fine.
 
     Raises:
-      InputError: when it is no folder, or an empty one.
+      InputError: when it is not a folder, or is empty.
     """
 
     def __init__(self, root: str | os.PathLike):
@@ -47,7 +47,7 @@ class SourceFolder:
 
         Raises:
           InputError: when ``name`` points outside the folder, by ``..``, an absolute path or a link, or several files
-            that are nested equally deep answer to it.
+            that are nested equally deep match.
         """
         try:
             wanted = PurePosixPath(normal_name(name, self.root))
@@ -75,7 +75,7 @@ class SourceFolder:
         return path if path.is_file() else None  # a link to nothing
 
     def file(self, *names: str) -> Path:
-        """The first of ``names`` that is there; ``InputError`` says what was looked for where none is."""
+        """The first of ``names`` that exists; ``InputError`` lists what was looked for if none does."""
         for name in names:
             if (path := self.find(name)) is not None:
                 return path

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who is tested: always whole content groups, so that no content is on two sides."""
+"""Train, validation and test splits, always of whole content groups, so that no content is on two sides."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RELEASED_SEED = 12345  # times the number of the round (paper section IV-A, as 
 class Split:
     """Record positions of the three parts, each increasing, none sharing a group with another.
 
-    Validation may be empty, and test where all else trains.
+    Validation may be empty, and so may test if all else trains.
     """
 
     train: np.ndarray
@@ -77,7 +77,7 @@ def split_as_declared(
     leave_out: bool = False,
     needed: Sequence[str] = ("train", "test"),
 ) -> Split:
-    """The split that the data declare, each image "train", "validation" or "test".
+    """The split that the data declare: "train", "validation" or "test" for each image.
 
     Where no image is declared "validation", a share of the training groups is held out for it.
 
@@ -132,8 +132,8 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
     """A split that ``save_split`` wrote, over the images of a source; those it does not name are in no part.
 
     Raises:
-      InputError: a file that is no split, or of another database, names that the source does not have or that are in
-        two parts, a content group on two sides, nothing to train on or to test.
+      InputError: a file that is not a split, or is of another database, names that the source does not have or that are
+        in two parts, a content group on two sides, nothing to train on or to test.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))

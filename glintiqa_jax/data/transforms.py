@@ -1,4 +1,4 @@
-"""What happens to an image on its way into a batch: crops, flips and what is done before."""
+"""Augmentation: crops, flips and what is done before them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glintiqa_jax.data.crops import checked_size
 
 
 class Transform(Protocol):
-    """What may happen to a training image before it is cropped; one of ``Batching.transforms``.
+    """A step of augmentation before a training image is cropped; one of ``Batching.transforms``.
 
     Attributes:
       name: of its random stream, unique among the transforms of a batch.
@@ -23,23 +23,23 @@ class Transform(Protocol):
     name: str
 
     def smallest(self, crop_size: int) -> int:
-        """The smallest side, in pixels, of an image from which it makes one that holds a crop."""
+        """The smallest side, in pixels, of an image that still holds a crop afterwards."""
 
     def __call__(self, image: np.ndarray, crop_size: int, rng: np.random.Generator) -> np.ndarray:
-        """uint8 ``(height, width, 3)`` to the same of maybe another size, neither side shorter than the crop."""
+        """uint8 ``(height, width, 3)`` to uint8 ``(new height, new width, 3)``, neither side shorter than the crop."""
 
 
 class RandomCropsAndFlips(grain.transforms.RandomMap):
     """The released augmentation (paper section IV-A): random crops, flipped at random both ways, never resized.
 
-    An item of an image, its target and its position to those of its crops, each array with an axis of crops in front.
+    Maps an item, with an image, its target and its position, to that of its crops, with an axis of crops in front.
 
     Args:
       crop_size: side of a crop, in pixels.
       crops: of an image.
-      vertical_flips: False leaves the upside down ones out, which photographs are not.
-      transforms: what happens to the image before. Each draws from a stream of its own, so that with or without one
-        the crops, the flips and the other transforms draw the same.
+      vertical_flips: False for photographs that are never upside down.
+      transforms: applied to the image before. Each has its own random stream, so that adding or removing one changes no
+        other draw.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class RandomCropsAndFlips(grain.transforms.RandomMap):
 
 
 def _stream(rng: np.random.Generator, name: str) -> np.random.Generator:
-    """Another stream, a function of where this one stands, which stays there, and of a name."""
+    """Another random stream, a function of this one's state, which does not change, and of a name."""
     state = rng.bit_generator.state["state"]
     words = [int(word) for value in state.values() for word in np.ravel(np.asarray(value, object))]
     return np.random.default_rng([*words, zlib.crc32(name.encode())])

@@ -1,4 +1,4 @@
-"""One walk of a folder, for every command: what is in it, and what of it is left out and why."""
+"""One walk of a folder, for every command: its images, and what is left out and why."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Found:
 
     Attributes:
       images: the files, in an order that depends on their paths alone.
-      left_out: what is not among them, by the reason; hidden and system files are in neither.
+      left_out: other paths, by the reason; hidden and system files are in neither.
     """
 
     images: list[Path] = dataclasses.field(default_factory=list)
@@ -59,7 +59,7 @@ class Found:
 
 
 def find_images(paths: Iterable[str | os.PathLike]) -> Found:
-    """Image files: those named, whatever they are, and those below the folders named, sorted within each folder.
+    """Image files: the named files, and the images below the named folders, sorted within each folder.
 
     An image is what Pillow loads, whatever its name ends with.
 
@@ -101,7 +101,7 @@ def images_below(folder: Path) -> Found:
 
 
 def only_images(files: Iterable[Path]) -> Found:
-    """Those of some files that are images; damaged ones, too, if they are named as images are."""
+    """The images among some files, with damaged ones if their names end as images' do."""
     found = Found()
     for path in files:
         if _RAW.fullmatch(path.suffix):

@@ -1,4 +1,4 @@
-"""A temporary folder to work in, beside where the result goes, so that it is there whole or not at all."""
+"""A temporary folder beside the target of a result, so that the result is complete or absent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PREFIX, _LOCK = ".partial-", ".at-work"
 
 @contextlib.contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A new folder in ``folder``, removed at the end of the block; what killed processes left there goes, too.
+    """A new folder in ``folder``, removed at the end of the block, with those that killed processes left.
 
     Raises:
       OSError: when ``folder`` cannot be made or written.

@@ -1,4 +1,4 @@
-"""Sources by name: databases that were prepared, one"s own images, the demo; and who trains and who is tested."""
+"""Sources by name: prepared databases, the user's own images and the demo; and their splits."""
 
 from glintiqa_jax.lazily import lazily
 

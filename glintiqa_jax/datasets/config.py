@@ -1,4 +1,4 @@
-"""Which rated images, how they are read and who is tested: the data's part of a configuration."""
+"""The data's part of a configuration: which rated images, how they are read and how they are split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dataset_names() -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class OwnImages:
-    """One's own images: a folder and a table of scores."""
+    """The user's own images: a folder and a table of scores."""
 
     images: str = setting("", "csv: folder of the images")
     scores: str = setting("", "csv: CSV file with one row per image")
@@ -41,7 +41,7 @@ class OwnImages:
 
 @dataclasses.dataclass(frozen=True)
 class Splitting:
-    """Who trains, who validates and who is tested."""
+    """Which images train, validate and test."""
 
     split_by: str = setting(
         "auto",

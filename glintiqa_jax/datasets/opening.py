@@ -28,14 +28,15 @@ from glintiqa_jax.saqt.on_the_fly import DistortedSource, is_on_the_fly
 from glintiqa_jax.settings import to_json
 
 Say = Callable[[str], None]
-"""Is told what a person should hear, a line each."""
+"""Gets messages for the user, a line each."""
 
 
 def open_dataset(name: str, *, data_dir: str | os.PathLike = "~/.cache/glintiqa_jax") -> RecordSource:
     """A database that was prepared, as a source.
 
     Args:
-      name: the database's, such as "koniq10k", or the folder's name that preparing one's own images printed.
+      name: the database's, such as "koniq10k", or the folder's name that ``prepare_dataset`` printed for the user's own
+        images.
       data_dir: where it was prepared.
 
     Raises:
@@ -119,8 +120,8 @@ def open_data(
 
     Args:
       config: which images.
-      on_bad_image: those that are missing or do not decode stop it ("fail") or are left out and said ("skip").
-      parts: what ``find_parts`` gave, where it was called before.
+      on_bad_image: images that are missing or do not decode stop it ("fail") or are left out and reported ("skip").
+      parts: the result of ``find_parts``, if it was called before.
       say: is told what was noticed.
 
     Raises:
@@ -151,7 +152,7 @@ def usable_positions(source: Source, smallest: int, *, on_bad_image: str = "fail
     Args:
       source: the images.
       smallest: the shorter side that an image must have, in pixels: the network's crop.
-      on_bad_image: smaller ones stop it ("fail") or are left out and said ("skip").
+      on_bad_image: smaller ones stop it ("fail") or are left out and reported ("skip").
       say: is told which.
 
     Raises:
@@ -179,7 +180,7 @@ def usable_positions(source: Source, smallest: int, *, on_bad_image: str = "fail
 def split_data(
     config: Splitting, source: Source, *, smallest: int, on_bad_image: str = "fail", say: Say = warn
 ) -> Split:
-    """Train, validation and test positions: published, drawn by content group, or as a file says.
+    """Train, validation and test positions: published, drawn by content group, or read from a file.
 
     Each database of a mixture is split by itself. Images that are too small are in no part.
 
@@ -245,7 +246,7 @@ def _images(split: Split) -> int:
 
 
 def _without_shared_contents(split: Split, groups: Sequence[str], say: Say) -> Split:
-    """Of databases that show the same: nothing trains whose content is tested or validated in another."""
+    """Across databases: no image trains whose content is tested or validated in another."""
     declared = [""] * len(groups)
     for side in SPLIT_NAMES:
         for position in getattr(split, side):

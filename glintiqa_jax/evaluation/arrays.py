@@ -1,4 +1,4 @@
-"""Arrays of predictions and scores: their checks, and powers of two that keep squares among ordinary numbers."""
+"""Arrays of predictions and scores: checks, and powers of two that keep squares in the range of floats."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def constant(values: np.ndarray) -> bool:
 def power_of(values: np.ndarray) -> int:
     """The power of two by which values are to be divided, which is exact, before they are squared.
 
-    It is 0 but where squares would overflow or vanish, so that ordinary values stay as they are.
+    It is 0 unless squares would overflow or vanish, so that ordinary values stay as they are.
     """
     power = int(np.frexp(np.max(np.abs(values), initial=0.0))[1])
     return power if abs(power) > _ORDINARY else 0

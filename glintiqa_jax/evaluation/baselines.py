@@ -1,4 +1,4 @@
-"""Baselines: simple measures, without training here, of the same images. They are what a network has to beat.
+"""Baselines: simple measures of the same images, without training here. A network has to beat them.
 
 NIQE is not among them. The maintained packages that compute it fetch its parameters from a hub when they run, and need
 PyTorch.
@@ -39,11 +39,11 @@ class Baseline:
     Attributes:
       title: what tables call it.
       higher_is_better: the direction of its values.
-      package: the distribution that computes it beside our own dependencies; empty where none is needed.
+      package: the distribution that computes it, if it is not among our dependencies; else empty.
       load: gives the measure, of a uint8 RGB image ``(height, width, 3)``, whose value is not finite where the image is
         too small or too plain. ``ImportError`` or ``OSError`` where its package is missing or not as expected.
-      source: whom to cite.
-      extra: ours that installs the package, ``pip install 'glintiqa-jax[extra]'``; empty where none does.
+      source: whom to cite. extra: our extra that installs the package, ``pip install 'glintiqa-jax[extra]'``; empty for
+        none.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Baseline:
 
 
 def check_baselines(names: Iterable[str]) -> None:
-    """Before anything long starts: ``InputError`` for a baseline that is unknown, or that cannot be loaded."""
+    """``InputError`` for a baseline that is unknown or cannot be loaded, before anything long starts."""
     for name in names:
         _load(name)
 
@@ -76,18 +76,18 @@ def baseline_values(
     *,
     progress: str = "",
 ) -> dict[str, np.ndarray]:
-    """What each baseline says of each image, higher is better, float64 ``(images,)``.
+    """Each baseline's values of the images, higher is better, float64 ``(images,)``.
 
-    A value is NaN where a baseline has none, as the image is too small for it or one colour. What was computed before
-    is kept in a file of the source, at its size, in a column for each baseline and identity: a call that was
-    interrupted resumes, and a baseline whose code or package has changed is computed anew.
+    A value is NaN where the baseline is undefined, as for an image that is too small or of one colour. Values are
+    cached in a file of the source, with a column for each baseline and identity: an interrupted call resumes, and a
+      baseline whose code or package has changed is computed again.
 
     Args:
       source: where the images are.
       positions: int ``(images,)``, which of them.
       names: keys of ``BASELINES``.
-      folder: where the file is, ``baselines_*.csv``, of the values as the baselines give them.
-      progress: what the progress bar says; none is shown when empty.
+      folder: of the cache, ``baselines_*.csv``, with the values as the baselines give them.
+      progress: the progress bar's title; no bar if empty.
 
     Raises:
       InputError: as ``check_baselines``, or when the file holds something else.
@@ -111,7 +111,7 @@ def baseline_values(
                 if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES:
                     _write(path, known)
                     saved = time.monotonic()
-        finally:  # an interruption keeps what is there, too
+        finally:  # also after an interruption
             _write(path, known)
     images = [source.index.names[int(position)] for position in positions]
     return {
@@ -122,7 +122,7 @@ def baseline_values(
 
 
 def cache_path(source: Source, folder: Path) -> Path:
-    """The file of what baselines said of a source's images, which are known by its identity and the size they have."""
+    """The cache of a source's baselines, named after its identity and the size of its images."""
     seen = digest([source.identity, *(part.max_short_side for part in source.parts)])
     return folder / f"baselines_{seen[:12]}.csv"
 
@@ -154,7 +154,7 @@ def _laplacian_variance(image: np.ndarray) -> float:
 
 
 def _brisque() -> Measure:
-    """The package's evaluator, but for two things of version 0.2.0 that are not for us."""
+    """The package's evaluator, with two changes to version 0.2.0."""
     import brisque
     import brisque.models
     from libsvm import svmutil
@@ -163,7 +163,7 @@ def _brisque() -> Measure:
 
     class Evaluator(brisque.BRISQUE):
         def __init__(self) -> None:
-            """As the package's own, which executes the pickle with the features' ranges; here it is only read."""
+            """The package executes the pickle with the features' ranges; here it is only parsed."""
             self.url = False
             self.model = svmutil.svm_load_model(str(folder / "svm.txt"))
             instructions = pickletools.genops((folder / "normalize.pickle").read_bytes())
@@ -173,7 +173,7 @@ def _brisque() -> Measure:
             self.scale_params = {"min_": ranges[:_BRISQUE_FEATURES], "max_": ranges[_BRISQUE_FEATURES:]}
 
         def scale_features(self, features: np.ndarray) -> np.ndarray:
-            """Some features are arrays ``(1,)``, which NumPy takes for numbers no longer, since 2.4."""
+            """Some features are arrays ``(1,)``, which NumPy 2.4 no longer converts to numbers."""
             return super().scale_features([np.ravel(feature)[0] for feature in features])
 
     evaluator = Evaluator()
@@ -205,7 +205,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """The values of each column by image name; those that are not asked for are kept."""
+    """The values of each column by image name, with columns that are not asked for."""
     known: dict[str, dict[str, float]] = {}
     if not path.exists():
         return known

@@ -1,4 +1,4 @@
-"""What a prepared database looks like, for people: ``card.md``, a histogram, a contact sheet, near-duplicates."""
+"""``card.md`` of a prepared database: its facts, a histogram, a contact sheet, near-duplicates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_card(source: RecordSource) -> Path:
 
 
 def describe(source: RecordSource) -> list[str]:
-    """What a card says in words, a line each."""
+    """A card's text, a line each."""
     card, index = source.card, source.index
     widths, heights = index.widths, index.heights
     lines = [

@@ -1,7 +1,6 @@
-"""A report as blocks, written once as Markdown with its plots beside it and once as one HTML page that needs nothing.
-
-Text is plain: nothing in it means anything to Markdown, HTML or LaTeX, as names of images and databases are anybody's.
-Each format has one function that writes it so, and characters that nobody could see are spelled out in all of them.
+"""A report as blocks, written as Markdown with its plots beside it and as one HTML page without other files. Text is
+plain: each format has one function that escapes it, as names of images and databases may hold anything. Invisible
+  characters are spelled out in all formats.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ code { background: #f4f4f4; }
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Cells as text, and what the figures are, for under the table; ``words`` are the leading columns of no figures."""
+    """Cells as text, and a caption; ``words`` is the number of leading columns with text rather than figures."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -71,7 +70,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A figure, the name of its file without the ending, and what one sees in it."""
+    """A figure, the name of its file without the ending, and its caption."""
 
     name: str
     figure: Figure
@@ -80,7 +79,7 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Lines that stand as they are, such as a command."""
+    """Preformatted lines, such as a command."""
 
     text: str
 
@@ -159,7 +158,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """Text of a block of its own in Markdown, whose first sign may mean more than elsewhere."""
+    """Escape a paragraph for Markdown, where the first character may have a special meaning."""
     written = in_markdown(text)
     if beginning := _MARKDOWN_BEGINNING.match(written):
         return f"{beginning[0][:-1]}\\{written[beginning.end() - 1 :]}"
@@ -167,7 +166,7 @@ def _paragraph(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """Plain text as Markdown that shows it: on one line, whose signs mean nothing."""
+    """Escape plain text for Markdown, on one line."""
     text = visible(text)
     inner = text.strip()
     before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :] if inner else ""
@@ -212,12 +211,12 @@ def _html_row(tag: str, cells: Sequence[str], words: int) -> str:
 
 
 def in_html(text: str) -> str:
-    """Plain text as HTML that shows it, inside an element or a quoted attribute."""
+    """Escape plain text for HTML, inside an element or a quoted attribute."""
     return html.escape(visible(text))
 
 
 def _latex(table: Table) -> str:
-    """A ``tabular`` for ``booktabs``, its caption as a comment: what it says belongs into the paper's own words."""
+    """A ``tabular`` for ``booktabs``, its caption as a comment, to be put in the paper's own words."""
     lines = [r"\begin{tabular}{" + "l" * table.words + "r" * (len(table.columns) - table.words) + "}", r"\toprule"]
     lines += [" & ".join(map(in_latex, table.columns)) + r" \\", r"\midrule"]
     lines += [" & ".join(map(in_latex, row)) + r" \\" for row in table.rows]
@@ -227,7 +226,7 @@ def _latex(table: Table) -> str:
 
 
 def in_latex(text: str) -> str:
-    """Plain text as LaTeX that sets it, as far as its fonts have the letters."""
+    """Escape plain text for LaTeX, whose fonts may lack some letters."""
     apart = _LATEX_RUN.split(visible(text)), _LATEX_RUN.findall(visible(text))
     words = ["".join(_LATEX_SPECIAL.get(sign, sign) for sign in piece) for piece in apart[0]]
     between = ["\\ " if sign == " " else sign + "{}" for sign in apart[1]]

@@ -41,16 +41,17 @@ def evaluate(
     Args:
       model: the model.
       source: the images and their scores, in any unit and direction; shown to the model as its card says.
-      positions: which images; of a split its test part; None for all that hold a crop.
-      trained_here: the source is the one that the model was trained on, and the positions are not those that trained.
-        Otherwise those contents are left out, and said, that it was trained on: by what they show, not by their names.
+      positions: which images; a split stands for its test part; None for all that hold a crop.
+      trained_here: the source is the one that the model was trained on, and the positions exclude the training images.
+        Otherwise contents that it was trained on are left out, with a warning; they are found by what they show, not by
+        name.
       mesh: the devices; None for all of them.
       batch_size: images per batch at most, a multiple of the devices; 0 for about 16.
       loading: how images are loaded.
       log: where messages go.
 
     Returns:
-      The predictions, in the unit and direction of the source's scores; ``.metrics()`` gives their figures.
+      The predictions, in the unit and direction of the source's scores; ``.predictions.metrics()`` gives their figures.
 
     Raises:
       InputError: no image to evaluate, or none that the model was not trained on.
@@ -96,10 +97,10 @@ def _not_trained_on(model: Model, source: Source, positions: np.ndarray, log: Lo
 
 
 def new_positions(known: Sequence[Look], source: Source, positions: np.ndarray) -> np.ndarray:
-    """Those of some positions whose content a network was not trained on.
+    """The positions whose content a network was not trained on.
 
     Args:
-      known: what it was trained on.
+      known: the looks of what it was trained on.
       source: the images.
       positions: which of them.
 

@@ -1,8 +1,8 @@
 """Mappings from predictions to opinion scores, fitted by least squares.
 
 A metric's scale need not be that of the scores, so the literature fits a logistic curve before it reports PLCC and
-RMSE. A curve is fitted to the images that it is then judged on: its figures flatter a little, all the more the fewer
-the images, and do not compare with those of raw predictions.
+RMSE. A curve is fitted to the images that it is then judged on: its figures flatter a little, more so with fewer
+images, and do not compare with those of raw predictions.
 """
 
 from __future__ import annotations

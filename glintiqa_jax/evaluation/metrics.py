@@ -78,7 +78,7 @@ class Metric:
       needs_std: known only where the standard deviations of the opinions are.
       compared: models are compared by it, with a test of the difference, and not only listed.
       decimals: digits after the point, in results; tables with intervals show one less.
-      note: a sentence for under tables.
+      note: a sentence for captions.
     """
 
     title: str
@@ -92,7 +92,7 @@ class Metric:
     note: str = ""
 
     def worth(self, figure: float | None) -> float:
-        """A number that is larger the better the figure is; ``-inf`` where that is undefined (NaN or None)."""
+        """A number that is larger for a better figure; ``-inf`` if the figure is undefined (NaN or None)."""
         if figure is None or math.isnan(figure):
             return -math.inf
         return figure if self.higher_is_better else -figure
@@ -105,7 +105,7 @@ class Metric:
         Args:
           figures: one, or an estimate with its lowest and highest; NaN or None where undefined.
           sign: "+" where differences show theirs.
-          fewer: so many digits fewer after the point.
+          fewer: show this many digits fewer after the point.
         """
         first = figures[0]
         if first is None or math.isnan(first):
@@ -135,7 +135,7 @@ METRICS: dict[str, Metric] = {
         "opinions.",
     ),
 }
-"""By key, which is the name in ``results.json``. Results, reports and tables follow it; it may be extended."""
+"""By key, the name in ``results.json``. Results, reports and tables follow from it; it may be extended."""
 
 
 def all_metrics(
@@ -174,7 +174,7 @@ def result_line(figures: Mapping[str, float | int | None]) -> str:
 
 
 def how_to_read(keys: Iterable[str]) -> str:
-    """What to know of some metrics: their directions, their unit, the mapping and their own notes."""
+    """A caption's sentences on some metrics: directions, mapping and notes."""
     rows = [METRICS[key] for key in keys]
     sentences = [
         f"{', '.join(titles)}: {direction} is better."
@@ -199,7 +199,7 @@ def _pearson(predicted: np.ndarray, target: np.ndarray):
 
 
 def _differences(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:
-    """What predictions are off, divided by a power of two."""
+    """The errors of predictions, divided by a power of two, and that power."""
     predicted, target = checked(predicted, target)
     power = power_of(np.concatenate([predicted, target]))
     return np.ldexp(predicted, -power) - np.ldexp(target, -power), power

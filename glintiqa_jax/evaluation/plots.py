@@ -1,4 +1,4 @@
-"""What a report shows: curves, scatter, residuals and images."""
+"""The plots of a report: curves, scatter, residuals and images."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def scatter(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str) -> 
 
 @_in_our_style
 def residuals(predicted: np.ndarray, target: np.ndarray, by: Mapping[str, np.ndarray]) -> Figure:
-    """Boxes of what the mapped prediction says above the opinion score, one panel for each way to sort the images.
+    """Boxes of the residuals, mapped prediction minus opinion score, with a panel for each way to group the images.
 
     Args:
       predicted: ``(images,)``.
       target: ``(images,)``.
-      by: labels or numbers, ``(images,)`` each, by what they are; each label gets a box, in their order.
+      by: labels or numbers, ``(images,)`` each, by their title; each label gets a box, in order.
     """
     residual = fit_logistic4(predicted, target)(predicted) - target
     labels = {name: np.unique(values) for name, values in by.items()}
@@ -146,7 +146,7 @@ def best_and_worst(predictions: Predictions, source: Source, order: Sequence[int
     Args:
       predictions: of the images.
       source: where they are.
-      order: rows of the predictions, from the best predicted on.
+      order: rows of the predictions, the best predicted first.
     """
     count = min(_SHOWN, len(order))
     figure = Figure(figsize=(2 * count, 4.2), layout="constrained")

@@ -57,7 +57,7 @@ class Predictions:
     def of(
         cls, source: Source, positions: np.ndarray, predicted: np.ndarray, crop_deviation: np.ndarray
     ) -> Predictions:
-        """Of some positions of a source, with what the source says of them."""
+        """Predictions for some positions of a source, with the source's metadata."""
         index = source.index
         return cls(
             positions=positions,
@@ -71,7 +71,7 @@ class Predictions:
         )
 
     def metrics(self) -> dict[str, float | int]:
-        """``all_metrics``; of several databases the mean over them, as their scores do not compare."""
+        """``all_metrics``; for several databases the mean over them, as their scores are not comparable."""
         each = list(self.metrics_by_database().values())
         if len(each) == 1:
             return each[0]
@@ -98,15 +98,15 @@ class Predictions:
 
 
 def known(target_std: np.ndarray) -> np.ndarray | None:
-    """Standard deviations of opinions, where those of all images are known."""
+    """Standard deviations of opinions, or None unless those of all images are known."""
     return target_std if len(target_std) and np.isfinite(target_std).all() else None
 
 
 def read_predictions(path: Path, source: Source) -> Predictions:
-    """What ``write_csv`` wrote, of images of a source.
+    """Read what ``write_csv`` wrote, for images of a source.
 
     Raises:
-      InputError: a file that is none, or names that the source does not have (the first five).
+      InputError: a missing or malformed file, or names that the source does not have (the first five).
     """
     rows = read_numbers(path, "name", ["predicted", "crop_deviation"])
     position = positions_by_name(source.index.names)
@@ -139,7 +139,7 @@ def predict_source(
       mesh: where batches are put.
       batch_size: images per batch at most, a multiple of the mesh's devices.
       loading: how images are loaded.
-      bar: is moved on by each image.
+      bar: advances with each image.
     """
     crops = card.view.crops(card.network.crop_size)
     said = np.full((len(source), crops.count), np.nan)

@@ -1,4 +1,4 @@
-"""What a run leaves for people to look at: ``report.md`` and ``report.html``."""
+"""The report of a run: ``report.md`` and ``report.html``."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _SHOWN = 6  # images in the tables of the best and the worst
 
 @dataclasses.dataclass(frozen=True)
 class ReportOptions:
-    """What goes into a report beside the run; none of it changes a figure of the run's.
+    """What a report contains; none of it changes a run's figures.
 
     Attributes:
       baselines: names of ``BASELINES``.
-      pictures: show the best and the worst predicted images, rather than to name them only.
+      pictures: show the best and the worst predicted images, rather than only name them.
       latex: write the tables for LaTeX, too.
       resamples: of the bootstrap intervals.
-      baselines_folder: keeps what baselines said, for other reports on the same images; the run's folder when None.
-      command: what the report says that it was made by; none in a notebook.
+      baselines_folder: the cache of baselines, for other reports on the same images; the run's folder when None.
+      command: that the report was made by; empty in a notebook.
     """
 
     baselines: tuple[str, ...] = setting(
@@ -56,7 +56,7 @@ class ReportOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A finished training, as its report tells of it.
+    """A finished training, as its report describes it.
 
     Attributes:
       title: what was built, such as the name of its variant.
@@ -86,7 +86,7 @@ class Training:
         return "test" if self.selection == "test_best" else "validation"
 
     def kept(self, splits: Collection[str]) -> str:
-        """Which step was kept, and how it was selected, given the splits that were evaluated."""
+        """A sentence on which step was kept and how it was selected, given the evaluated splits."""
         kept = f"The network is the one of step {self.best_step} of {self.step}, "
         if self.selection == "test_best":
             return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
@@ -103,7 +103,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """What made a report: the rows of a table, and the command where there was one."""
+    """How a report was made: the rows of a table, and the command if there was one."""
 
     rows: Sequence[tuple[str, str]]
     command: str = ""
@@ -116,7 +116,7 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """Predictions and where their images are, with what reports say of them.
+    """Predictions and the source of their images, with their parts of reports.
 
     Attributes:
       source: the images.
@@ -138,7 +138,7 @@ class Evaluated:
         return np.flatnonzero(np.asarray(self.predictions.databases) == database)
 
     def judged(self, database: str, predicted: np.ndarray | None = None, *, same_unit: bool = True) -> Judged:
-        """Predictions and scores of a database, or what another predicts of the same images.
+        """Predictions and scores of a database, or another model's predictions of the same images.
 
         Args:
           database: whose images.
@@ -186,17 +186,17 @@ class Evaluated:
         return ways
 
     def worst_last(self) -> np.ndarray:
-        """Rows from the best predicted to the worst."""
+        """Rows, the best predicted first."""
         return np.argsort(np.abs(self.predictions.predicted - self.predictions.target), kind="stable")
 
     def baselines(self, names: Sequence[str], folder: Path, training_mean: Mapping[str, float]) -> dict[str, Judged]:
-        """What no training gives on the same images; of several databases each with its own row.
+        """Baselines on the same images; several databases have a row each.
 
-        Images of which a measure has no value, being too small or too plain for it, are not among its images.
+        Images for which a measure is undefined, being too small or too plain, are left out of its row.
 
         Args:
           names: which measures.
-          folder: where the file is of what they said before of this source's images.
+          folder: of the baselines' cache.
           training_mean: the constant of each database, its training images' mean score.
         """
         found: dict[str, Judged] = {}
@@ -258,9 +258,9 @@ def write_report(
     Args:
       workdir: an existing folder.
       training: what was trained.
-      evaluated: predictions by the name of the split; all but the table is about the last one, the test's.
-      provenance: what made it.
-      options: what goes in beside.
+      evaluated: predictions by the name of the split; everything but the table is about the last one, the test split.
+      provenance: how it was made.
+      options: what else it contains.
     """
     curve = plots.learning_curve(
         {"": training.history}, training.watched, training.loss, metric=training.selection_metric

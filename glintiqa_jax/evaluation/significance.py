@@ -1,8 +1,8 @@
-"""How sure a figure is, and whether one model is better than another: bootstrap intervals and tests.
+"""Confidence intervals of figures, and whether one model is better than another: the bootstrap and tests.
 
-A bootstrap draws as many images as there are, with replacement, and looks how a figure varies over such resamples
-(Efron and Tibshirani 1993, chapters 13 and 15). Versions of one content are not independent images: where a database
-has them, give ``groups``, and as many whole content groups as there are get drawn instead.
+A bootstrap draws as many images as there are, with replacement, and measures how a figure varies over such resamples
+(Efron and Tibshirani 1993, chapters 13 and 15). Versions of one content are not independent images: if a database has
+them, give ``groups``, and whole content groups are drawn instead.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def bootstrap_interval(
       metric: of ``(predicted, target, *per_image)``; NaN where it is undefined.
       predicted: ``(images,)``.
       target: ``(images,)``.
-      *per_image: what else the metric takes, ``(images,)`` each, such as ``target_std`` of ``outlier_ratio``.
+      *per_image: the metric's further arguments, ``(images,)`` each, such as ``target_std`` of ``outlier_ratio``.
       groups: ``(images,)``, the content of each image; images are independent when None.
       resamples: how many to draw.
       seed: the same seed draws the same resamples.

@@ -23,7 +23,7 @@ from glintiqa_jax.evaluation.significance import (
 )
 
 RESAMPLES = 1000
-"""Of a bootstrap, where nothing else is asked for."""
+"""The default number of resamples of a bootstrap."""
 _FEW = 10  # contents, below which resamples of them hardly differ
 More = Mapping[str, Sequence[str]]
 """Further columns of a table by their titles, with one cell for each row."""
@@ -31,7 +31,7 @@ More = Mapping[str, Sequence[str]]
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """Images as a model and people judge them.
+    """Predictions and opinion scores of the same images.
 
     Attributes:
       predicted: float ``(images,)``, in any unit that rises and falls with ``target``.
@@ -49,7 +49,7 @@ class Judged:
 
     @property
     def images(self) -> str:
-        """How many there are and, where they are fewer, of how many contents."""
+        """The number of images and, if it is smaller, that of contents."""
         contents = "" if self.groups is None else f" ({len(set(self.groups))} contents)"
         return f"{len(self.target)}{contents}"
 
@@ -91,10 +91,10 @@ def metrics_table(
     """One row per name, with every metric and its interval.
 
     Args:
-      rows: what was judged, by whom.
-      note: further words under the table.
+      rows: by the name of the model.
+      note: added to the caption.
       more: further columns.
-      explained: say under it what the figures are; not needed again in one report.
+      explained: explain the figures in the caption; once is enough in a report.
       resamples: of the intervals.
     """
     cells = {name: [judged.images] for name, judged in rows.items()}
@@ -118,10 +118,10 @@ def summary_table(
     """One row per name, with median, mean and standard deviation of every metric over rounds.
 
     Args:
-      rows: what was judged in each round.
-      note: further words under the table.
+      rows: the rounds, by the name of the model.
+      note: added to the caption.
       more: further columns.
-      explained: say under it what the figures are; not needed again in one report.
+      explained: explain the figures in the caption; once is enough in a report.
     """
     keys = _keys([judged for found in rows.values() for judged in found])
     cells = {name: [f"{len(found)}"] for name, found in rows.items()}
@@ -159,13 +159,11 @@ def types_table(kinds: np.ndarray, judged: Sequence[Judged], title: str) -> Tabl
 def comparison_table(
     name: str, reference: Judged, others: Mapping[str, Judged], *, explained: bool = True, resamples: int = RESAMPLES
 ) -> Table:
-    """How others differ from one on the same images: paired bootstrap of metrics, F-test on residuals.
+    """Differences of models from a reference on the same images: paired bootstrap of metrics, F-test on residuals.
 
     Args:
-      name: of the one.
-      reference: the one.
-      others: the others, whose images and scores are the same.
-      explained: say under it what the figures are; not needed again in one report.
+      name: of the reference. reference: the reference. others: the other models, with the same images and scores.
+      explained: explain the figures in the caption; once is enough in a report.
       resamples: of the intervals.
     """
     keys, rows = compared([reference, *others.values()]), []
@@ -193,12 +191,10 @@ def comparison_table(
 
 
 def differences_table(name: str, reference: Sequence[Judged], others: Mapping[str, Sequence[Judged]]) -> Table:
-    """How others differ from one round by round, each round on its own test images.
+    """Differences of models from a reference round by round, each round on its own test images.
 
     Args:
-      name: of the one.
-      reference: the one, in each round.
-      others: the others, in the same rounds.
+      name: of the reference. reference: the reference, in each round. others: the other models, in the same rounds.
     """
     keys = compared([*reference, *(judged for found in others.values() for judged in found)])
     cells = []
@@ -214,7 +210,7 @@ def differences_table(name: str, reference: Sequence[Judged], others: Mapping[st
 
 
 def compared(judged: Sequence[Judged]) -> list[str]:
-    """Keys of the metrics that models are compared by, as far as all have them."""
+    """Keys of the metrics that models are compared by, if all models have them."""
     have = [one.columns for one in judged]
     return [key for key, metric in METRICS.items() if metric.compared and all(key in one for one in have)]
 
@@ -236,7 +232,7 @@ def summary(metric: Metric, values: Sequence[float]) -> str:
 
 
 def _keys(judged: Iterable[Judged]) -> list[str]:
-    """Of the metrics that some have, in the order of ``METRICS``."""
+    """Keys of the metrics that some have, in the order of ``METRICS``."""
     have = {key for one in judged for key in one.columns}
     return [key for key in METRICS if key in have]
 

@@ -1,4 +1,4 @@
-"""How a network is computed, which changes nothing of what it is: precision, and what is kept for the backward pass."""
+"""How a network is computed, not what it is: precision, and what is kept for the backward pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Recomputable(nnx.Module):
         Args:
           inputs: the block's arrays.
           rngs: passed on where given.
-          options: the block's other keywords, which are no arrays.
+          options: the block's other keywords, which are not arrays.
         """
 
         def call(block: Recomputable, rngs: nnx.Rngs | None, *inputs: jax.Array) -> Any:

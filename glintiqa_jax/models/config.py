@@ -17,7 +17,7 @@ from glintiqa_jax.settings import group, setting
 class ModelConfig:
     """A network. The defaults are the paper's ViT-S/16 + ResNet-50 at 224x224; a branch that is None is left out.
 
-    Raises ``InputError`` naming the setting when a value, or a combination of values, makes no network.
+    Raises ``InputError`` naming the setting when a value, or a combination of values, is invalid.
     """
 
     crop_size: int = setting(224, "side of the square input, in pixels", effect="shape")
@@ -107,7 +107,7 @@ def variant_config(variant: str | ModelConfig, **replaced: Any) -> ModelConfig:
       replaced: by the settings' names, whatever group they are in, as in ``vit_heads=3, use_cwsa=False, cnn=None``.
 
     Raises:
-      InputError: an unknown name, and values that make no network.
+      InputError: an unknown name, and invalid values.
     """
     if isinstance(variant, str):
         if variant not in VARIANTS:
@@ -117,7 +117,7 @@ def variant_config(variant: str | ModelConfig, **replaced: Any) -> ModelConfig:
 
 
 def describe(config: ModelConfig) -> str:
-    """The preset that a network is, or is nearest to, and in what it differs: ``glintiqa_mini, crop_size 96``."""
+    """The nearest preset and what differs from it: ``glintiqa_mini, crop_size 96``."""
     told = {name: _differences(config, preset) for name, preset in VARIANTS.items()}
     nearest = min(told, key=lambda name: len(told[name]))
     return ", ".join([nearest, *told[nearest]])

@@ -22,7 +22,7 @@ Source = str | os.PathLike | Weights
 
 
 class WeightsError(InputError):
-    """A source that is no weights, or not this network's; the message lists every key that does not fit."""
+    """Not weights, or not this network's; the message lists every key that does not fit."""
 
 
 def save_weights(model: nnx.Module, path: str | os.PathLike) -> None:
@@ -58,7 +58,7 @@ def read_weights(source: Source) -> Weights:
     """An ``.npz``, ``.safetensors`` or PyTorch file as NumPy arrays by name; its first bytes say which it is.
 
     Raises:
-      WeightsError: for a file that is none, or holds something else.
+      WeightsError: a missing file, or one that holds something else.
     """
     if isinstance(source, Mapping):
         return source

@@ -22,7 +22,7 @@ def freeze(model: nnx.Module, patterns: Sequence[str]) -> None:
         ``clfe.bn1.mean``.
 
     Raises:
-      InputError: a pattern that is no regular expression, or is found in no name; nothing is frozen then.
+      InputError: a pattern that is not a regular expression, or that matches no name; nothing is frozen then.
     """
     variables = _variables(model)
     frozen: set[str] = set()
@@ -38,7 +38,7 @@ def freeze(model: nnx.Module, patterns: Sequence[str]) -> None:
 
 
 def found_in(model: nnx.Module, pattern: str) -> list[str]:
-    """The dotted names of parameters and statistics in which a pattern is found; ``InputError`` where it is none."""
+    """The dotted names of parameters and statistics that a pattern matches; ``InputError`` for an invalid pattern."""
     try:
         return [name for name in _variables(model) if re.search(pattern, name)]
     except re.error as error:

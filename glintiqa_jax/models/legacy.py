@@ -1,4 +1,4 @@
-"""Networks as versions up to 0.10 described and normalised them, brought to today's: for checkpoints of that time."""
+"""Networks as version 0.1.0 described and normalised them, brought to today's: for checkpoints of that time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def from_old(old: Mapping[str, Any]) -> tuple[ModelConfig, tuple[str, ...]]:
       old: its fields, as JSON has them.
 
     Raises:
-      InputError: fields that no version had.
+      InputError: fields that version 0.1.0 did not have.
     """
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in old.items()}
 

@@ -1,4 +1,4 @@
-"""Where pretrained backbones are to be had: an installed package, or the Hugging Face Hub at a pinned revision."""
+"""Where pretrained backbones come from: an installed package, or the Hugging Face Hub at a pinned revision."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def find_weights(source: str, config: Any, *, say: Callable[[str], None]) -> lis
       say: is told what is fetched, and its licence.
 
     Raises:
-      WeightsError: where there is nothing to be had, in one line.
+      WeightsError: no weights found, in one line.
     """
     if source in ("timm", "package"):
         return [origin.path(say) for origin in origins(source, config)]

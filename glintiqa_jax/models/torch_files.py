@@ -46,7 +46,7 @@ _TAKEN_TO_MARK = {"TUPLE", "APPENDS", "SETITEMS"}
 
 
 class TorchFileError(InputError):
-    """A file that is no checkpoint of tensors; the message names it, what was expected and what was found."""
+    """A file that is not a checkpoint of tensors; the message names it, what was expected and what was found."""
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> Any:

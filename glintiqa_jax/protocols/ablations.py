@@ -201,7 +201,7 @@ def run_ablations(
 ) -> dict[str, dict[str, list[Run]]] | None:
     """Train and test every row of some tables, and report each beside the first.
 
-    Rows that are the same experiment are run once. Run again, what is complete is not done again; tables can be added.
+    Rows that are the same experiment are run once. Another call skips what is complete; tables can be added.
 
     Args:
       task: what is trained, as it is.
@@ -217,7 +217,7 @@ def run_ablations(
     Raises:
       InputError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
         else or in use, and what a run refuses.
-      KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
+      KeyboardInterrupt: a signal outside of training steps; the same call resumes.
     """
     folder = local_path("workdir", workdir)
     running = with_one_home_of_baselines(running, folder)

@@ -66,10 +66,9 @@ def cross_dataset(
 ) -> list[Cell] | None:
     """Train on each database, test each network on the others, and report the matrix.
 
-    Each training is a run of its own, and each test a file of predictions, ``TRAINED_on_TESTED.csv``; run again, what
-    is complete is not done again. Where tasks are split by "all", a network trains on all images but those that
-    validate, and nothing is tested at home; with another split, the network's own test images stand on the matrix's
-    diagonal.
+    Each training is a run of its own, and each test a file of predictions, ``TRAINED_on_TESTED.csv``; another call
+    skips what is complete. Where tasks are split by "all", a network trains on all images but those that validate, and
+    the matrix has no diagonal; with another split, the network's own test images are on the diagonal.
 
     Args:
       tasks: what is trained on each database, by its name.
@@ -83,7 +82,7 @@ def cross_dataset(
     Raises:
       InputError: nothing to test, a test set whose contents were all trained on, a folder of something else or in use,
         and what a run refuses.
-      KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
+      KeyboardInterrupt: a signal outside of training steps; the same call resumes.
     """
     folder = local_path("workdir", workdir)
     if not any(trained != tested for trained in tasks for tested in tests):

@@ -54,7 +54,7 @@ def run_rounds(
 
     Raises:
       InputError: a split that is not left to the rounds, a folder of something else or in use, and what a run refuses.
-      KeyboardInterrupt: a signal in anything else than training; the same call goes on with what is not complete.
+      KeyboardInterrupt: a signal outside of training steps; the same call resumes.
     """
     folder = local_path("workdir", workdir)
     running = with_one_home_of_baselines(running, folder)

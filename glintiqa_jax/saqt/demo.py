@@ -55,7 +55,7 @@ _FOLDERS = {skimage: Path("data"), matplotlib: Path("mpl-data", "sample_data")}
 
 @dataclasses.dataclass(frozen=True)
 class _Content:
-    """An undistorted image and the (type, level) pairs that are made of it."""
+    """An undistorted image and the (type, level) pairs of its distorted versions."""
 
     name: str
     split: str
@@ -67,7 +67,7 @@ class _Content:
         return scenes.dead_leaves(_SCENE_SIDE, seed=zlib.crc32(self.name.encode()))
 
     def facts(self) -> list[object]:
-        """What its distorted images and their labels depend on, beside the code."""
+        """The facts that its distorted images and labels depend on, beside the code."""
         labels = [MEAN_SCORES[kind - 1, level - 1] for kind, level in self.distortions]
         made_of = hashlib.sha256(_encoded(self.name)).hexdigest() if self.name in _PHOTOGRAPHS else _SCENE_SIDE
         return [self.name, self.split, made_of, _SHORT_SIDE, self.distortions, labels]
@@ -109,7 +109,7 @@ def _contents() -> Iterator[_Content]:
 
 def _distorted(contents: list[_Content]) -> Iterator[RatedImage]:
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(contents), _AT_A_TIME):  # a few at a time: what waits to be written stays small
+        for start in range(0, len(contents), _AT_A_TIME):  # a few at a time, to bound memory
             for images in pool.map(_distort_content, contents[start : start + _AT_A_TIME]):
                 yield from images
 

@@ -58,7 +58,7 @@ class DnCnn(nnx.Module):
 
 
 class DnCnnDenoiser:
-    """A DnCNN as ``distort`` takes a denoiser; blind, it is not told the variance.
+    """A DnCNN as a denoiser of ``distort``; it is blind, so it ignores the variance.
 
     Attributes:
       name: the number of layers, the file and the start of its SHA-256.

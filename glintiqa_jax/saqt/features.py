@@ -1,4 +1,4 @@
-"""What a whole image shows, as one vector: the features by which a reference is found for it (paper section III-D)."""
+"""Features of a whole image, by which its reference is retrieved (paper section III-D)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def semantic_features(
       float32 ``(images, channels)``, rows of Euclidean length 1.
 
     Raises:
-      InputError: an unknown kind, weights that are not there or do not fit, no image.
+      InputError: an unknown kind, weights that are missing or do not fit, no image.
       ValueError: an image of another dtype or shape.
     """
     compute = _extractor(kind, weights, batch_size)
@@ -79,7 +79,7 @@ def semantic_features(
 
 
 def colour_texture(image: np.ndarray) -> np.ndarray:
-    """A descriptor without weights: which colours an image has, and how much detail of which size and direction.
+    """A descriptor without weights: an image's colours, and its detail by size and direction.
 
     Colour is a histogram over Lab, 4 x 8 x 8 bins. Texture is the energy of the lightness' gradient, by Gaussian
     derivatives of 1, 2, 4 and 8 pixels, in eight directions (modulo 180 degrees) and in the four quarters of the image.
@@ -111,13 +111,13 @@ def features_of(
     weights: str = "",
     file: str = "",
 ) -> np.ndarray:
-    """Features of named images: read from a file where there is one, else computed, and written to it.
+    """Features of named images: read from a file if it exists, else computed, and written to it.
 
     Args:
       names: of the images.
-      images: as ``semantic_features`` takes them; not touched where the file is there.
+      images: as ``semantic_features`` takes them; not read if the file exists.
       kind: one of ``FEATURES``.
-      digests: of each image, whatever changes when its pixels do.
+      digests: of each image's pixels.
       weights: as ``semantic_features`` takes them.
       file: the ``.npz`` file, "" for none.
 
@@ -138,14 +138,14 @@ def features_of(
 
 
 def check_file(path: Path, kind: str) -> None:
-    """``InputError`` for a file that holds no features of this kind."""
+    """``InputError`` for a file without features of this kind."""
     with _opened(path, kind):
         pass
 
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[Mapping[str, np.ndarray]]:
-    """A file of features of this kind; what is read of it and is broken is an ``InputError``."""
+    """A file of features of this kind; ``InputError`` if it is broken."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             if (found := str(content["kind"])) != kind:
@@ -201,7 +201,7 @@ def _load_features(path: Path, names: Sequence[str], kind: str, made_of: str) ->
 
 
 def check_weights(kind: str, weights: str) -> None:
-    """``InputError`` for features that there are none of, and for weights that they need, cannot have or do not fit."""
+    """``InputError`` for unknown features, and for missing, superfluous or unsuitable weights."""
     _check_choice(kind, weights)
     if kind != _WITHOUT_WEIGHTS:
         _pretrained(kind, weights)
@@ -275,7 +275,7 @@ def _squeezed(image: np.ndarray) -> np.ndarray:
 
 
 def _gradient_energies(lightness: np.ndarray, sigma: float) -> np.ndarray:
-    """Energy by quarter and direction, ``(4 * 8,)``; each scale weighs alike in natural images."""
+    """Energy by quarter and direction, ``(4 * 8,)``, normalised so that every scale weighs alike in natural images."""
     down = sigma * scipy.ndimage.gaussian_filter(lightness, sigma, order=(1, 0))
     right = sigma * scipy.ndimage.gaussian_filter(lightness, sigma, order=(0, 1))
     direction = np.floor(np.arctan2(down, right) / np.pi * _ORIENTATIONS + 0.5).astype(int) % _ORIENTATIONS

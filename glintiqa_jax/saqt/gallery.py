@@ -1,4 +1,4 @@
-"""A picture of every distortion at every level, to see on a photograph of one's own what the numbers mean."""
+"""A picture of every distortion at every level, on the user's own photograph."""
 
 from __future__ import annotations
 

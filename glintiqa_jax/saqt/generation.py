@@ -1,8 +1,8 @@
 """Distorted images with transferred scores, made of pristine photographs (SAQT, paper section III-D).
 
-A distorted image is a pure function of its photograph, type, level and seed: it is the same whoever makes it, in
-whatever order and on however many machines. What is made lies in one folder per photograph, written under a temporary
-name and renamed, so that work that was interrupted goes on where it stopped, and what is damaged is made anew.
+A distorted image is a pure function of its photograph, type, level and seed: it is the same in any order and on any
+  number of machines. Each photograph has a folder, written under a temporary name and renamed, so that interrupted work
+  resumes, and damaged images are made again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _MADE_OF, _MARKER, _LOCK, _PARTIAL = ".made_of", ".saqt_images", ".lock", ".part
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A pristine photograph, and what its distorted images are called and score.
+    """A pristine photograph, and the names and scores of its distorted images.
 
     Attributes:
       name: unique; the path below the folder of sources without its ending, and the folder of what is made of it.
@@ -72,7 +72,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What the distorted images depend on beside their photograph.
+    """The parameters of distorted images, beside their photograph.
 
     Attributes:
       seed: of the random distortions.
@@ -87,7 +87,7 @@ class Recipe:
     distortions: str = dataclasses.field(default_factory=KADID.identity)
 
     def digest(self) -> str:
-        """What tells one recipe from another."""
+        """The facts that identify a recipe."""
         return digest(self.seed, self.max_side, self.denoiser.name, self.distortions)
 
     def describe(self) -> str:
@@ -96,11 +96,11 @@ class Recipe:
         return f"seed {self.seed}, {shrunk}, denoised by: {self.denoiser.name}"
 
     def pristine(self, path: str | os.PathLike) -> np.ndarray:
-        """The photograph that is distorted, uint8 ``(height, width, 3)``; ``BadImageError`` for what is none."""
+        """The photograph to distort, uint8 ``(height, width, 3)``; ``BadImageError`` if it does not decode."""
         return self.shrunk(Path(path).read_bytes(), path)
 
     def shrunk(self, encoded: bytes, path: str | os.PathLike) -> np.ndarray:
-        """The same of a file's bytes."""
+        """The same, from a file's bytes."""
         return limit_long_side(decode_image(encoded, str(path)), self.max_side)
 
 
@@ -125,7 +125,7 @@ def distorted(
 
 @contextlib.contextmanager
 def claimed(folder: Path, field: str, recipe: Recipe, *, overwrite: bool = False) -> Iterator[None]:
-    """Hold a folder to write images into, new or made so before; what a killed run left half-made goes.
+    """Lock a folder for images, new or from an earlier run; incomplete remains of a killed run are removed.
 
     Args:
       folder: where to.
@@ -134,8 +134,8 @@ def claimed(folder: Path, field: str, recipe: Recipe, *, overwrite: bool = False
       overwrite: replace images of another recipe.
 
     Raises:
-      InputError: a folder that holds anything else, or images of another recipe; one that cannot be written, or is at
-        work already.
+      InputError: a folder that holds anything else, or images of another recipe; one that cannot be written, or is in
+        use.
     """
     marker = folder / _MARKER
     try:
@@ -170,11 +170,11 @@ def claimed(folder: Path, field: str, recipe: Recipe, *, overwrite: bool = False
 
 
 def write_distorted(source: Source, folder: Path, recipe: Recipe) -> Path:
-    """Write the 125 images of a source into a folder named after it, or find them written, and whole by their sizes.
+    """Write the 125 images of a source into a folder named after it, unless they are there, complete by their sizes.
 
     Raises:
       BadImageError: when the photograph does not decode any more.
-      InputError: when the folder cannot be written, or holds something else; nothing half-made is left.
+      InputError: when the folder cannot be written, or holds something else; nothing incomplete is left.
     """
     place = folder / source.name
     if is_written(source, folder, recipe):
@@ -208,7 +208,7 @@ def write_distorted(source: Source, folder: Path, recipe: Recipe) -> Path:
 
 
 def is_written(source: Source, folder: Path, recipe: Recipe) -> bool:
-    """Whether ``write_distorted`` would find the images of a source written."""
+    """Whether the images of a source are written already."""
     place = folder / source.name
     try:
         written = _read_json(place / _MADE_OF)
@@ -224,10 +224,10 @@ def is_written(source: Source, folder: Path, recipe: Recipe) -> bool:
 def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, *, workers: int = 0) -> None:
     """Write the images of all sources by several processes; 0 is one for each processor.
 
-    Interrupted or killed, it ends its processes, too, and goes on when it is called again.
+    When interrupted or killed, it ends its processes, too, and the next call resumes.
 
     Raises:
-      InputError: what ``write_distorted`` raises; a process that is gone.
+      InputError: as ``write_distorted``, and a lost process.
     """
     with progress_bar(total=VERSIONS * len(sources), desc="distorting", unit="image") as bar:
         missing = []
@@ -247,7 +247,7 @@ def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, *, worker
 
 
 def rated_images(source: Source, folder: Path) -> Iterator[RatedImage]:
-    """What ``write_distorted`` wrote of a source, with its scores."""
+    """The images that ``write_distorted`` wrote for a source, with their scores."""
     for (distortion, level), score in zip(versions(), source.scores, strict=True):
         name = f"{source.name}/{image_name(source.name, distortion, level)}"
         yield RatedImage(
@@ -262,7 +262,7 @@ def rated_images(source: Source, folder: Path) -> Iterator[RatedImage]:
 
 
 def collection(sources: Sequence[Source], folder: Path, recipe: Recipe, *, notes: Sequence[str] = ()) -> Collection:
-    """The distorted images of all sources, once they are written, for ``glintiqa_jax.data.builder.prepare``."""
+    """The written distorted images of all sources, for ``glintiqa_jax.data.builder.prepare``."""
     return Collection(
         name="saqt",
         scale=DATABASES["saqt"].scale,
@@ -306,7 +306,7 @@ def from_line(line: str) -> Source:
 
 
 def versions() -> list[tuple[int, int]]:
-    """The (type, level) of the 125 images, in the order in which they are kept."""
+    """The (type, level) of the 125 images, in their order."""
     return [(row.number, level) for row in DISTORTIONS for level in LEVELS]
 
 
@@ -320,7 +320,7 @@ def _one_thread() -> None:
 
 
 def _move_others(place: Path, made: Path) -> None:
-    """Keep what somebody else has put beside the images of a source."""
+    """Keep files that others have put beside the images of a source."""
     for path in place.iterdir():
         if not path.name.startswith(f"{place.name}_") and path.name != _MADE_OF:
             path.rename(made / path.name)
@@ -332,7 +332,7 @@ def _remove_partial(folder: Path) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """A file of ours; nothing where it is not there, or holds something else."""
+    """The content of our file; empty if it is missing, or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):

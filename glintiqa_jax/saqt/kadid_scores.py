@@ -1,4 +1,4 @@
-"""What KADID-10k's observers thought of each distortion, on average over contents.
+"""KADID-10k's mean opinion score of each distortion, over its contents.
 
 Mean over the 81 references of the "dmos" column of KADID-10k's ``dmos.csv`` (H. Lin, V. Hosu and D. Saupe, "KADID-10k:
 A Large-scale Artificially Distorted IQA Database", QoMEX 2019), which is a mean opinion score in spite of its name:

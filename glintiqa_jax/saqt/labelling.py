@@ -32,13 +32,13 @@ class Labelling:
     Attributes:
       reference_scores: table of a database's scores, as KADID-10k's ``dmos.csv``; "" for KADID-10k's means over its
         references, which are in this package.
-      reference_images: folder of the references, "" for none: then similarity plays no part.
-      transfer: how, as of ``transfer.transferred_scores``.
+      reference_images: folder of the references, "" for none, so that similarity is not used.
+      transfer: a method of ``transfer.transferred_scores``.
       top_k: references that "topk" takes.
       features: one of ``features.FEATURES``.
       weights: of the features' network.
-      reference_features: file of the references' features, "" for none: read where it is there, else written.
-      source_features: the same of the photographs'.
+      reference_features: file of the references' features, "" for none; read if it exists, else written.
+      source_features: the same for the photographs' features.
     """
 
     reference_scores: str = ""
@@ -65,10 +65,10 @@ class Labelling:
             )
 
     def check(self) -> ReferenceScores:
-        """Read what is needed, before any long work: the scores, and that each reference has an image.
+        """Read the scores and check that each reference has an image, before any long work.
 
         Raises:
-          InputError: where one does not, scores that are not whole, a file of features that could not be written.
+          InputError: a reference without an image, incomplete scores, a file of features that cannot be written.
         """
         for name in ("reference_features", "source_features"):
             if value := getattr(self, name):

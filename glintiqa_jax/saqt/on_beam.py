@@ -24,7 +24,7 @@ _SOURCES_FILE = ".sources.jsonl"
 
 
 def check_options(options: Sequence[str]) -> None:
-    """``InputError`` for flags that are none of Beam's, which it would pass over, and for values that it cannot use."""
+    """``InputError`` for flags that Beam does not have and would ignore, and for values that it cannot use."""
     for option in options:
         if not option.startswith("--"):
             raise InputError(
@@ -54,7 +54,7 @@ def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, options: 
 
 
 def records(sources: Sequence[Source], folder: Path, options: Sequence[str]) -> OnBeam:
-    """What ``glintiqa_jax.data.builder.prepare`` needs to write the records on Beam."""
+    """The argument ``on_beam`` of ``glintiqa_jax.data.builder.prepare``."""
 
     def images(line: str) -> Iterator[tuple[int, RatedImage]]:
         position, _, source = line.partition("\t")

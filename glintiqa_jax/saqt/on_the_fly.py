@@ -1,4 +1,4 @@
-"""Distorted images made while they are read: millions of them need no disk but their photographs' own."""
+"""Distorted images made while they are read: millions of them need only the disk space of their photographs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCORES_FILE = "transferred_scores.npz"
 
 
 def pristine_collection(sources: Sequence[Source], recipe: Recipe, *, notes: Sequence[str] = ()) -> Collection:
-    """The photographs themselves, for ``glintiqa_jax.data.builder.prepare``, with all that ``DistortedSource`` needs.
+    """The photographs themselves, for ``glintiqa_jax.data.builder.prepare``, with the data of ``DistortedSource``.
 
     A photograph's own score is the mean of its distorted images'.
     """
@@ -98,7 +98,7 @@ class DistortedSource(RecordSource):
         self.index = dataclasses.replace(photographs, **each)
 
     def looks(self) -> list[Look]:
-        """What the photographs look like, one for each of their distorted images."""
+        """The photographs' looks, one for each of their distorted images."""
         return _repeated(super().looks())
 
     def _pixels(self, position: int) -> np.ndarray:

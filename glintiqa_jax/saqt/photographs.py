@@ -1,4 +1,4 @@
-"""The pristine photographs that distorted images are made of: found, and looked at before any long work."""
+"""The pristine photographs that distorted images are made of, found and checked before any long work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Photograph:
 def find_photographs(
     folder: str | os.PathLike, recipe: Recipe, *, on_bad_image: str = "fail"
 ) -> tuple[list[Photograph], list[str]]:
-    """The photographs in a folder and below, sorted, and what is to be said of what is left out.
+    """The photographs in a folder and below, sorted, and notes on what is left out.
 
     Args:
       folder: of image files.
@@ -93,7 +93,7 @@ def _name(path: Path) -> str:
 
 
 def _check_names(folder: str | os.PathLike, names: Sequence[str], paths: Sequence[Path]) -> None:
-    """Refuse photographs that cannot have a folder each, on disks that tell capitals apart and on others."""
+    """Refuse photographs that cannot have a folder each, on case-sensitive and other disks."""
     taken: dict[str, Path] = {}
     for name, path in zip(names, paths, strict=True):
         if (key := name.casefold()) in taken:
@@ -122,7 +122,7 @@ def _check_names(folder: str | os.PathLike, names: Sequence[str], paths: Sequenc
 
 
 def _looked_at(paths: Sequence[Path], recipe: Recipe) -> Generator[tuple[str, Look] | BadImageError]:
-    """What ``_look`` gives or raises for each, by several threads."""
+    """``_look`` of each, or its exception, by several threads."""
 
     def look(path: Path) -> tuple[str, Look] | BadImageError:
         try:

@@ -27,7 +27,7 @@ def nearest(
       first, the lower index first where two are equal.
 
     Raises:
-      InputError: features of different backbones, a ``k`` that there are not as many references of.
+      InputError: features of different backbones, a ``k`` above the number of references.
     """
     check_channels(features, references)
     if not 1 <= k <= len(references):

@@ -31,7 +31,7 @@ _BLOCK = 4096  # images
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceScores:
-    """What observers thought of each distortion of each reference.
+    """The opinion scores of each distortion of each reference.
 
     Attributes:
       names: the references, "I01.png", ..., sorted.
@@ -54,7 +54,7 @@ class ReferenceScores:
 
 @dataclasses.dataclass(frozen=True)
 class Shrinkage:
-    """How much similar references are worth, in scores.
+    """How much to trust similar references.
 
     Attributes:
       temperature: a reference weighs exp(similarity / temperature), divided by the sum over references.
@@ -69,8 +69,8 @@ def read_reference_scores(path: str | Path, *, scale: ScoreScale = DATABASES["ka
     """The scores of a database's references from a table of KADID-10k's form (dist_img, ref_img, dmos).
 
     Raises:
-      InputError: no such table, and a name or number in it that is none; a type or level that is not among 25 and 5; a
-        reference that misses one, or has it twice; a score out of range; one score for all.
+      InputError: a missing table, an invalid name or number in it; a type or level beyond 25 and 5; a reference that
+        lacks one, or has it twice; a score out of range; one score for all.
     """
     table = Path(path)
     rated: dict[str, np.ndarray] = {}
@@ -131,7 +131,7 @@ def transferred_scores(
         "mean" and "random" need no features.
       top_k: references that "topk" takes.
       seed: of "random".
-      images: how many images there are, where features are None.
+      images: how many images there are, if features are None.
 
     Returns:
       float64 ``(images, 25, 5)`` scores in the references' unit, and int64 ``(images,)`` the index of the matched
@@ -174,7 +174,7 @@ def transferred_scores(
 
 
 def fit_shrinkage(references: np.ndarray, reference_scores: ReferenceScores) -> Shrinkage:
-    """How much similarity is worth in these features, as the references' own scores have it.
+    """Estimate how much similarity in these features is worth, from the references' own scores.
 
     Each reference's scores are predicted from the others', at each of some temperatures. The strength is that of least
     squares, the temperature the one with the smallest error. A gain over the mean that is within its
@@ -210,7 +210,7 @@ def fit_shrinkage(references: np.ndarray, reference_scores: ReferenceScores) -> 
 
 
 def released_scores(scores: np.ndarray, reference_scores: ReferenceScores) -> np.ndarray:
-    """Scores in the references' unit as they are released: min-max scaled to [0, 9], higher is better.
+    """Scores in the references' unit to the released scale: min-max scaled to [0, 9], higher is better.
 
     The minimum and maximum are those of all the references' scores, so that an image's scores do not depend on which
     others they are written with. Transferred scores are means of the references' and cannot leave the range.

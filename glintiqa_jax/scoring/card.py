@@ -1,4 +1,4 @@
-"""The card of a model: all that has to be known to use it, and what is known of how it came to be."""
+"""The card of a model: all that its use needs, and its origin."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Origin:
     """Where a model is from.
 
     Attributes:
-      experiment: the settings it was trained with, as JSON has them; empty for weights from elsewhere.
+      experiment: the settings it was trained with, as JSON; empty for weights from elsewhere.
       versions: of Python and the libraries that it was trained with.
       commit: of this package; empty where it was not run from a checkout.
       licences: of the weights that it started from and of the images that it was trained on, a line each.
@@ -117,7 +117,7 @@ class ModelCard:
       network: what it is.
       scale: what its scores mean: range, unit and direction.
       view: how it is shown an image.
-      output: what the network itself says: "quality" in [0, 1], higher is better, or the "raw" score.
+      output: the network's own output: "quality" in [0, 1], higher is better, or the "raw" score.
       calibration: how far predictions are off; None where that was not measured.
       trained_on: None for weights that were trained elsewhere.
       results: figures by name, by split: ``results["test"]["srocc"]``; null where undefined.
@@ -134,7 +134,7 @@ class ModelCard:
     origin: Origin = Origin()
 
     def to_scale(self, said: np.ndarray) -> np.ndarray:
-        """What the network says, in the unit and direction of ``scale``; any shape."""
+        """The network's output in the unit and direction of ``scale``; any shape."""
         return np.asarray(said) if self.output == "raw" else self.scale.to_raw(said)
 
     def with_results(
@@ -162,7 +162,7 @@ class ModelCard:
         """The card that ``to_json`` wrote; values that are unknown here are left out, as a later version may add some.
 
         Raises:
-          InputError: for a later format, and content that is no card.
+          InputError: a later format, or content that is not a card.
         """
         if content.get("format") != FORMAT:
             raise InputError(

@@ -50,7 +50,7 @@ def load_checkpoint(path: str | os.PathLike) -> Model:
 
 
 def looks_of(checkpoint: epath.Path) -> list[Look] | None:
-    """What the images look like that a checkpoint was trained on, as its run wrote beside; None where it did not."""
+    """The looks of the images that a checkpoint was trained on, as its run wrote them; None if it did not."""
     for folder in (checkpoint, checkpoint.parent, checkpoint.parent.parent):
         if (folder / TRAINED_ON).exists():
             return load_looks(folder / TRAINED_ON)

@@ -51,8 +51,8 @@ def load_model(path: str | os.PathLike | None = None) -> Model:
     """A model to score with.
 
     Args:
-      path: a folder that ``Model.save`` wrote, a training run's folder, or the folder of one checkpoint of a run, of
-        earlier versions, too; None for the model that ships with the package.
+      path: a folder that ``Model.save`` wrote, a training run's folder, or that of one of its checkpoints, also of
+        version 0.1.0; None for the model that ships with the package.
 
     Raises:
       InputError: when there is no model at the path, or one that cannot be read.

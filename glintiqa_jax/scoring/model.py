@@ -31,8 +31,8 @@ class Score:
     Attributes:
       value: in the unit and direction of the model's scale; ``float(score)`` gives it, too.
       percent: quality from 0, the worst of the scale, to 100, the best; an extraordinary image may lie outside.
-      interval: lowest and highest score that people's may be, in the unit of ``value``, which holds with the
-        probability that the card's calibration says; None where the model is not calibrated.
+      interval: lowest and highest opinion score to expect, in the unit of ``value``, with the coverage of the card's
+        calibration; None if the model is not calibrated.
     """
 
     value: float
@@ -51,7 +51,7 @@ class Comparison:
       first: the score of one.
       second: the score of the other.
       difference: by how much the second is better, in percent of the scale; negative where it is worse.
-      certain: whether that is more than two predictions are off by chance; None where the model is not calibrated.
+      certain: whether that exceeds the error of two predictions; None if the model is not calibrated.
     """
 
     first: Score
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def better(self) -> str:
-        """Which one is: "first", "second" or "neither"."""
+        """The better one: "first", "second" or "neither"."""
         return "neither" if not self.difference else "second" if self.difference > 0 else "first"
 
 

@@ -43,14 +43,14 @@ _OVERHEAD = 2**20  # bytes: a checkpoint's metadata, and the blocks of a disk th
 
 
 class CheckpointStore:
-    """The checkpoints of one training run: the latest two, to go on from, and the best on validation, to use.
+    """The checkpoints of a training run: the latest two, to resume from, and the best on validation, to use.
 
     Every process of a run has one, over the same folder.
 
     Args:
       folder: where they are, a path or an object store's ``gs://...``.
-      description: what each of them says of itself.
-      warn: is told, a line each, of checkpoints that have been damaged; they are moved to a folder beside.
+      description: is written into each of them.
+      warn: gets a line for each damaged checkpoint; they are moved to a folder beside.
 
     Raises:
       InputError: a folder whose checkpoints could not be read back, before the first is written.
@@ -71,7 +71,7 @@ class CheckpointStore:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step with the best figure on what selects."""
+        """The step with the best figure on the selecting split."""
         return best_step(self._folder)
 
     def unseen_losses(self, step: int) -> list[float]:
@@ -82,13 +82,13 @@ class CheckpointStore:
         """Save in the background; the first checkpoint of a folder is read back at once.
 
         Args:
-          state: all that training goes on from.
-          figure: what this step is worth on what selects, more is better, ``-inf`` where it is undefined; None where
-            it was not evaluated.
+          state: all that training resumes from.
+          figure: of this step on the selecting split, higher is better, ``-inf`` if undefined; None if it was not
+            evaluated.
           unseen_losses: of the last steps, as far as no row of the log has them yet.
 
         Raises:
-          InputError: a first checkpoint that does not come back as it was.
+          InputError: a first checkpoint that is not read back as it was.
         """
         self.wait()
         if figure is None:
@@ -96,7 +96,7 @@ class CheckpointStore:
         step, arrays = int(state.step), _items(state)
         if lack := _lack_of_room(self._folder, arrays):
             raise InputError(
-                f"{lack}; what was saved before is whole, and with some room the same command goes on from there"
+                f"{lack}; what was saved before is intact, and with free space the same command resumes from it"
             )
         said = self._description.to_json() | {"unseen_losses": [float(loss) for loss in unseen_losses]}
         items = {name: storage.saving(part) for name, part in arrays.items()}
@@ -131,7 +131,7 @@ class CheckpointStore:
             raise InputError(
                 unreadable(error),
                 file=self._folder / str(step),
-                hint="without this folder, the same command goes on from the one before",
+                hint="without this folder, the same command resumes from the one before",
             ) from error
         return _state(abstract, {name: restored[name] for name in shapes})
 
@@ -141,7 +141,7 @@ class CheckpointStore:
             self.wait()
 
     def wait(self) -> None:
-        """Until everything saved is on disk, and sealed with checksums."""
+        """Wait until everything saved is on disk, and sealed with checksums."""
         unsealed, self._unsealed = self._unsealed, None  # where saving fails, nothing is there to be sealed
         with storage.silent():
             self._manager.wait_until_finished()
@@ -189,7 +189,7 @@ def _set_damaged_aside(folder: epath.Path) -> list[str]:
 
 
 def latest_description(folder: str | os.PathLike) -> Description | None:
-    """What the latest checkpoint of a run's folder says of itself; None where there is none that can be read.
+    """The description in the latest checkpoint of a run's folder; None if none can be read.
 
     Raises:
       InputError: where it is of another version's run.
@@ -216,7 +216,7 @@ def _lack_of_room(folder: epath.Path, arrays: Any) -> str | None:
 
 
 def _items(state: TrainState) -> dict[str, Any]:
-    """A state as what is stored: the model to predict with by its names, all else as lists of arrays.
+    """A state as it is stored: the model to predict with by its names, everything else as lists of arrays.
 
     Both are of the whole state, whatever fields it has. A model's names are a format that outlives Flax's classes.
     """
@@ -249,7 +249,7 @@ def _filled(like: nnx.State, pure: dict[str, Any]) -> nnx.State:
 def digest(state: TrainState) -> str:
     """SHA-256 of every parameter and statistic, names and values: equal for equal networks.
 
-    Every process has to come here.
+    Every process must call this.
     """
     sha = hashlib.sha256()
     arrays = {"params": nnx.to_pure_dict(state.params), "rest": nnx.to_pure_dict(state.rest)}

@@ -1,4 +1,4 @@
-"""What a run and each of its checkpoints say of themselves, and whether a run may be continued."""
+"""The description of a run, kept by it and by each of its checkpoints, and whether a run may be continued."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _LIBRARIES = ("glintiqa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoin
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    """Of Python and of the libraries whose changes may move a figure."""
+    """The versions of Python and of the libraries that figures may depend on."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a run says of itself.
+    """The description of a run.
 
     Attributes:
       experiment: what is trained.
       execution: where it runs.
       card: of its model, before there are figures.
-      data: how its source was opened, as JSON has it; empty where it was made in memory.
+      data: how its source was opened, as JSON; empty for a source in memory.
       processes: how many train it together.
       versions: of Python and the libraries.
     """
@@ -65,7 +65,7 @@ class Description:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Description:
-        """What ``to_json`` gave; ``InputError`` for something else, among it a run of version 0.1.0."""
+        """The inverse of ``to_json``; ``InputError`` for anything else, such as a run of version 0.1.0."""
         if "format" not in content and "config" in content:
             raise InputError(
                 expected="a run of this version",
@@ -88,10 +88,10 @@ class Description:
 
 
 def begun_with(workdir: Path) -> Description | None:
-    """What a workdir's run began with; None where there is none yet.
+    """The description that a workdir's run began with; None if there is no run yet.
 
     Raises:
-      InputError: when the path is no folder, or ``config.json`` is not a run's.
+      InputError: when the path is not a folder, or ``config.json`` is not a run's.
     """
     path = workdir / FILE
     if not path.is_file():
@@ -105,7 +105,8 @@ def begun_with(workdir: Path) -> Description | None:
 
 
 def description_of(path: str | os.PathLike) -> Description | None:
-    """What a run says of itself, by its folder, its model's, that of its checkpoints or of one; None where it does not.
+    """The description of a run, by its folder or its model's, its checkpoints' or one checkpoint's; None if there is
+    none.
 
     Raises:
       InputError: for a run of version 0.1.0.
@@ -124,7 +125,7 @@ def description_of(path: str | os.PathLike) -> Description | None:
 
 
 def claim(workdir: Path, description: Description) -> None:
-    """Write what a run goes on with into ``config.json``, where it does not say so already."""
+    """Write the description that a run continues with into ``config.json``, if it changed."""
     path, content = workdir / FILE, json.loads(json.dumps(description.to_json()))
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) == content:
         return
@@ -148,7 +149,7 @@ def check_same_experiment(
       where: names it in the error.
 
     Returns:
-      What to say of it, a line each, and whether it is another experiment's.
+      Messages about it, a line each, and whether it is another experiment's.
 
     Raises:
       InputError: for another experiment's, before any work.
@@ -176,7 +177,7 @@ _LAST_DIGITS = "figures may differ in their last digits"
 
 
 def changed_surroundings(theirs: Description) -> list[str]:
-    """What to say where libraries or the number of processes have changed since a checkpoint was written."""
+    """Messages about libraries, or a number of processes, that have changed since a checkpoint was written."""
     lines = []
     versions = [
         f"{name} {version}, before {theirs.versions[name]}"

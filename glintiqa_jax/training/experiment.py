@@ -1,7 +1,7 @@
 """What is trained, and where it runs: the two configurations of a training.
 
-``Experiment`` is all that a figure depends on beyond its last digits, and is what a run is known by. ``Execution`` is
-the rest: another value of it continues the same run. Every setting's name is a flag of the commands.
+``Experiment`` is everything that figures depend on beyond their last digits, and identifies a run. ``Execution`` is the
+rest: a run continues under another value of it. Every setting's name is a flag of the commands.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _compiled(field: str, pattern: str) -> re.Pattern[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What training starts from."""
+    """Where training starts."""
 
     backbone_weights: tuple[str, ...] = setting(
         (),
@@ -154,7 +154,7 @@ class Optimiser:
     rates: tuple[str, ...] = setting(
         (),
         "PATTERN=FACTOR, comma-separated: the learning rate times a factor for parameters in whose dotted names a "
-        r"regular expression is found; the first that is counts: ^clfe=3,siem\.conv=0.1",
+        r"regular expression is found; the first match counts: ^clfe=3,siem\.conv=0.1",
     )
     weight_decay: float = setting(0.05, "weight decay")
     clip_norm: float = setting(0.0, "gradients of a larger global norm are scaled down to it; 0: never")
@@ -173,11 +173,11 @@ class Optimiser:
             raise InputError(field="learning_rate", expected="a positive number", found=self.learning_rate)
         if not 0.0 <= self.ema_decay < 1.0:
             raise InputError(field="ema_decay", expected="a share below 1", found=self.ema_decay)
-        _ = self.rate_factors  # refuses what is none
+        _ = self.rate_factors  # refuses malformed ones
 
     @property
     def rate_factors(self) -> list[tuple[re.Pattern[str], float]]:
-        """The patterns and factors in ``rates``; ``InputError`` for one that is none."""
+        """The patterns and factors in ``rates``; ``InputError`` for a malformed one."""
         parsed = []
         for text in self.rates:
             pattern, equals, factor_text = text.rpartition("=")
@@ -217,7 +217,7 @@ class Timing:
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How the run is looked at on its way, and which step is kept."""
+    """How the run is evaluated on its way, and which step is kept."""
 
     eval_every: int = setting(500, "steps between two evaluations on the validation split, each with a checkpoint")
     selection: str = setting(

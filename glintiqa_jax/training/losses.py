@@ -1,6 +1,6 @@
 """Losses between predicted and opinion scores, on the [0, 1] scale of quality; one number per batch, lower is better.
 
-Those that rank (PLCC, norm-in-norm, fidelity) say nothing of the scale, so that each is taken beside L1.
+Those that rank (PLCC, norm-in-norm, fidelity) ignore the scale, so L1 is added to each.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Loss:
 
     Attributes:
       function: two ``(batch,)`` arrays to one number.
-      whole_batch: it is over all images of the batch together, rather than a mean over them: it needs several.
-      ranks: it says nothing of the scale, so that it is taken beside L1.
-      on_quality: it has a constant in the unit of quality, so that it is for scores in [0, 1].
+      whole_batch: it is computed over the whole batch rather than as a mean over images, and needs several images.
+      ranks: it ignores the scale, so L1 is added.
+      on_quality: it has a constant in the unit of quality, and needs scores in [0, 1].
     """
 
     function: Callable[[jax.Array, jax.Array], jax.Array]
@@ -119,7 +119,7 @@ def find(loss: str | Callable[[jax.Array, jax.Array], jax.Array]) -> Loss:
     """A row of ``LOSSES`` by its name; a ``Loss``, or any other function of ``(predicted, target)``, is taken as it is.
 
     Raises:
-      InputError: a name that is none of ``LOSSES``.
+      InputError: a name that is not in ``LOSSES``.
     """
     if isinstance(loss, Loss):
         return loss

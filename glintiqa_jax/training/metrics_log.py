@@ -1,4 +1,4 @@
-"""What a run measures as it goes: ``metrics.jsonl``, and TensorBoard's files where ``tensorboardX`` is installed."""
+"""The metrics of a run: ``metrics.jsonl``, and TensorBoard's files if ``tensorboardX`` is installed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TENSORBOARD = "tensorboard"
 
 
 class MetricsLog:
-    """One row per look at the loss or the validation split, each step once, whatever interrupted the run.
+    """One row per logged loss or evaluation, each step once, whatever interrupted the run.
 
     Args:
       workdir: where the files are.
-      step: the step that the run goes on from; what an interrupted run wrote after it is forgotten, as it comes again.
+      step: the step that the run resumes from; later rows of an interrupted run are dropped, as they come again.
     """
 
     def __init__(self, workdir: Path, step: int):

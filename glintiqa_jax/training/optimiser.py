@@ -74,7 +74,7 @@ def name_of(path: tuple) -> str:
 
 
 def _rates(config: Optimiser) -> optax.GradientTransformation:
-    """Scales the updates of parameters by name: what is pretrained may move less than what is new, or more."""
+    """Scales the updates of parameters by name: pretrained ones may need other rates than new ones."""
     factors = config.rate_factors
 
     def update(updates, state, params=None):

@@ -1,4 +1,4 @@
-"""Several processes as one run: how they find each other, what only the first does, how they stop together."""
+"""Several processes as one run: how they connect, what only the first does, how they stop together."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what there is one of: reports, results, what a person reads."""
+    """Whether this is the process that writes reports, results and messages."""
     return jax.process_index() == 0
 
 
 def tell(line: str, log: Log = TERMINAL) -> None:
-    """One line to who looks on, by the first process; a ``warning:`` is heard wherever stderr goes."""
+    """Show one line, by the first process; a ``warning:`` is always shown."""
     if is_first():
         log.tell(line)
 
 
 def by_the_first(function: Callable[[], T]) -> T:
-    """What a function gives in the first process, in all of them; what it raises ends all.
+    """A function's result in the first process, for all of them; its exception ends all.
 
-    The value must be one that JSON has. Every process has to come here.
+    The value must be one that JSON has. Every process must call this.
 
     Raises:
       InputError: the first's, in each.
@@ -99,16 +99,16 @@ def by_the_first(function: Callable[[], T]) -> T:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process. Every process has to come here."""
+    """Whether the flag is set in any process. Every process must call this."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
 def first_before_the_others(function: Callable[[], T]) -> T:
-    """What a function gives in each process, called in the first before the rest; the first's ``InputError`` is theirs.
+    """A function's result in each process, called in the first before the rest; the first's ``InputError`` ends all.
 
-    What the first has written to a folder that all of them see, the others find. Every process has to come here.
+    The others find what the first has written to a shared folder. Every process must call this.
     """
     given: list[T] = []
     by_the_first(lambda: given.append(function()))
@@ -133,5 +133,5 @@ def noticing_lost_processes() -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         raise LostProcessError(
             f"process {jax.process_index()} of {jax.process_count()}: another process has ended or cannot be reached "
-            f"({reason}); the same command, started again for all of them, goes on from the last checkpoint"
+            f"({reason}); the same command, started again for all of them, resumes from the last checkpoint"
         ) from error

@@ -1,4 +1,4 @@
-"""What made a result: the command, the commit, the libraries, the device."""
+"""The provenance of a result: the command, the commit, the libraries, the device."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Result:
     Attributes:
       workdir: its folder.
       figures: the content of its ``results.json``: ``figures["test"]["srocc"]``.
-      evaluated: its predictions of the validation and the test split, as far as there are such.
+      evaluated: its predictions of the validation and the test split, if there are any.
     """
 
     workdir: Path

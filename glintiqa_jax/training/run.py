@@ -1,4 +1,4 @@
-"""The steps of a run: looked at, evaluated and saved on the way, interrupted and resumed at any of them."""
+"""The steps of a run: logged, evaluated and saved on the way, interrupted and resumed at any of them."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from glintiqa_jax.training.metrics_log import MetricsLog, plain
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.step import Trainer, TrainState
 
-_LOOK_EVERY = 25  # steps between two looks at the losses, each of which waits for the device
+_LOOK_EVERY = 25  # steps between two reads of the losses, each of which waits for the device
 
 
 class Run:
-    """Training and prediction, from a prepared source on.
+    """Training and prediction on a source.
 
     Args:
       experiment: what is trained.
       execution: where it runs.
       source: the images, as large as the experiment wants them.
-      split: who trains, validates and is tested.
+      split: the train, validation and test positions.
       store: the checkpoints.
       card: of the model.
       mesh: the devices.
@@ -81,7 +81,7 @@ class Run:
         self._metric = METRICS[self._selection]
 
     def start(self, first: Callable[[], GlintIQA]) -> TrainState:
-        """The state to go on from: the latest checkpoint's, or where there is none the first model's."""
+        """The state to resume from: the latest checkpoint's, or that of the first model."""
         step = self.store.latest_step()
         if step is None:
             state = self.trainer.start_from(first())
@@ -136,7 +136,7 @@ class Run:
             self._save(state, step)
         self.store.wait()
         if stopped and processes.is_first():
-            self.log.warn(f"stopped at step {step} and saved; the same command goes on from there")
+            self.log.warn(f"stopped at step {step} and saved; the same command resumes from there")
         return None if stopped else state
 
     def _step(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> TrainState:
@@ -220,7 +220,7 @@ class Run:
         return losses
 
     def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
-        """What the network of a state says of some images."""
+        """Predictions of a state's network on some images."""
         hidden = not processes.is_first()
         with self.log.progress(total=len(positions), desc=progress, unit="image", leave=False, hidden=hidden) as bar:
             return predict_source(

@@ -89,7 +89,7 @@ class Trainer:
             params = optax.apply_updates(state.params, updates)
             average = None
             if state.average is not None:
-                # at first over the few steps there are, so that the random start is soon forgotten
+                # the first averages are over few steps, so that the random start is soon forgotten
                 taken = state.step.astype(jnp.float32)
                 decay = jnp.minimum(ema_decay, (1.0 + taken) / (10.0 + taken))
                 average = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, state.average, params)

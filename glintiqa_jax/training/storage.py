@@ -22,7 +22,7 @@ _PROBE = "written_to_try"
 
 
 def manager(folder: epath.Path) -> ocp.CheckpointManager:
-    """Keeps the latest two checkpoints and the best; clears away what a killed run left unfinished."""
+    """Keeps the latest two checkpoints and the best; removes incomplete ones of a killed run."""
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     for name in ARRAYS:
         handler = array_handler()
@@ -66,10 +66,10 @@ def silent() -> Iterator[None]:
 
 
 def check_storage(folder: epath.Path) -> None:
-    """Write a small checkpoint into a folder, read it and remove it. Every process has to come here.
+    """Write a small checkpoint into a folder, read it and remove it. Every process must call this.
 
     Raises:
-      InputError: where it does not come back, before anything long is done whose checkpoints would not either.
+      InputError: it is not read back as it was; this is known before any long work.
     """
     written = folder / _PROBE
     numbers = np.arange(7.0, dtype=np.float32)

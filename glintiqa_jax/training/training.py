@@ -81,7 +81,7 @@ def train(
 
     Args:
       source: the images and their scores.
-      split: positions of who trains, validates and is tested.
+      split: the train, validation and test positions.
       experiment: what is trained.
       execution: where and how; no figure depends on it beyond its last digits.
       workdir: where everything goes: ``config.json``, ``split.json``, ``metrics.jsonl``, ``checkpoints/``, ``model/``,
@@ -98,7 +98,7 @@ def train(
       InputError: input that cannot be used, before any long work; a ``workdir`` of another experiment; later, a loss
         that is not finite, or a full disk.
       LostProcessError: another process of the run has died.
-      KeyboardInterrupt: a signal in anything else than training; the same call continues from the last checkpoint.
+      KeyboardInterrupt: a signal outside of training steps; the same call continues from the last checkpoint.
     """
     if report is not None:
         check_baselines(report.baselines)
@@ -326,14 +326,14 @@ class _Job:
         )
 
     def _begun(self) -> list[tuple[Description | None, str]]:
-        """What the workdir's run began with, and what the checkpoints' did, whose folder may be another's."""
+        """The descriptions that the workdir's run and the checkpoints' run began with; their folders may differ."""
         return [
             (begun_with(self.workdir), str(self.workdir)),
             (latest_description(self.checkpoints), str(self.checkpoints)),
         ]
 
     def _check_begun(self) -> tuple[list[str], bool, bool]:
-        """What to say of a run that is there, whether it is another experiment's, and whether none is."""
+        """Messages about an existing run, whether it is another experiment's, and whether there is none."""
         lines: list[str] = []
         other = False
         for theirs, where in self._begun():
@@ -345,7 +345,7 @@ class _Job:
         return lines, other, theirs is None
 
     def _looks(self, source: Source, split: Split) -> list[Look]:
-        """What the images look like that train or select, each file once: no test is to take them for new ones."""
+        """The looks of the images that train or select, each file once, so that no test takes them for new images."""
         selects = split.test if self.experiment.validation.selection == "test_best" else split.validation
         looks = source.looks()
         positions = np.concatenate([split.train, split.validation, selects])
@@ -399,16 +399,16 @@ class _Job:
 
 
 def _network(graphdef: nnx.GraphDef, state: TrainState) -> GlintIQA:
-    """The network of a state, its arrays on the host; every process has to come here."""
+    """The network of a state, its arrays on the host. Every process must call this."""
     params, rest = jax.tree.map(everywhere, (state.evaluated, state.rest))
     return nnx.merge(graphdef, params, rest)
 
 
 def first_model(experiment: Experiment, log: Log = TERMINAL) -> GlintIQA:
-    """What training starts from: new values, and those of ``backbone_weights`` where there are any.
+    """The model that training starts from: new values, and those of ``backbone_weights``.
 
     Raises:
-      InputError: weights that cannot be had, or are another network's.
+      InputError: weights that cannot be found, or are another network's.
     """
     model, tell = new_model(experiment.model, seed=experiment.start.seed), functools.partial(processes.tell, log=log)
     for name in experiment.start.backbone_weights:

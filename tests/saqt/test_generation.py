@@ -154,7 +154,7 @@ def test_interrupted_work_leaves_nothing_half_made_and_goes_on(made, monkeypatch
 
     write_distorted(sources[0], tmp_path, Recipe(seed=5))
     monkeypatch.setattr(generation, "distorted", fails)
-    with pytest.raises(InputError, match=r"park/tree: the disk is full; .* goes on"):
+    with pytest.raises(InputError, match=r"park/tree: the disk is full; .* resumes"):
         write_distorted(sources[1], tmp_path, Recipe(seed=5))
     assert {name.split("/")[0] for name in files(tmp_path)} == {"street"}
     monkeypatch.undo()

@@ -27,7 +27,7 @@ pytestmark = [
 def test_a_run_asked_to_end_says_where_it_saved(small, tmp_path, capsys, monkeypatch):
     stop_after(monkeypatch, 2, signal.SIGTERM)
     assert small.train(tmp_path / "run") is None
-    assert "stopped at step 2 and saved; the same command goes on from there\n" in capsys.readouterr().out
+    assert "stopped at step 2 and saved; the same command resumes from there\n" in capsys.readouterr().out
     assert is_saved(tmp_path / "run", 2)
 
 
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_is_said(small, whole
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, "save", no_save)
         patch.setattr(ocp.CheckpointManager, "wait_until_finished", failing)
-        with pytest.raises(InputError, match=r"run: the disk is full; what was saved before is whole"):
+        with pytest.raises(InputError, match=r"run: the disk is full; what was saved before is intact"):
             small.train(stopped)
     assert small.train(stopped) == whole
 

@@ -2,8 +2,8 @@
 
     glintiqa ablations --recipe=quickstart --tables=branches --rounds=0 --workdir=runs/ablations
 
-Takes every flag of ``train`` that says the experiment, whose parts are looked at. Run again it goes on where it
-stopped, with more tables or rounds it adds them.
+Takes the flags of ``train`` for the experiment that is taken apart. Run again it resumes; with more tables or rounds it
+adds them.
 """
 
 from absl import flags
@@ -25,7 +25,7 @@ def define(values: Flags) -> None:
     flags.DEFINE_integer(
         "rounds",
         10,
-        "rounds of random splits, as in run_rounds; 0: one run on the split that the flags say",
+        "rounds of random splits, as in run_rounds; 0: one run on the split of the flags",
         lower_bound=0,
         flag_values=values,
     )

@@ -5,7 +5,7 @@
 
 Each photograph gives 125 images. Then train with ``--dataset=saqt --data_dir=DIR``. Without KADID-10k at hand,
 ``--transfer=mean`` alone takes its observers' mean scores, which are in this package. Interrupted, the same command
-goes on; what it makes is the same on one processor, on many, and on Beam.
+resumes; it makes the same images on one processor, on many, and on Beam.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     if values.output:
         images, field = local_path("output", values.output), "output"
     else:
-        # only for the time being, but under a name that the same command finds again when it was interrupted
+        # temporary, but under a name that the same command finds again after an interruption
         identity = generation.collection(sources, Path(), recipe).identity
         images, field = local_path("data_dir", values.data_dir) / f".saqt-{identity[:12]}", "data_dir"
     collection = generation.collection(sources, images, recipe, notes=notes)
@@ -204,7 +204,7 @@ def _check(values: Flags) -> None:
 
 
 def _check_folder(field: str, value: str, sources: Path) -> None:
-    """Refuse a folder that cannot be written, and one among the photographs: what is made would be taken for more."""
+    """Refuse a folder that cannot be written, and one inside the photographs' folder, which it would join."""
     path = Path(os.path.realpath(local_path(field, value)))
     if path.is_relative_to(sources):
         raise InputError(field=field, value=value, expected=f"a folder outside of `sources={sources}`")
@@ -257,7 +257,7 @@ def _beam(options: list[str]) -> Any:
     if not options:
         return None
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # Beam warns of what it could do with Google's cloud if more were installed
+    logging.set_verbosity(logging.ERROR)  # Beam warns about optional packages for Google's cloud
     try:
         from glintiqa_jax.saqt import on_beam
     except ModuleNotFoundError as error:
@@ -267,5 +267,5 @@ def _beam(options: list[str]) -> Any:
     finally:
         logging.set_verbosity(verbosity)
     on_beam.check_options(options)
-    standard_logging.getLogger("apache_beam").setLevel(standard_logging.CRITICAL)  # it logs what it raises as well
+    standard_logging.getLogger("apache_beam").setLevel(standard_logging.CRITICAL)  # it also logs what it raises
     return on_beam

@@ -3,8 +3,8 @@
     glintiqa convert_weights --input=official.pth --score_range=0,100 --output=runs/official
     glintiqa convert_weights --input=runs/quickstart --output=quickstart.safetensors
 
-The first makes a checkpoint that ``score`` and ``evaluate`` take; an official file does not say what its scores mean,
-so the flags do. The second writes a checkpoint's network in the official layout, as .safetensors or .npz.
+The first makes a model's folder for ``score`` and ``evaluate``; an official file does not say what its scores mean, so
+the flags do. The second writes a model in the official layout, as .safetensors or .npz.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run(values: Flags, arguments: list[str]) -> None:
 
 
 def _import(values: Flags, experiment: Experiment, source: Path) -> None:
-    """Official weights as the folder of a model."""
+    """Save official weights as a model's folder."""
     from glintiqa_jax.data.scale import opinion_scale
     from glintiqa_jax.scoring.card import View
     from glintiqa_jax.scoring.files import save_model

@@ -3,9 +3,9 @@
     glintiqa cross_dataset --recipe=own_data --train_on=demo,csv \\
       --images=DIR --scores=FILE.csv --score_range=0,100 --workdir=runs/across
 
-Takes every flag of ``train`` that says the experiment; ``--train_on`` and ``--test_on`` stand in the place of
-``--dataset``. A network trains on all images but those that validate; with ``--split_by=auto`` it trains on the
-training part of a split, and is tested at home, too. Run again it goes on where it stopped.
+Takes the flags of ``train`` for the experiment; ``--train_on`` and ``--test_on`` replace ``--dataset``. A network
+trains on all images but those that validate; with ``--split_by=auto`` it trains on the training part of a split, and is
+also tested on its own database. Run again it resumes.
 """
 
 from absl import flags

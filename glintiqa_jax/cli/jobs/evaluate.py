@@ -1,11 +1,11 @@
-"""Evaluate a trained checkpoint.
+"""Evaluate a trained model.
 
     glintiqa evaluate --checkpoint=runs/quickstart
     glintiqa evaluate --checkpoint=runs/quickstart --dataset=csv --images=DIR --scores=FILE.csv
 
-Without data flags, on the test split the checkpoint was not trained on. With them, on all images of other data, or on
-the split that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not mind, PLCC and
-RMSE assume that both ranges mean the same. Contents that the checkpoint was trained on are left out, and said.
+Without data flags, it evaluates on the model's own test split. With them, on all images of other data, or on the part
+that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not depend on it, PLCC and
+RMSE assume that both ranges mean the same. Contents that the model was trained on are left out and counted.
 """
 
 from __future__ import annotations

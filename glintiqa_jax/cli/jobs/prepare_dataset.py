@@ -3,8 +3,8 @@
     glintiqa prepare_dataset --dataset=koniq10k --source=/data/koniq10k --data_dir=/data/prepared
     glintiqa prepare_dataset --dataset=csv --images=DIR --scores=FILE.csv --score_range=0,100
 
-``--source`` is the folder as it was downloaded and unpacked: files are found in any case and however deep they are
-nested. Then train with ``--dataset=koniq10k --data_dir=/data/prepared``.
+``--source`` is the folder as it was downloaded and unpacked: files are found in any case and at any depth. Then train
+with ``--dataset=koniq10k --data_dir=/data/prepared``.
 """
 
 import shlex

@@ -2,8 +2,8 @@
 
     glintiqa run_rounds --recipe=quickstart --workdir=runs/rounds
 
-Takes every flag of ``train`` that says the experiment, but those that say which split. Run again it goes on where it
-stopped; with a higher ``--rounds`` it adds rounds.
+Takes the flags of ``train`` for the experiment, except those that choose the split. Run again it resumes; with a higher
+``--rounds`` it adds rounds.
 """
 
 from absl import flags

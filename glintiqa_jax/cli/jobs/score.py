@@ -1,9 +1,9 @@
-"""Score images with a trained checkpoint.
+"""Score images with a trained model.
 
     glintiqa score --checkpoint=runs/quickstart photo.jpg folder/ --output=scores.csv
 
-Prints one line per image: its score, in the unit and direction the first line names, and its path. Ended by a signal,
-it leaves what it has scored in ``--output``.
+Prints one line per image: its score, in the unit and direction the first line names, and its path. When a signal ends
+it, ``--output`` holds the images scored so far.
 """
 
 from __future__ import annotations
@@ -85,19 +85,19 @@ class _Scoring:
     Args:
       model: what scores.
       images: the files.
-      output: where the rows go, too; None where they are printed only.
+      output: where the rows also go; None to print them only.
       values: the flags.
 
     Attributes:
       scored: how many have a score.
-      skipped: how many cannot have one.
+      skipped: how many could not be scored.
     """
 
     def __init__(self, model: Model, images: list[Path], output: Output | None, values: Flags):
         self._model, self._images = model, images
         self._skips, self._log = values.on_bad_image == "skip", values.log
         self._must_print = output is None
-        self._prints = output is None or descriptor(str(output)) != 1  # where the rows go to stdout, they are enough
+        self._prints = output is None or descriptor(str(output)) != 1  # rows that go to stdout are not printed twice
         self.scored = self.skipped = 0
 
     def rows(self) -> Iterator[tuple[Path, str]]:
@@ -126,4 +126,4 @@ class _Scoring:
         except BrokenPipeError:
             if self._must_print:
                 raise
-            self._prints = False  # as after `| head -1`; the file is what is asked for, too
+            self._prints = False  # as after `| head -1`; the file is still to be written

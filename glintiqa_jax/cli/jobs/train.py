@@ -2,8 +2,7 @@
 
     glintiqa train --recipe=quickstart
 
-Every setting of an experiment is a flag; recipes hold whole experiments. Run again with the same flags, it goes on
-where it stopped.
+Every setting of an experiment is a flag; recipes hold whole experiments. Run again with the same flags, it resumes.
 """
 
 import functools
