@@ -156,6 +156,12 @@ class Model:
             certain = abs(one.value - other.value) > np.sqrt(2) * self.card.calibration.half_width
         return Comparison(one, other, other.percent - one.percent, certain if certain is None else bool(certain))
 
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write the model as a folder, which ``load_model`` opens; see ``save_model``."""
+        from glintiqa_jax.scoring.files import save_model  # which loads models
+
+        return save_model(self, folder)
+
     def _as_score(self, value: float) -> Score:
         interval = None
         if (calibration := self.card.calibration) is not None:

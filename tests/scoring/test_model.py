@@ -143,7 +143,7 @@ def test_a_map_is_as_large_as_its_image_and_made_of_its_windows_scores(model, si
 
 def test_a_model_is_saved_and_loaded_whole(model, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    folder = save_model(model, tmp_path / "model")
+    folder = model.save(tmp_path / "model")
     loaded = load_model(folder)
     assert loaded.card == CARD
     assert loaded.score(image) == model.score(image)
