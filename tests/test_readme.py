@@ -35,7 +35,7 @@ SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, eval_every=2, eval_grid
 METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
 REPORT = ["", "report: +.*/report.html"]
 CARD = [
-    r"\d+ images of \d+ contents",
+    r"[\d,]+ images of [\d,]+ contents",
     "scores .*",
     "resolution .*",
     "(published split: .*)?",
