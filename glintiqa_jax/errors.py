@@ -62,6 +62,10 @@ class InputError(ValueError):
         line = ": ".join(str(part) for part in (place, self.file, said) if str(part))
         return named_fields(f"{line}; {self.hint}" if self.hint else line, name)
 
+    def of(self, field: str, value: object) -> InputError:
+        """The same, told of the argument that named the file or the source whose fault it is."""
+        return InputError(str(self).removeprefix(f"{value}: "), field=field, value=value)
+
 
 class LostProcessError(Exception):
     """Another process of the run was lost; what was saved is intact. The commands print it and exit with code 1."""

@@ -119,9 +119,9 @@ def _doc(members: Mapping[str, type]) -> str:
 
 
 def _kind(hint: Any) -> tuple[type, bool]:
-    """The type of a setting's values, and whether it is a tuple of them."""
-    if isinstance(hint, types.UnionType):
-        (hint,) = [each for each in typing.get_args(hint) if each is not type(None)]
+    """The type of a setting's values as they are written, and whether it is a tuple of them."""
+    if isinstance(hint, types.UnionType):  # with None, or with a function, which no text is
+        hint = next(each for each in typing.get_args(hint) if each is not type(None))
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True
     return (str, False) if typing.get_origin(hint) is typing.Literal else (hint, False)

@@ -62,7 +62,7 @@ RESULTS = {
     "ablations": ["selection, SROCC:", "  .*selected on .*", *REPORT],
 }
 SAID = (
-    r"warning: .*|\d+ of \d+ images show what the checkpoint was trained on: left out"
+    r"warning: .*|\d+ of \d+ images show what the model was trained on: left out"
     r"|.*score_range is not given: taking .*"
     r"|E\d+ .*cpu_aot_loader.*"  # XLA, of networks that other tests compiled, on some processors
 )

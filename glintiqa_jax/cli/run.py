@@ -104,8 +104,6 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
             return
         _, *rest = values(["", *expanded(arguments)])
         set_verbosity(values.verbosity)
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # Grain's processes ask for it
         if rest and not hasattr(job, "ARGUMENTS"):
             raise InputError(expected="only --flags", found=" ".join(rest))
         job.run(values, rest)
@@ -185,7 +183,7 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
     LOGGER.addHandler(handler)
 
     def set_verbosity(told: int) -> None:
-        logging.set_verbosity(told)
+        logging.set_verbosity(told or logging.WARNING)  # at 0 this package speaks, at 1 all of them
         LOGGER.setLevel(converter.absl_to_standard(told))
 
     def show(message: Warning | str, *_: Any) -> None:

@@ -85,6 +85,14 @@ def origins(source: str, config: Any) -> list[Origin]:
     return found
 
 
+def check_weights(source: str, config: Any) -> None:
+    """``WeightsError`` where ``find_weights`` would find nothing; nothing is fetched."""
+    if source in ("timm", "package"):
+        origins(source, config)
+    else:
+        _file(source, ("timm", "package"), "weights")
+
+
 def has_weights(source: str, config: Any) -> bool:
     """Whether ``timm`` or ``package`` has weights for a ``ModelConfig``; nothing is fetched. True for files."""
     try:

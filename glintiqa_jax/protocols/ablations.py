@@ -176,12 +176,8 @@ def ablation_rows(task: Task, tables: Sequence[str], *, saqt_weights: str = "") 
         if name not in names or tables.count(name) > 1:
             raise InputError(field="tables", expected=f"each of {', '.join(names)} at most once", found=repr(name))
     if (SAQT in tables) != bool(saqt_weights):
-        raise InputError(
-            "needed with saqt in `tables`, and only there",
-            field="saqt_weights",
-            value=saqt_weights or "nothing",
-            hint=f"found `tables={','.join(tables)}`",
-        )
+        found_in = f"`tables={','.join(tables)}`"
+        raise InputError(f"needed with {SAQT} in `tables`, and only there; found {found_in}", field="saqt_weights")
     found = {}
     for name in tables:
         if name != SAQT:

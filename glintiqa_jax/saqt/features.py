@@ -258,7 +258,7 @@ def _pretrained(kind: str, weights: str) -> Any:
     try:
         return load_whole(kind, find_whole(weights, whole.origins, kind, say=say))
     except WeightsError as error:
-        raise InputError(str(error).removeprefix(f"{weights}: "), field="weights", value=weights) from error
+        raise error.of("weights", weights) from error
 
 
 def _batches(images: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

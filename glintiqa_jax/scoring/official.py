@@ -39,7 +39,7 @@ def import_official(source: str | os.PathLike, network: ModelConfig, scale: Scor
     try:
         load_glintiqa(model, source)
     except WeightsError as error:
-        raise InputError(str(error), field="input", value=source) from error
+        raise error.of("input", source) from error
     return Model(model, ModelCard(network, scale, view, output="raw"))
 
 
@@ -51,12 +51,11 @@ def export_official(model: Model, path: str | os.PathLike) -> None:
     Raises:
       InputError: when the ending is another, or the file cannot be written.
     """
-    ending = Path(path).suffix
-    if ending not in ENDINGS:
+    if Path(path).suffix not in ENDINGS:
         raise InputError(field="output", value=path, expected=f"a {' or '.join(ENDINGS)} file", found="another ending")
     with open_output("output", path) as output:
         weights = export_glintiqa(model.network)
-        if ending == ".npz":
+        if Path(path).suffix == ".npz":
             with output.named():
                 np.savez(output.file, **weights)  # type: ignore[arg-type]
         else:

@@ -32,7 +32,7 @@ from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, w
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
-from glintiqa_jax.models.pretrained import find_weights
+from glintiqa_jax.models.pretrained import check_weights, find_weights
 from glintiqa_jax.models.weights import WeightsError, load_backbone
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
@@ -131,11 +131,17 @@ def check(workdir: str | os.PathLike, experiment: Experiment, execution: Executi
     check_fits(experiment, execution, mesh)
     checkpoints = _checkpoints(folder, execution)
 
-    def check_begun() -> None:
+    def check_begun() -> bool:
         for theirs, where in ((begun_with(folder), folder), (latest_description(checkpoints), checkpoints)):
             check_same_experiment(experiment, execution, theirs, str(where))
+        return theirs is None
 
-    processes.by_the_first(check_begun)
+    if processes.by_the_first(check_begun):
+        for name in experiment.start.backbone_weights:
+            try:
+                check_weights(name, experiment.model)
+            except WeightsError as error:
+                raise error.of("backbone_weights", name) from error
 
 
 def _checkpoints(folder: Path, execution: Execution) -> epath.Path:
@@ -410,5 +416,5 @@ def first_model(experiment: Experiment, log: Log = TERMINAL) -> GlintIQA:
             for path in find_weights(name, experiment.model, say=tell):
                 tell(f"{load_backbone(model, path)} starts from {path}")
         except WeightsError as error:
-            raise InputError(str(error), field="backbone_weights", value=name) from error
+            raise error.of("backbone_weights", name) from error
     return model

@@ -17,6 +17,7 @@ from pristine import write_photographs
 from test_jobs import ROOT, TINY, run
 
 from glintiqa_jax.cli.jobs import build_saqt
+from glintiqa_jax.data.records import RecordSource, records_folder
 from glintiqa_jax.datasets.opening import open_dataset
 from glintiqa_jax.saqt.features import FEATURES
 from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
@@ -74,7 +75,7 @@ def labels(folder):
 @pytest.mark.slow
 def test_it_says_what_it_made_and_how_to_go_on(world, built):
     assert "375 images of 3 photographs" in built.stdout
-    assert f"train.py --dataset=saqt --data_dir={world}/data" in built.stdout
+    assert f"glintiqa train --dataset=saqt --data_dir={world}/data" in built.stdout
     card = (world / "data" / "rated_images" / "saqt" / "1.1.0" / "card.md").read_text()
     assert "scores by top1 over colour_texture from dmos.csv" in card
 
@@ -98,8 +99,9 @@ def test_training_takes_it_on_the_fly_as_it_takes_what_is_written(world, built, 
     flags = [f"--sources={world}/pristine", "--transfer=mean", "--on_the_fly", f"--data_dir={tmp_path}/data"]
     done = run("build_saqt", *flags)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(open_dataset("saqt", data_dir=tmp_path / "data")) == 3
-    assert len(open_dataset("saqt", data_dir=world / "data")) == 375
+    assert len(RecordSource(records_folder("saqt", tmp_path / "data"))) == 3
+    for folder in (tmp_path, world):
+        assert len(open_dataset("saqt", data_dir=folder / "data")) == 375
     flags = [*TINY, "--dataset=saqt", "--split_by=drawn", "--max_steps=2", "--validation_fraction=0.3"]
     done = run("train", *flags, f"--data_dir={tmp_path}/data", f"--workdir={tmp_path}/run")
     assert done.returncode == 0, done.stderr

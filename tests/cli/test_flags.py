@@ -1,16 +1,20 @@
-"""Settings as flags, on configurations of every shape: nested groups, absent ones, groups of several kinds."""
+"""Settings as flags, on configurations of every shape, and on the ones that there are."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, define_settings
+from glintiqa_jax import settings
+from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_settings, execution_of, experiment_of
+from glintiqa_jax.datasets.config import DataConfig, OwnImages, Splitting
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.options import configured, options
 from glintiqa_jax.settings import check_choices, group, setting
+from glintiqa_jax.training.experiment import Execution, Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,3 +139,80 @@ def test_help_says_the_effect_and_names_flags():
     assert values["model_crop_size"].help == "side of a crop (default: the variant's)"
     assert values["model_shape"].help.startswith("round: A round branch; square: A square branch")
     assert list(values.flags_by_module_dict()) == ["model", "optimiser", "whole"]
+
+
+def read(*arguments: str) -> tuple[DataConfig, Experiment, Execution]:
+    """The flags of ``train`` as its configurations; a refusal as a command tells it."""
+    values = Flags()
+    define_experiment(values)
+    try:
+        values(["", *arguments])
+        return data_config(values), experiment_of(values), execution_of(values)
+    except InputError as error:
+        raise InputError(error.text(values.called)) from error
+
+
+def test_flags_are_the_settings_of_an_experiment_its_data_and_where_it_runs():
+    assert read("--variant=glintiqa_s16_r50") == read() == (DataConfig(), Experiment(), Execution())
+    data, experiment, execution = read(
+        *("--dataset=csv", "--images=a", "--scores=b", "--score_range=1,5", "--split_seed=3", "--on_bad_image=skip"),
+        *("--variant=glintiqa_tiny", "--model_cnn=none", "--learning_rate=0.5", "--max_short_side=99", "--mesh_fsdp=2"),
+    )
+    own = OwnImages(images="a", scores="b", score_range=(1.0, 5.0))
+    assert data == DataConfig(dataset="csv", own=own, split=Splitting(split_seed=3))
+    asked: dict[str, Any] = {"learning_rate": 0.5, "max_short_side": 99}
+    tiny = settings.replace(VARIANTS["glintiqa_tiny"], cnn=None)
+    assert experiment == settings.replace(Experiment(model=tiny), **asked)
+    assert execution == settings.replace(Execution(), on_bad_image="skip", mesh_fsdp=2)
+    for config in (data, experiment, execution):
+        assert settings.from_json(type(config), settings.to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--model_crop_size=100"],
+            "--model_crop_size: expected a positive multiple of --model_patch_size=16, found 100",
+        ),
+        (["--dataset=csv", "--scores=x"], "--images: needed with --dataset=csv"),
+        (["--dataset=csv", "--images=x"], "--scores: needed with --dataset=csv"),
+        (["--score_range=1"], "--score_range: expected lowest,highest"),
+        (["--batch_size=0"], "--batch_size: expected 1 or more, found 0"),
+        (["--learning_rate=-1"], "--learning_rate: expected a positive number"),
+        (["--validation_fraction=1"], "--validation_fraction: expected a share from 0 to below 1, found 1"),
+        (["--validation_fraction=0.6", "--test_fraction=0.4"], "--validation_fraction: expected together with --test_"),
+        (["--steps=50"], "--warmup_steps: expected fewer than the 50 steps"),
+        (["--save_minutes=-1"], "--save_minutes: expected 0 or more, found -1"),
+        (["--loss=l7"], "--loss: expected one of l1"),
+        (["--seed=4294967296"], "--seed: expected a whole number up to 2147483647, found 4294967296"),
+        (["--clip_norm=1e-320"], r"--clip_norm: expected a number from 1.2e-38 to 3.4e\+38 in size, or 0, found"),
+        *[
+            ([f"--dataset=koniq10k:{weight},kadid10k:1"], f"expected a weight from 0.0001 to 10000 .* found '{weight}'")
+            for weight in ("1e-320", "1e400", "nan", "-1", "0", "1e9")
+        ],
+    ],
+)
+def test_impossible_values_are_refused_by_flag(arguments, message):
+    with pytest.raises(InputError, match=message):
+        read(*arguments)
+
+
+def test_no_number_is_a_traceback():
+    """Of any setting that is one: a configuration, or one error that names the flag."""
+    numbers = [
+        option.name
+        for config in (DataConfig, Experiment, Execution)
+        for option in options(config).values()
+        if option.kind in (int, float)
+    ]
+    assert len(numbers) > 35
+    said = []
+    for flag in numbers:
+        for number in ("-0", "-1", "2147483648", "1e39", "1e-45", "1e400", "nan", "-inf"):
+            try:
+                read(f"--{flag}={number}")
+            except (InputError, flags.Error) as error:
+                said.append(str(error))
+    assert all("--" in line for line in said), [line for line in said if "--" not in line]
+    assert len(said) > 5 * len(numbers)

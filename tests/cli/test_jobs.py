@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_images, write_scores
+from databases import write_sample
 from PIL import Image
-from small_databases import make_small
 
 from glintiqa_jax.cli.main import main
 
@@ -110,7 +110,7 @@ def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_pat
     assert other.returncode == 0, other.stderr
     assert "csv all:" in other.stdout
     assert f"({results['test']['images']} images)" in other.stdout  # it has seen the others
-    assert "images show what the checkpoint was trained on: left out" in other.stderr
+    assert "images show what the model was trained on: left out" in other.stderr
 
 
 @pytest.mark.slow
@@ -120,6 +120,10 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
     for file in ("out.npz", "out.safetensors"):
         done = run("convert_weights", f"--input={folder}/run", f"--output={tmp_path}/{file}")
         assert done.returncode == 0, done.stderr
+    for mistaken, message in [("x", "x: expected a .safetensors or .npz file"), ("x.npz/", "x.npz/: expected a file")]:
+        done = run("convert_weights", f"--input={folder}/run", f"--output={tmp_path}/{mistaken}")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"--output={tmp_path}/{message}" in done.stderr
     variant = ["--variant=glintiqa_tiny", "--eval_grid=2"]
     # the exported network gives quality in [0, 1]
     back = [f"--input={tmp_path}/out.safetensors", "--score_range=0,1", f"--output={tmp_path}/back"]
@@ -163,7 +167,7 @@ def test_evaluate_refuses_its_own_data_when_they_have_changed(trained, tmp_path)
 
 
 def test_a_database_is_prepared_with_a_card(tmp_path):
-    facts = make_small("koniq10k", tmp_path / "downloads")
+    facts = write_sample("koniq10k", tmp_path / "downloads")
     for number, fact in enumerate(facts):  # instead of the stand-ins, which are all the same
         (image,) = (tmp_path / "downloads").rglob(fact.name)
         Image.new("RGB", (40 + number, 40)).save(image)
@@ -193,7 +197,6 @@ MISTAKES = [
     ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
     ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
     ("evaluate", ["--checkpoint=x", "--split_seed=3"], "--split_seed: needs --dataset"),
-    ("evaluate", ["--checkpoint=x", "--max_short_side=3"], "--max_short_side: images are resized as the"),
     ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),
     ("prepare_dataset", ["--dataset=clive", "--source=nowhere"], "--source=nowhere: expected the folder of a"),
     ("prepare_dataset", ["--dataset=clive", "--source=."], "expected AllImages_release.mat, in any case"),
@@ -211,12 +214,10 @@ MISTAKES = [
     ),
     ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn, all or a file"),
     ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
-    ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a training run's"),
-    ("convert_weights", ["--input=.", "--output=x"], "--output=x: expected a .safetensors or .npz file"),
+    ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a run's"),
     ("convert_weights", ["--input=image00.png", "--output=x"], "--score_range: needed"),
     ("convert_weights", ["--input=image00.png", "--output=x.npz"], "--output=x.npz: expected a new folder, as"),
-    ("convert_weights", ["--input=image00.png", "--output=."], "--output=.: expected a new folder, found one that"),
-    ("convert_weights", ["--input=.", "--output=x.npz/"], "--output=x.npz/: expected a file, found a folder"),
+    ("convert_weights", ["--input=image00.png", "--output=."], "--output=.: expected a new folder, as --input is"),
     (
         "convert_weights",
         ["--input=image00.png", "--output=x", "--score_range=0,1"],
@@ -226,11 +227,11 @@ MISTAKES = [
     ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
     ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
     ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
-    ("score", ["--checkpoint=x", "--output=", "."], "--output=: expected a file to write, found nothing"),
+    ("score", ["--checkpoint=x", "--output=", "."], "--output: expected a file to write, found nothing"),
     ("score", ["--checkpoint=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
     ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
     ("evaluate", ["--checkpoint=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
-    ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round: is for the rounds to say, found 2"),
+    ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round=2: is for the rounds to say"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),

@@ -139,7 +139,7 @@ import os, sys
 
 class Ending:
     def find_spec(self, name, path=None, target=None):
-        if name == "glintiqa_jax.training.config":
+        if name == "glintiqa_jax.training.experiment":
             os.kill(os.getpid(), int(os.environ["NUMBER"]))
 
 sys.meta_path.insert(0, Ending())

@@ -157,19 +157,16 @@ def run(values: Flags, arguments: list[str]) -> None:
         _prepare(values, on_the_fly.pristine_collection(sources, recipe, notes=notes))
         return
     if values.output:
-        images, flag = local_path("output", values.output), f"--output={values.output}"
+        images, field = local_path("output", values.output), "output"
     else:
         # temporary, but under a name that the same command finds again after an interruption
         identity = generation.collection(sources, Path(), recipe).identity
-        images, flag = (
-            local_path("data_dir", values.data_dir) / f".saqt-{identity[:12]}",
-            f"--data_dir={values.data_dir}",
-        )
+        images, field = local_path("data_dir", values.data_dir) / f".saqt-{identity[:12]}", "data_dir"
     collection = generation.collection(sources, images, recipe, notes=notes)
     prepared = bool(values.data_dir) and is_prepared(collection, values.data_dir, overwrite=values.overwrite)
     with contextlib.ExitStack() as stack:
         if values.output or not prepared:
-            stack.enter_context(generation.claimed(images, flag, recipe, overwrite=values.overwrite))
+            stack.enter_context(generation.claimed(images, field, recipe, overwrite=values.overwrite))
             if on_beam:
                 on_beam.write_all(sources, images, recipe, values.beam_options)
             else:

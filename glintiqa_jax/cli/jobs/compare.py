@@ -60,7 +60,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     workdir = local_path("workdir", values.workdir)
     scores = local_path("scores", values.scores)
     report = ReportOptions(latex=values.latex, resamples=values.resamples, command=values.command)
-    with sole_user(workdir, f"--workdir={workdir}"):
+    with sole_user(workdir, "workdir"):
         judged = compare(predictions, scores, workdir, columns=columns, same_unit=values.same_unit, report=report)
     for name, one in judged.items():
         srocc = in_words(METRICS["srocc"], one.interval("srocc", resamples=values.resamples))
