@@ -29,7 +29,7 @@ SHORTER = {
     "cross_dataset": _SHORT,
     "ablations": [*_SHORT, "--tables=selection"],
 }
-SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, eval_every=2, eval_grid=1")
+SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, batch_size=8, model=giq.VARIANTS['glintiqa_tiny']")
 
 
 METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
