@@ -44,11 +44,11 @@ _BACKBONES = ("glintiqa_ti16_r18", "glintiqa_s16_r50", "glintiqa_b16_r50")
 def _model(task: Task, **changes: Any) -> Task:
     """Another network, trained from the weights that there are for it, and frozen where it has what was frozen."""
     model = settings.replace(task.experiment.model, **changes)
-    start, network = task.experiment.start, abstract_model(model)
+    start = task.experiment.start
     return task.change(
         model=model,
         backbone_weights=tuple(name for name in start.backbone_weights if has_weights(name, model)),
-        frozen=tuple(pattern for pattern in start.frozen if found_in(network, pattern)),
+        frozen=tuple(pattern for pattern in start.frozen if found_in(abstract_model(model), pattern)),
     )
 
 
@@ -106,10 +106,14 @@ def _taps(task: Task) -> Rows:
 
 def _frozen_before(task: Task, block: int) -> tuple[str, ...]:
     """The patterns of what is frozen, of the ViT's blocks only those before one."""
-    patterns, network = task.experiment.start.frozen, abstract_model(task.experiment.model)
+    patterns = task.experiment.start.frozen
     kept, blocks = [], set()
     for pattern in patterns:
-        found = [int(name.split(".")[2]) for name in found_in(network, pattern) if name.startswith("vgfe.blocks.")]
+        found = [
+            int(name.split(".")[2])
+            for name in found_in(abstract_model(task.experiment.model), pattern)
+            if name.startswith("vgfe.blocks.")
+        ]
         if not found:
             kept.append(pattern)
         blocks |= {number for number in found if number < block}

@@ -179,11 +179,6 @@ def check_source(source: Source, split: Split, experiment: Experiment) -> None:
         raise InputError(field="split", expected="images to train on", found="none")
     if experiment.validation.selection == "test_best" and not len(split.test):
         raise InputError(field="selection", value="test_best", expected="a test split to select on", found="none")
-    if experiment.objective.target == "raw" and len(source.parts) > 1:
-        names = ", ".join(part.name for part in source.parts)
-        raise InputError(
-            field="target", value="raw", expected="one database, as several have no unit in common", found=names
-        )
     crop_size = experiment.model.crop_size
     used, sizes = np.concatenate([split.train, split.validation, split.test]), source.sizes()
     small = used[sizes[used].min(axis=1) < crop_size]

@@ -83,7 +83,7 @@ def running(small):
 def test_what_makes_no_table_is_refused(task, running, tmp_path):
     with pytest.raises(InputError, match=r"tables: expected each of branches, .*saqt at most once, found 'heads'"):
         ablation_rows(task, ["heads"])
-    with pytest.raises(InputError, match="saqt_weights=nothing: needed with saqt in `tables`, and only there"):
+    with pytest.raises(InputError, match="saqt_weights: needed with saqt in `tables`, and only there"):
         ablation_rows(task, [SAQT])
     rows = ablation_rows(task, [SAQT], saqt_weights="saqt.npz")[SAQT]
     assert [row.experiment.start.backbone_weights for row in rows.values()] == [(), ("saqt.npz",)]

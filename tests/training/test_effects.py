@@ -51,7 +51,7 @@ OTHERS = {
     "weight_decay": 1.0,
     "clip_norm": 0.01,
     "ema_decay": 0.5,
-    "steps": 5,
+    "steps": 4,
     "schedule": "released_cosine",
     "warmup_steps": 1,
     "cosine_period": (7, {"schedule": "released_cosine"}),
@@ -70,7 +70,7 @@ OTHERS = {
     "checkpoint_dir": "elsewhere",
     "eval_batch_size": 16,
     "remat": True,
-    "max_steps": 3,
+    "max_steps": 2,
     "allow_config_change": True,
 }
 # Their effect is not in a run's figures: they say where it ends, or what is forgiven.
@@ -79,8 +79,22 @@ OF_THE_CALL = {"max_steps", "allow_config_change", "on_bad_image"}
 
 @pytest.fixture(scope="module")
 def short():
-    """Four steps, evaluated after two and four; on images of more than one size, with a schedule that is felt."""
-    return small_run().change(steps=4, eval_every=2, warmup_steps=2, batch_size=8)
+    """Three steps, evaluated after two and three."""
+    return small_run().change(steps=3, eval_every=2, warmup_steps=2, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def before(short, tmp_path_factory):
+    """The figures without another value, once for what is there beside it."""
+    known = {}
+
+    def figures_beside(beside, all_devices):
+        key = (repr(beside), all_devices)
+        if key not in known:
+            known[key] = figures(short, tmp_path_factory.mktemp("before"), all_devices=all_devices, **beside)
+        return known[key]
+
+    return figures_beside
 
 
 def changes_of(name, tmp_path):
@@ -143,11 +157,11 @@ def figures(small, folder, **values):
 @pytest.mark.parametrize("name", [name for name, effect in effects().items() if name not in OF_THE_CALL])
 @pytest.mark.filterwarnings("ignore:.*is undefined")
 @pytest.mark.usefixtures("one_device")
-def test_a_setting_does_what_it_declares(short, tmp_path, name):
+def test_a_setting_does_what_it_declares(short, before, tmp_path, name):
     effect = effects()[name]
     beside, values = changes_of(name, tmp_path)
     spread = name.startswith("mesh_")
-    first = figures(short, tmp_path / "first", all_devices=spread, **({} if spread else beside))
+    first = before({} if spread else beside, spread)
     second = figures(short, tmp_path / "second", all_devices=spread, **values)
     if effect == "nothing":
         assert first == second
