@@ -63,7 +63,7 @@ def alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (4, 2), (2, 4), (1, 8)])
+@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (2, 4)])
 def test_twenty_steps_are_the_same_on_any_mesh(alone, data, fsdp):
     losses, _ = train(mesh_of(data, fsdp))
     np.testing.assert_allclose(losses, alone[0], rtol=1e-5)

@@ -145,7 +145,7 @@ def test_a_mistake_is_everyones(runs, pair):
 
 
 def test_who_takes_part_is_said_whole_or_not_at_all():
-    with pytest.raises(InputError, match="expected all three or none, found localhost:1, 2, none"):
+    with pytest.raises(InputError, match="or none of them, found localhost:1, 2, none"):
         connect("off", "localhost:1", 2)
     with pytest.raises(InputError, match="process_id: expected one of 0 to 1, found 2"):
         connect("off", "localhost:1", 2, 2)
