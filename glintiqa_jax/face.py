@@ -11,7 +11,7 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.evaluation.report import ReportOptions
-from glintiqa_jax.progress import TERMINAL, Log
+from glintiqa_jax.progress import TERMINAL, Log, quiet
 from glintiqa_jax.training import training
 from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.result import Result
@@ -52,6 +52,7 @@ def train(
         smallest = experiment.model.crop_size
         policy = execution.loading.on_bad_image
         split = split_data(split, shown, smallest=smallest, on_bad_image=policy, say=log.tell)
-    return training.train(
-        source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report, log=log
-    )
+    with quiet("absl"):  # Orbax's remarks on how it saves
+        return training.train(
+            source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report, log=log
+        )
