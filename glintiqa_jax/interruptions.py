@@ -276,7 +276,8 @@ def _what_one_says(error: BaseException, folders: Sequence[str | os.PathLike]) -
     if number in _FULL and _raised_in(error) in ("multiprocessing.synchronize", "multiprocessing.shared_memory"):
         return _shared_memory_is_full()
     if number in _FULL and not place:
-        place = min(map(str, folders or [tempfile.gettempdir()]), key=_room)
+        known: dict[int, float] = {}
+        place = min(map(str, folders or [tempfile.gettempdir()]), key=lambda folder: _room(folder, known))
     if number in (errno.EMFILE, errno.ENFILE):
         return f"{place or 'this process'}: too many open files, of which `ulimit -n` says and raises the limit"
     if not (number and place) or number == errno.EPIPE:
@@ -308,13 +309,14 @@ def _raised_in(error: BaseException) -> str:
     return step.tb_frame.f_globals.get("__name__", "") if step else ""
 
 
-def _room(place: str) -> float:
-    """Bytes that are free where a file or folder is, or would be."""
+def _room(place: str, known: dict[int, float]) -> float:
+    """Bytes that are free where a file or folder is, or would be; each file system is asked once, into ``known``."""
     try:
-        room = os.statvfs(next(folder for folder in (Path(place), *Path(place).parents) if folder.exists()))
+        there = next(folder for folder in (Path(place), *Path(place).parents) if folder.exists())
+        device, room = there.stat().st_dev, os.statvfs(there)
     except (OSError, StopIteration):
         return math.inf
-    return 0 if room.f_files and not room.f_favail else room.f_bavail * room.f_frsize
+    return known.setdefault(device, 0 if room.f_files and not room.f_favail else room.f_bavail * room.f_frsize)
 
 
 def _shared_memory_is_full() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glintiqa_jax.data.loading import Loading
     from glintiqa_jax.datasets.config import DataConfig
     from glintiqa_jax.evaluation.report import ReportOptions
-    from glintiqa_jax.protocols.runs import Running
+    from glintiqa_jax.protocols.runs import Running, Task
     from glintiqa_jax.training.experiment import Execution, Experiment
 
 
@@ -202,6 +202,16 @@ def execution_of(values: Flags) -> Execution:
     from glintiqa_jax.training.experiment import Execution
 
     return configured(Execution(), values.given(options(Execution)))
+
+
+def task_of(values: Flags, running: Running) -> Task:
+    """The source that the parsed flags name, opened, and what is trained on it."""
+    data, experiment = data_config(values), experiment_of(values)
+    from glintiqa_jax.datasets.opening import open_data
+    from glintiqa_jax.protocols.runs import Task
+
+    source = open_data(data, on_bad_image=running.execution.loading.on_bad_image, say=values.log.tell)
+    return Task(source, experiment, data.split)
 
 
 def running_of(values: Flags) -> Running:

@@ -9,6 +9,7 @@ devices.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 import shutil
@@ -24,6 +25,7 @@ from flax import nnx
 from glintiqa_jax.data import integrity
 from glintiqa_jax.data.paths import is_remote
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.progress import quiet
 from glintiqa_jax.scoring.storage import (
     NOT_EVALUATED,
     UNDEFINED,
@@ -143,7 +145,8 @@ class CheckpointStore:
     def wait(self) -> None:
         """Wait until everything saved is on disk, and sealed with checksums."""
         unsealed, self._unsealed = self._unsealed, None  # where saving fails, nothing is there to be sealed
-        with storage.silent():
+        # Orbax logs the traceback of a save that failed, and raises it: said once, by who catches it
+        with quiet("absl", level=logging.CRITICAL + 1):
             self._manager.wait_until_finished()
         if unsealed is not None and processes.is_first():
             integrity.seal(self._folder / str(unsealed))

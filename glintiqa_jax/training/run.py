@@ -23,12 +23,11 @@ from glintiqa_jax.evaluation.prediction import Predictions, predict_source
 from glintiqa_jax.interruptions import stop_on_signals
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.progress import Log
-from glintiqa_jax.scoring.card import ModelCard
 from glintiqa_jax.scoring.predict import Predict
 from glintiqa_jax.sharding import global_batch
 from glintiqa_jax.training import processes
 from glintiqa_jax.training.checkpoints import CheckpointStore
-from glintiqa_jax.training.experiment import Execution, Experiment
+from glintiqa_jax.training.description import Description
 from glintiqa_jax.training.metrics_log import MetricsLog, plain
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.step import Trainer, TrainState
@@ -40,12 +39,10 @@ class Run:
     """Training and prediction on a source.
 
     Args:
-      experiment: what is trained.
-      execution: where it runs.
+      description: what is trained, where it runs, and the card of the model.
       source: the images, as large as the experiment wants them.
       split: the train, validation and test positions.
       store: the checkpoints.
-      card: of the model.
       mesh: the devices.
       workdir: where the log of metrics goes.
       log: where messages go.
@@ -53,21 +50,20 @@ class Run:
 
     def __init__(
         self,
-        experiment: Experiment,
-        execution: Execution,
+        description: Description,
         source: Source,
         split: Split,
         *,
         store: CheckpointStore,
-        card: ModelCard,
         mesh: Mesh,
         workdir: Path,
         log: Log,
     ):
-        self.experiment, self.execution, self.card = experiment, execution, card
+        self.experiment = experiment = description.experiment
+        self.execution, self.card = description.execution, description.card
         self.workdir, self.mesh, self.log = workdir, mesh, log
         self.source, self.split, self.store = source, split, store
-        self.trainer = Trainer(experiment, mesh, remat=execution.remat)
+        self.trainer = Trainer(experiment, mesh, remat=description.execution.remat)
         self._predict = Predict(self.trainer.graphdef, mesh)
         self._schedule = learning_rate_schedule(experiment)
         self._dropout_key = jax.random.fold_in(jax.random.key(experiment.start.seed), 1)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -51,18 +48,6 @@ def restoring(abstract: Any, sharding: Any) -> ocp.args.PyTreeRestore:
         lambda leaf, shard: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=shard), abstract, sharding
     )
     return ocp.args.PyTreeRestore(target, restore_args=ocp.checkpoint_utils.construct_restore_args(target))
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Orbax logs the traceback of a save that failed, and raises it: said once, by who catches it."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def check_storage(folder: epath.Path) -> None:

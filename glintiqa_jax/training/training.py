@@ -259,12 +259,10 @@ class _Job:
                     found=last_step,
                 )
             run = Run(
-                experiment,
-                self.execution,
+                description,
                 source,
                 split,
                 store=store,
-                card=description.card,
                 mesh=self.mesh,
                 workdir=workdir,
                 log=self.log,

@@ -8,7 +8,7 @@ adds them.
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_report, experiment_of, running_of
+from glintiqa_jax.cli.flags import Flags, define_experiment, define_report, running_of, task_of
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.paths import local_path
 
@@ -41,18 +41,16 @@ def define(values: Flags) -> None:
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    data, experiment, running = data_config(values), experiment_of(values), running_of(values)
-    from glintiqa_jax.datasets.opening import open_data
+    running = running_of(values)
+    task = task_of(values, running)
     from glintiqa_jax.evaluation.metrics import METRICS
     from glintiqa_jax.evaluation.tables import summary
     from glintiqa_jax.protocols.ablations import run_ablations
     from glintiqa_jax.protocols.rounds import rows_of
-    from glintiqa_jax.protocols.runs import Task
 
     workdir = local_path("workdir", values.workdir)
-    source = open_data(data, on_bad_image=running.execution.loading.on_bad_image, say=values.log.tell)
     found = run_ablations(
-        Task(source, experiment, data.split),
+        task,
         workdir,
         tables=values.tables,
         rounds=values.rounds,

@@ -8,7 +8,7 @@ Takes the flags of ``train`` for the experiment, except those that choose the sp
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, data_config, define_experiment, define_report, experiment_of, running_of
+from glintiqa_jax.cli.flags import Flags, define_experiment, define_report, running_of, task_of
 from glintiqa_jax.cli.results import print_metrics, result
 from glintiqa_jax.data.paths import local_path
 
@@ -23,24 +23,22 @@ def define(values: Flags) -> None:
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
-    data, experiment, running = data_config(values), experiment_of(values), running_of(values)
-    from glintiqa_jax.datasets.opening import open_data
+    running = running_of(values)
+    task = task_of(values, running)
     from glintiqa_jax.evaluation.metrics import METRICS
     from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.evaluation.tables import summary
     from glintiqa_jax.protocols.rounds import rows_of, run_rounds
-    from glintiqa_jax.protocols.runs import Task
 
     workdir = local_path("workdir", values.workdir)
-    source = open_data(data, on_bad_image=running.execution.loading.on_bad_image, say=values.log.tell)
-    runs = run_rounds(Task(source, experiment, data.split), workdir, rounds=values.rounds, running=running)
+    runs = run_rounds(task, workdir, rounds=values.rounds, running=running)
     if runs is None:
         return
     print_metrics({run.name: run.figures["test"] for run in runs})
     for name in rows_of(runs[0]):
         srocc = summary(METRICS["srocc"], [rows_of(run)[name].figures["srocc"] for run in runs])
         result(f"{name}: median SROCC {srocc}, in brackets mean and standard deviation")
-    if experiment.validation.selection == "test_best":
+    if task.experiment.validation.selection == "test_best":
         result(FLATTERED)
     result("")
     result(f"report:  {workdir}/report.html")
