@@ -133,7 +133,7 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
 
     Raises:
       InputError: a file that is not a split, or is of another database, names that the source does not have or that are
-        in two parts, a content group on two sides, nothing to train on or to test.
+        in two parts, a content group on two sides, nothing to train on.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -171,7 +171,7 @@ def load_split(path: Path, names: Sequence[str], groups: Sequence[str], database
     kept = [position for position, part in enumerate(declared) if part]
     sides, contents = ([values[position] for position in kept] for values in (declared, groups))
     try:
-        chosen = split_as_declared(sides, contents, validation_fraction=0, seed=0)
+        chosen = split_as_declared(sides, contents, validation_fraction=0, seed=0, needed=("train",))
     except InputError as error:
         raise InputError(str(error), field="split_by", value=path) from error
     return Split(*(np.asarray(kept)[getattr(chosen, part)] for part in SPLIT_NAMES))

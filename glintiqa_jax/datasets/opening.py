@@ -214,8 +214,7 @@ def split_data(
             split = _without_shared_contents(split, groups, say)
     held = Split(*(np.intersect1d(getattr(split, side), usable) for side in SPLIT_NAMES))
     for side in SPLIT_NAMES:
-        may_be_empty = side == "validation" or (side == "test" and config.split_by == "all")
-        if not len(getattr(held, side)) and (len(getattr(split, side)) or not may_be_empty):
+        if not len(getattr(held, side)) and (side == "train" or len(getattr(split, side))):
             raise InputError(
                 field="split_by",
                 value=config.split_by,

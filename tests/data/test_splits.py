@@ -129,7 +129,7 @@ def test_a_split_is_saved_and_read_again(tmp_path):
             '{"database": "mine", "train": ["0"], "validation": [], "test": ["1", "2"]}',
             "1 content groups are on two sides.*: a",
         ),
-        ('{"database": "mine", "train": ["0"], "validation": [], "test": []}', "no image in 'test'"),
+        ('{"database": "mine", "train": [], "validation": [], "test": ["1"]}', "no image in 'train'"),
     ],
 )
 def test_bad_split_files_are_refused(tmp_path, text, message):

@@ -84,8 +84,9 @@ def test_a_released_round_is_drawn_by_its_seed(biq):
     assert first.test.tolist() != second.test.tolist()
 
 
-def test_a_split_of_another_run_is_used_again(biq, tmp_path):
-    source, split, _ = opened(biq, split_by="drawn", split_seed=7)
+@pytest.mark.parametrize("split_by", ["drawn", "all"])
+def test_a_split_of_another_run_is_used_again(biq, tmp_path, split_by):
+    source, split, _ = opened(biq, split_by=split_by, split_seed=7)
     save_split(tmp_path / "split.json", split, source.index.names, "biq2021")
     _, again, _ = opened(biq, split_by=str(tmp_path / "split.json"))
     for part in ("train", "validation", "test"):
