@@ -55,6 +55,10 @@ class ModelConfig:
                 raise InputError(
                     field="embedded_stages", expected=f"{choice} with {beside}", found=self.embedded_stages
                 )
+        if self.vit is not None and self.vit.vit_stem > (last := self.embedded_stages[-1] if self.cnn else 0):
+            raise InputError(
+                field="vit_stem", expected=f"up to {last}, the last CNN map there is", found=self.vit.vit_stem
+            )
 
     @property
     def tokens(self) -> int:

@@ -57,13 +57,13 @@ class GlintIQA(nnx.Module):
         """
         images = _in_unit_range(images, self.config.crop_size)
         steps: dict[str, jax.Array] = {}
-        taps = [] if self.vgfe is None else self.vgfe(images)
+        maps = [] if self.clfe is None else self.clfe(images, train=train)
+        steps.update({f"cnn{i}": features for i, features in enumerate(maps, start=1)})
+        taps = [] if self.vgfe is None else self.vgfe(images, maps)
         steps.update({f"vit{i}": tap for i, tap in enumerate(taps, start=1)})
-        if self.clfe is None or self.local is None:
+        if self.local is None:
             feature = taps[0]  # without the CNN, integration starts from the first ViT map
         else:
-            maps = self.clfe(images, train=train)
-            steps.update({f"cnn{i}": features for i, features in enumerate(maps, start=1)})
             used = [maps[stage - 1] for stage in self.config.embedded_stages]
             feature, local_steps = self.local(used, train=train, rngs=rngs)
             steps.update(local_steps)

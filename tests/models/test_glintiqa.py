@@ -95,6 +95,7 @@ def test_a_score_does_not_depend_on_the_batch():
         {"attention_layout": "transposed"},
         {"patch_size": 32, "crop_size": 64},
         {"resnet_bottleneck": True},
+        {"vit_stem": 2},
     ],
     ids=str,
 )
@@ -138,6 +139,15 @@ def test_identity_start_passes_the_local_feature_on(use_siem):
             np.allclose(found["cwsa1"], np.concatenate([found["vit1"], found["local_feature"]], -1).swapaxes(1, 2))
             == close
         )
+
+
+def test_a_hybrids_tokens_come_from_the_cnns_map():
+    model = create_model("glintiqa_tiny", vit_stem=2, tapped_blocks=(0,))
+    kernel, stride = model.vgfe.patch_embed.kernel.shape, model.config.cnn.strides[1]
+    assert kernel == ((16 // stride) ** 2 * model.config.cnn.channels[1], model.config.width)
+    _, steps = scores_of(model, images(2, 32), return_intermediates=True)
+    (tokens,) = nnx.jit(lambda vit, maps: vit(None, maps))(model.vgfe, [None, steps["cnn2"]])
+    np.testing.assert_allclose(tokens, steps["vit1"], atol=1e-5)
 
 
 def test_l2_normalise_has_a_gradient_at_zero():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import jax
@@ -89,6 +89,9 @@ class ViTConfig(BackboneConfig):
 
     vit_heads: int = setting(6, "attention heads of the ViT")
     vit_mlp_width: int = setting(1536, "hidden channels of the ViT's MLPs", effect="shape")
+    vit_stem: int = setting(
+        0, "what the ViT's patches are of: 0: the image; a number from 1: that CNN map, a hybrid ViT", effect="shape"
+    )
     tapped_blocks: tuple[int, ...] = setting(
         (6, 7, 8, 9), "ViT blocks, from 0, whose outputs are integrated, one stage each", effect="shape"
     )
@@ -100,6 +103,8 @@ class ViTConfig(BackboneConfig):
         for name in ("vit_heads", "vit_mlp_width"):
             if getattr(self, name) < 1:
                 raise InputError(field=name, expected="1 or more", found=getattr(self, name))
+        if self.vit_stem < 0:
+            raise InputError(field="vit_stem", expected="0 or more", found=self.vit_stem)
 
     def build(self, network: Network, *, rngs: nnx.Rngs) -> VisionTransformer:
         """The tapped blocks of a ViT, and those before them."""
@@ -197,25 +202,30 @@ class VisionTransformer(nnx.Module):
     """The first blocks of a ViT, each tapped block giving one map of patch tokens.
 
     Args:
-      network: sizes of patches and tokens, and of the crop, which sets the position embedding's length.
-      config: which blocks are tapped; later ones are not built.
+      network: sizes of patches and tokens, and of the crop, which sets the position embedding's length; its CNN, whose
+        map a hybrid takes.
+      config: what is cut into patches, and which blocks are tapped; later ones are not built.
     """
 
     def __init__(self, network: Network, config: ViTConfig, *, rngs: nnx.Rngs):
         width, heads, mlp_width = network.width, config.vit_heads, config.vit_mlp_width
-        self.tapped_blocks = config.tapped_blocks
-        self.patch_embed = PatchEmbedding(3, width, kernel=network.patch_size, rngs=rngs)
+        self.tapped_blocks, self.stem = config.tapped_blocks, config.vit_stem
+        channels, stride = 3, 1
+        if config.vit_stem and network.cnn:
+            channels, stride = network.cnn.channels[config.vit_stem - 1], network.cnn.strides[config.vit_stem - 1]
+        self.patch_embed = PatchEmbedding(channels, width, kernel=network.patch_size // stride, rngs=rngs)
         self.cls_token = nnx.Param(jnp.zeros((1, 1, width), jnp.float32))
         self.pos_embed = nnx.Param(jnp.zeros((1, 1 + network.tokens, width), jnp.float32))
         depth = config.tapped_blocks[-1] + 1
         self.blocks = nnx.List([Block(width, heads=heads, mlp_width=mlp_width, rngs=rngs) for _ in range(depth)])
 
-    def __call__(self, images: jax.Array) -> list[jax.Array]:
+    def __call__(self, images: jax.Array, maps: Sequence[jax.Array] = ()) -> list[jax.Array]:
         """Images in [0, 1], ``(batch, crop, crop, 3)``, to one ``(batch, tokens, width)`` per tapped block.
 
-        The class token is dropped. Mean and standard deviation are 0.5, as timm trained and the paper's authors did.
+        The class token is dropped. Mean and standard deviation are 0.5, as timm trained and the paper's authors did. A
+        hybrid (section 3.1 of the ViT paper) takes its patches from one of the CNN's ``maps`` of the images instead.
         """
-        x = self.patch_embed((images - 0.5) / 0.5)
+        x = self.patch_embed(maps[self.stem - 1] if self.stem else (images - 0.5) / 0.5)
         cls_token = jnp.broadcast_to(self.cls_token[...], (x.shape[0], 1, x.shape[2])).astype(x.dtype)
         x = jnp.concatenate([cls_token, x], axis=1) + self.pos_embed[...].astype(x.dtype)
         taps = []
