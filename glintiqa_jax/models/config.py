@@ -27,7 +27,7 @@ class ModelConfig:
     cnn: LocalBackboneConfig | None = group(ResNetConfig(), kinds=BACKBONES)
     embedded_stages: tuple[int, ...] = setting(
         (1, 2, 3),
-        "CNN maps, from 1, that the multi-kernel embedding takes; EfficientNet-Lite0 has a fourth, at 1/32",
+        "CNN maps, from 1, that the multi-kernel embedding takes; EfficientNet-Lite has a fourth, at 1/32",
         effect="shape",
     )
     integration: Integration = group(Integration())

@@ -75,17 +75,17 @@ def load_backbone(model: GlintIQA, source: Source) -> str:
     if names & {"quality_head.layers.0.weight", "out.0.weight"}:
         load_glintiqa(model, weights)
         return "GlintIQA"
-    kinds: list[type[BackboneConfig]] = [*BACKBONES.values(), ViTConfig]
-    kind = next((kind for kind in kinds if kind.recognises(names)), None)
-    if kind is None:
-        known = ", ".join(["GlintIQA", *(kind.title for kind in kinds)])
-        raise WeightsError(expected=f"weights of one of {known}", found=_some(weights))
     for name, branch in _branches(model.config).items():
-        if isinstance(branch, kind):
+        if branch.recognises(names):
             part = getattr(model, name)
             _fill_backbone(part, branch, branch.read(weights, model.config), branch.may_be_unused)
-            return kind.title
-    raise WeightsError(f"the model has no {kind.title} branch to load weights into")
+            return branch.title
+    kinds: list[type[BackboneConfig]] = [*BACKBONES.values(), ViTConfig]
+    found = [kind.title for kind in kinds if kind.recognises(names)]
+    if not found:
+        known = ", ".join(["GlintIQA", *(kind.title for kind in kinds)])
+        raise WeightsError(expected=f"weights of one of {known}", found=_some(weights))
+    raise WeightsError(f"the model has no {' or '.join(found)} branch to load weights into")
 
 
 def load_whole(name: str, source: Source) -> Any:

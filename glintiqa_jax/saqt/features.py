@@ -47,13 +47,13 @@ def semantic_features(
     Each image is resized to ``SIDE`` x ``SIDE`` by Pillow's antialiased bicubic, whatever its shape, and its features
     depend on nothing but itself. A network's features are means over all places of the image: of the last stage of a
     ResNet with ImageNet's mean and standard deviation (2048 channels), the paper's; or of what the classifier of an
-    EfficientNet-Lite0 sees (1280). "colour_texture" is ``colour_texture`` (384) and needs no weights.
+    EfficientNet-Lite sees (1280). "colour_texture" is ``colour_texture`` (384) and needs no weights.
 
     Args:
       images: uint8 RGB ``(height, width, 3)`` of any size; consumed a batch at a time.
       kind: one of ``FEATURES``.
-      weights: a file of weights; "timm" fetches those of "resnet50", "package" is the installed package's for
-        "efficientnet_lite0", which is also its default. The ResNets have no default.
+      weights: a file of weights; "timm" fetches those of "resnet50", "package" is the installed package's for an
+        EfficientNet-Lite, which is also its default. The ResNets have no default.
       batch_size: images per batch, rounded up to a multiple of the devices.
       total: how many images there are, for the progress bar; 0 where it is not known.
 

@@ -154,7 +154,7 @@ def test_colour_and_texture_tell_colours_and_directions_apart():
 @pytest.mark.parametrize(
     ("kind", "weights", "message"),
     [
-        ("vgg", "", "features=vgg: expected one of resnet50, resnet101, efficientnet_lite0, colour_texture"),
+        ("vgg", "", "features=vgg: expected one of resnet50, resnet101, efficientnet_lite0, efficientnet_lite1, "),
         ("resnet50", "", "weights: features of resnet50 need its ImageNet weights, 'timm' or a file"),
         ("resnet101", "", "weights: features of resnet101 need its ImageNet weights, a file"),
         ("resnet101", "timm", "weights=timm: expected a file of weights of resnet101, found no such file"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from glintiqa_jax.models.backbones.efficientnet_lite import EfficientNetLite0Config
+from glintiqa_jax.models.backbones.efficientnet_lite import (
+    EfficientNetLite0Config,
+    EfficientNetLite1Config,
+    EfficientNetLite2Config,
+)
 from glintiqa_jax.models.backbones.protocol import LocalBackboneConfig, Whole
 from glintiqa_jax.models.backbones.resnet import ResNetConfig
 from glintiqa_jax.models.backbones.vit import ViTConfig
 
 BACKBONES: dict[str, type[LocalBackboneConfig]] = {
-    backbone.kind: backbone for backbone in (ResNetConfig, EfficientNetLite0Config)
+    backbone.kind: backbone
+    for backbone in (ResNetConfig, EfficientNetLite0Config, EfficientNetLite1Config, EfficientNetLite2Config)
 }
 """The CNNs that the local branch may be, by kind; the table may be extended."""
 
