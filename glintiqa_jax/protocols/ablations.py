@@ -228,8 +228,6 @@ def run_ablations(
     rows = ablation_rows(task, tables, saqt_weights=saqt_weights)
     if rounds:
         check_rounds(task, rounds)
-    elif task.splitting.split_by == "all":
-        raise InputError("there is nothing to test, and so nothing to compare", field="split_by", value="all")
     tasks: dict[str, Task] = {}
     folders: dict[tuple[str, str], str] = {}
     for table, by_label in rows.items():
@@ -254,11 +252,15 @@ def run_ablations(
 
 
 def _check_same_images(tasks: Mapping[str, Task], running: Running) -> None:
-    """``InputError`` for a row that cannot be trained, or is tested on other images than the first."""
-    splits = {name: split_digest(task.check(running), task.source.index.names) for name, task in tasks.items()}
+    """``InputError`` for a row that cannot be trained, or is tested on none or on other images than the first."""
+    splits = {name: task.check(running) for name, task in tasks.items()}
     first, *others = splits
+    if not len(splits[first].test):
+        value = tasks[first].splitting.split_by
+        raise InputError("there is nothing to test, and so nothing to compare", field="split_by", value=value)
+    digests = {name: split_digest(split, tasks[name].source.index.names) for name, split in splits.items()}
     for name in others:
-        if splits[name] != splits[first]:
+        if digests[name] != digests[first]:
             sizes = [tasks[one].experiment.model.crop_size for one in (first, name)]
             raise InputError(
                 f"rows are compared on the same images, but those that hold {name}'s crop of {sizes[1]} pixels are not "
