@@ -23,6 +23,7 @@ OTHERS = {
     "width": 32,
     "vit_heads": 4,
     "vit_mlp_width": 48,
+    "vit_stem": 1,
     "tapped_blocks": (0, 1),
     "resnet_blocks": (1, 1, 2),
     "resnet_bottleneck": True,
