@@ -22,7 +22,7 @@ APART = {
     "scoring": {"saqt"},
     "evaluation": {"saqt"},
     "datasets": {"models", "scoring", "evaluation"},
-    "training": {"saqt", "datasets", "options"},
+    "training": {"datasets", "options"},
     "protocols": {"saqt", "options"},
 }
 FORBIDDEN = {

@@ -19,7 +19,7 @@ import numpy as np
 from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.source import Source
-from glintiqa_jax.data.transforms import RandomCropsAndFlips, Transform
+from glintiqa_jax.data.transforms import Ladder, RandomCropsAndFlips, Transform
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.interruptions import deaf_children, end_with_parent
 from glintiqa_jax.progress import LOGGER
@@ -39,6 +39,7 @@ class Batching:
       crops_per_image: crops of an image each time it comes up, side by side in a batch; it is decoded once for them.
       vertical_flips: flip upside down, too, as released.
       transforms: what happens to an image before it is cropped, in this order.
+      ladder: makes worse versions of each crop, which follow it and count as crops; their target is the image's.
     """
 
     crop_size: int
@@ -47,6 +48,12 @@ class Batching:
     crops_per_image: int = 1
     vertical_flips: bool = True
     transforms: Sequence[Transform] = ()
+    ladder: Ladder | None = None
+
+    @property
+    def rows_per_image(self) -> int:
+        """Rows of a batch that an image gives."""
+        return self.crops_per_image * (1 if self.ladder is None else 1 + self.ladder.levels)
 
     @property
     def smallest(self) -> int:
@@ -80,16 +87,16 @@ def training_batches(
       loading: how they are made.
 
     Raises:
-      InputError: ``crops_per_image`` times the processes does not divide ``batch_size``, the number of targets is not
+      InputError: ``rows_per_image`` times the processes does not divide ``batch_size``, the number of targets is not
         that of the images, or an image is too small.
     """
     index, count = process
-    crops = batching.crops_per_image
-    if batching.batch_size % (crops * count):
+    rows = batching.rows_per_image
+    if batching.batch_size % (rows * count):
         raise InputError(
-            field="crops_per_image",
-            expected=f"a number that, times {count} processes, divides the batch of {batching.batch_size} crops",
-            found=crops,
+            field="batch_size",
+            expected=f"a multiple of the {rows} crops that an image gives, times {count} processes",
+            found=batching.batch_size,
         )
     if np.shape(targets) != (len(source),):
         raise InputError(field="targets", expected=f"{len(source)} numbers, one an image", found=np.shape(targets))
@@ -101,12 +108,16 @@ def training_batches(
             expected=f"images of at least {batching.smallest} pixels a side",
             found=f"{source.index.names[positions[number]]} of {sizes[number, 1]}x{sizes[number, 0]}",
         )
-    images = batching.batch_size // crops // count  # in each of this process's batches
+    images = batching.batch_size // rows // count  # in each of this process's batches
     each = 3 * int(np.prod(sizes, axis=1).sum())  # bytes that every loading process would keep
     fits = each * max(loading.num_workers, 1) <= loading.cache_megabytes * 2**20
     numbers, starts = source.part_of(positions), source.part_starts()
     crop = RandomCropsAndFlips(
-        batching.crop_size, crops, vertical_flips=batching.vertical_flips, transforms=batching.transforms
+        batching.crop_size,
+        batching.crops_per_image,
+        vertical_flips=batching.vertical_flips,
+        transforms=batching.transforms,
+        ladder=batching.ladder,
     )
     datasets = [
         grain.MapDataset.source(

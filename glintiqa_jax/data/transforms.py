@@ -29,6 +29,20 @@ class Transform(Protocol):
         """uint8 ``(height, width, 3)`` to uint8 ``(new height, new width, 3)``, neither side shorter than the crop."""
 
 
+class Ladder(Protocol):
+    """Makes worse and worse versions of a training crop, which come after it in a batch; ``Batching.ladder``.
+
+    Attributes:
+      levels: how many.
+    """
+
+    @property
+    def levels(self) -> int: ...
+
+    def __call__(self, crop: np.ndarray, rng: np.random.Generator) -> Sequence[np.ndarray]:
+        """uint8 ``(crop_size, crop_size, 3)`` to ``levels`` of the same shape, best first."""
+
+
 class RandomCropsAndFlips(grain.transforms.RandomMap):
     """The released augmentation (paper section IV-A): random crops, flipped at random both ways, never resized.
 
@@ -40,12 +54,20 @@ class RandomCropsAndFlips(grain.transforms.RandomMap):
       vertical_flips: False for photographs that are never upside down.
       transforms: applied to the image before. Each has its own random stream, so that adding or removing one changes no
         other draw.
+      ladder: makes what comes after each crop, from a random stream of its own, too.
     """
 
     def __init__(
-        self, crop_size: int, crops: int = 1, *, vertical_flips: bool = True, transforms: Sequence[Transform] = ()
+        self,
+        crop_size: int,
+        crops: int = 1,
+        *,
+        vertical_flips: bool = True,
+        transforms: Sequence[Transform] = (),
+        ladder: Ladder | None = None,
     ):
         self.crop_size, self.crops, self.vertical_flips, self.transforms = crop_size, crops, vertical_flips, transforms
+        self.ladder = ladder
 
     def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         image, size = element["image"], self.crop_size
@@ -62,10 +84,13 @@ class RandomCropsAndFlips(grain.transforms.RandomMap):
                 cv2.flip(crop, -1 if upside_down else 1, dst=out)
             else:
                 out[:] = crop[::-1] if upside_down else crop
+        if self.ladder is not None:
+            stream = _stream(rng, "ladder")
+            crops = np.stack([version for crop in crops for version in (crop, *self.ladder(crop, stream))])
         return {
             "image": crops,
-            "target": np.full(self.crops, element["target"], np.float32),
-            "position": np.full(self.crops, element["position"], np.int64),
+            "target": np.full(len(crops), element["target"], np.float32),
+            "position": np.full(len(crops), element["position"], np.int64),
         }
 
 

@@ -28,6 +28,7 @@ SELECTIONS = ("validation", "test_best")
 OPTIMISERS = ("adamw", "adam_l2")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("warmup_cosine", "released_cosine")
+_LEVELS, _SMALLEST_DISTORTED = 5, 32  # of KADID-10k's distortions, and the side in pixels that they need
 _LARGEST = 2**31 - 1  # of integers: steps are counted, and random numbers seeded, in 32 bits
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -93,19 +94,28 @@ class Images:
     batch_size: int = setting(32, "crops per step, over all devices")
     crops_per_image: int = setting(1, "crops of an image each time it comes up, side by side in a batch")
     vertical_flips: bool = setting(True, "flip crops upside down, too, as released")
+    ranked_levels: int = setting(
+        0,
+        "after each crop, and counted in the batch, this many levels of one of KADID-10k's distortions of it, up to 5, "
+        "which have no score of their own but should score lower and lower",
+    )
     accumulate: int = setting(
         1, "take a batch in this many parts, one after another, and their mean gradient: large batches in little memory"
     )
 
     def __post_init__(self) -> None:
         check_numbers(self)
-        _at_least(self, 0, "max_short_side")
+        _at_least(self, 0, "max_short_side", "ranked_levels")
         _at_least(self, 1, "batch_size", "crops_per_image", "accumulate")
+        if self.ranked_levels > _LEVELS:
+            raise InputError(field="ranked_levels", expected=f"up to {_LEVELS}", found=self.ranked_levels)
+        versions = 1 + self.ranked_levels
         for name in ("crops_per_image", "accumulate"):
-            if self.batch_size % getattr(self, name):
-                raise InputError(
-                    field=name, expected=f"a divisor of the batch of {self.batch_size}", found=getattr(self, name)
-                )
+            if self.batch_size % (versions * getattr(self, name)):
+                batch = f"the batch of {self.batch_size}"
+                if self.ranked_levels:
+                    batch += f" by {versions}, the versions of a crop with `ranked_levels={self.ranked_levels}`"
+                raise InputError(field=name, expected=f"a divisor of {batch}", found=getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +128,7 @@ class Objective:
         "Python also a function of predictions and targets",
         choices=LOSSES,
     )
+    ranking_weight: float = setting(0.2, "of the term that ranks levels, beside the loss, with `ranked_levels`")
     target: str = setting("quality", "train on quality in [0, 1], or on the 'raw' score as released", choices=TARGETS)
     compute_dtype: str = setting(
         "float32",
@@ -127,6 +138,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         settings.check_choices(self)
+        check_numbers(self)
+        _at_least(self, 0, "ranking_weight")
         if self.target != "quality" and self.row.on_quality:
             raise InputError(
                 field="loss", value=self.loss, expected="`target='quality'`, on which it is measured", found=self.target
@@ -255,7 +268,12 @@ class Experiment:
     validation: Validation = group(Validation())
 
     def __post_init__(self) -> None:
-        if self.objective.row.whole_batch and self.images.batch_size // self.images.accumulate < 2:
+        images = self.images
+        if images.ranked_levels and self.model.crop_size < _SMALLEST_DISTORTED:
+            expected = f"{_SMALLEST_DISTORTED} or more, which distortions need, with `ranked_levels`"
+            raise InputError(field="crop_size", expected=expected, found=self.model.crop_size)
+        scored = images.batch_size // (1 + images.ranked_levels)
+        if self.objective.row.whole_batch and scored // images.accumulate < 2:
             raise InputError(
                 field="accumulate",
                 expected=f"several crops in a part, over which `loss={self.objective.loss}` is",

@@ -18,6 +18,8 @@ from glintiqa_jax.errors import InputError
 SMOOTH_L1_BETA = 0.1
 # Of one score in the fidelity loss: UNIQUE's and LIQE's 1 on scales of 1 to 5.
 FIDELITY_DEVIATION = 0.25
+# The difference in quality at which a pair of a ladder is as good as in order.
+LADDER_STEP = 0.05
 _TINY = 1e-8
 
 
@@ -75,6 +77,16 @@ def fidelity_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     # sqrt has no gradient at 0
     agreed = jnp.sqrt(better * ndtr(z) + _TINY) + jnp.sqrt((1.0 - better) * ndtr(-z) + _TINY)
     return jnp.mean(1.0 - agreed) if predicted.size > 1 else jnp.zeros(())
+
+
+def ladder_loss(scores: jax.Array) -> jax.Array:
+    """How far scores are from falling along each ladder ``(ladders, versions)``, whose versions are best first.
+
+    Over all pairs of a ladder, the mean of ``log(1 + exp(-d / LADDER_STEP))`` (RankNet, Burges et al. 2005), d being by
+    how much the better one's score is higher. It does not say how high the scores are.
+    """
+    better, worse = jnp.triu_indices(scores.shape[1], 1)
+    return jnp.mean(jax.nn.softplus((scores[:, worse] - scores[:, better]) / LADDER_STEP))
 
 
 def _check(predicted: jax.Array, target: jax.Array) -> None:

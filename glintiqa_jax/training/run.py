@@ -23,6 +23,7 @@ from glintiqa_jax.evaluation.prediction import Predictions, predict_source
 from glintiqa_jax.interruptions import stop_on_signals
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.progress import Log
+from glintiqa_jax.saqt.ladder import LevelLadder
 from glintiqa_jax.scoring.predict import Predict
 from glintiqa_jax.sharding import global_batch
 from glintiqa_jax.training import processes
@@ -183,6 +184,7 @@ class Run:
             batch_size=images.batch_size,
             crops_per_image=images.crops_per_image,
             vertical_flips=images.vertical_flips,
+            ladder=LevelLadder(images.ranked_levels) if images.ranked_levels else None,
             seed=self.experiment.start.seed,
         )
         scores = self.source.index.raw_scores

@@ -17,6 +17,7 @@ from glintiqa_jax.models.freezing import freeze, split_model
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
 from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
 from glintiqa_jax.training.experiment import Experiment
+from glintiqa_jax.training.losses import ladder_loss
 from glintiqa_jax.training.optimiser import check_rates, make_optimiser
 
 
@@ -121,11 +122,18 @@ class Trainer:
     def _gradients(self, experiment: Experiment, mesh: Mesh, remat: bool):
         """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``accumulate`` over parts of the batch."""
         loss_function, parts = experiment.objective.row, experiment.images.accumulate
+        versions, weight = 1 + experiment.images.ranked_levels, experiment.objective.ranking_weight
         model = abstract_model(experiment.model)
         compute_in(model, experiment.objective.compute_dtype)
         if remat:
             recompute_blocks(model)
         graphdef, _, _ = self._split(model)
+
+        def objective(scores: jax.Array, target: jax.Array) -> jax.Array:
+            if versions == 1:
+                return loss_function(scores, target)
+            ladders = scores.reshape(-1, versions)  # (batch,) -> (crops, versions)
+            return loss_function(ladders[:, 0], target[::versions]) + weight * ladder_loss(ladders)
 
         def loss_of(
             params: nnx.State, rest: nnx.State, batch: dict[str, jax.Array], key: jax.Array
@@ -133,7 +141,7 @@ class Trainer:
             # copy=True: batch statistics change inside the trace
             model = nnx.merge(graphdef, params, rest, copy=True)
             scores = model(batch["image"], train=True, rngs=nnx.Rngs(dropout=key))
-            return loss_function(scores, batch["target"]), split_model(model)[2]
+            return objective(scores, batch["target"]), split_model(model)[2]
 
         differentiated = jax.value_and_grad(loss_of, has_aux=True)
 
@@ -143,8 +151,10 @@ class Trainer:
 
         def in_parts(params, rest, batch, key):
             def split(x: jax.Array) -> jax.Array:
-                # (batch, ...) -> (batch / parts, parts, ...) -> (parts, batch / parts, ...): a device keeps its rows
-                x = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+                # (batch, ...) -> (batch / parts / versions, parts, versions, ...) -> (parts, batch / parts, ...): a
+                # device keeps its rows, and a crop its versions
+                shape = x.shape[1:]
+                x = x.reshape(-1, parts, versions, *shape).swapaxes(0, 1).reshape(parts, -1, *shape)
                 return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(None, AXES)))
 
             def add(carry, part):

@@ -154,8 +154,9 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
     images, count = experiment.images, jax.process_count()
     check_divides("batch_size", images.batch_size, mesh, parts=images.accumulate)
     check_divides("eval_batch_size", execution.eval_batch_size, mesh)
-    if images.batch_size % (images.crops_per_image * count):
-        expected = f"a multiple of `crops_per_image={images.crops_per_image}` times the {count} processes"
+    rows = images.crops_per_image * (1 + images.ranked_levels)
+    if images.batch_size % (rows * count):
+        expected = f"a multiple of the {rows} crops that an image gives, times {count} processes"
         raise InputError(field="batch_size", expected=expected, found=images.batch_size)
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes

@@ -141,7 +141,7 @@ def test_several_crops_of_an_image_come_side_by_side(source):
     targets = np.concatenate([batch["target"] for batch in batches])
     np.testing.assert_array_equal(targets, np.repeat(images, 3))
     assert not np.array_equal(batches[0]["image"][0], batches[0]["image"][1])
-    with pytest.raises(ValueError, match="divides the batch of 6 crops, found 4"):
+    with pytest.raises(ValueError, match="batch_size: expected a multiple of the 4 crops that an image gives"):
         train(source, batch_size=6, crops_per_image=4)
 
 
@@ -300,6 +300,27 @@ def test_a_transform_draws_from_a_stream_of_its_own(source):
     assert any((one["image"] != two["image"]).any() for one, two in zip(plain, shrunk, strict=True))
     assert len(set(alone.drawn)) >= 12
     assert not set(alone.drawn) & set(other.drawn)
+
+
+class Darker:
+    """A ladder of two versions, each darker than the one before by as much as was drawn."""
+
+    levels = 2
+
+    def __call__(self, crop, rng):
+        step = int(rng.integers(2, 9))
+        return [crop // step, crop // step**2]
+
+
+def test_a_ladder_follows_each_crop(source):
+    plain = take(iter(train(source, batch_size=2, crops_per_image=2)), 4)
+    ladders = take(iter(train(source, batch_size=6, crops_per_image=2, ladder=Darker())), 4)
+    assert_same(plain, [{key: value[::3] for key, value in batch.items()} for batch in ladders])
+    for batch in ladders:
+        assert (np.diff(batch["image"].reshape(2, 3, -1).mean(axis=2), axis=1) < 0).all()
+        assert (batch["target"].reshape(2, 3) == batch["target"][0]).all()
+    with pytest.raises(InputError, match="batch_size: expected a multiple of the 3 crops that an image gives"):
+        train(source, batch_size=4, ladder=Darker())
 
 
 def test_images_that_are_too_small_for_what_is_made_of_them_are_named_before_any_work(source):

@@ -42,6 +42,8 @@ OTHERS = {
     "batch_size": 4,
     "crops_per_image": 2,
     "vertical_flips": False,
+    "ranked_levels": 1,
+    "ranking_weight": (1.0, {"ranked_levels": 1}),
     "accumulate": 2,
     "loss": "smooth_l1",
     "target": "raw",

@@ -15,6 +15,7 @@ from glintiqa_jax.training.losses import (
     fidelity_loss,
     find,
     l1_loss,
+    ladder_loss,
     norm_in_norm_loss,
     plcc_loss,
     smooth_l1_loss,
@@ -52,6 +53,16 @@ def test_norm_in_norm():
     assert float(norm_in_norm_loss(3 * TARGET - 1, TARGET)) == pytest.approx(0, abs=1e-4)
     # two opposite points of equal weight are as far from their mirror image as there is
     assert float(norm_in_norm_loss(jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]))) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_ladder_is_ranked():
+    """Steps of .05 down and up again: d is 1, 0 and -1 times LADDER_STEP."""
+    found = float(ladder_loss(jnp.array([[0.5, 0.45, 0.5], [0.3, 0.3, 0.3]])))
+    pairs = [np.log1p(np.exp(-d)) for d in (1, 0, -1, 0, 0, 0)]
+    assert found == pytest.approx(np.mean(pairs), rel=1e-5)
+    assert float(ladder_loss(jnp.array([[9.0, 6.0, 3.0]]))) == pytest.approx(0, abs=1e-6)
+    gradient = jax.grad(lambda scores: ladder_loss(scores))(jnp.zeros((1, 2)))
+    assert gradient[0, 0] < 0 < gradient[0, 1]
 
 
 def test_fidelity():

@@ -19,7 +19,7 @@ from glintiqa_jax.models.freezing import split_model
 from glintiqa_jax.models.glintiqa import abstract_model, new_model
 from glintiqa_jax.sharding import check_divides, make_mesh, state_sharding
 from glintiqa_jax.training.experiment import Experiment
-from glintiqa_jax.training.losses import LOSSES, Loss
+from glintiqa_jax.training.losses import LOSSES, Loss, ladder_loss
 from glintiqa_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from glintiqa_jax.training.step import Trainer
 
@@ -239,6 +239,23 @@ def test_a_batch_in_parts_is_the_whole_batch(plain):
     loss, state, _ = one_step(frozen=frozen, accumulate=4)
     assert loss == pytest.approx(expected_loss, rel=1e-6)
     assert_same_gradient(state, expected, 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_levels_are_ranked_beside_the_loss(accumulate):
+    """Of four crops with a worse version each: the loss is of the four, and the weight is of the ranking."""
+    options = {
+        "frozen": (r"^clfe\..*\.(mean|var)$",),
+        "ranked_levels": 1,
+        "attention_dropout": 0.0,
+        "head_dropout": 0.0,
+    }
+    found = [one_step(**options, accumulate=accumulate, ranking_weight=weight)[0] for weight in (0.0, 2.0)]
+    model = new_model(settings.replace(CONFIG, model=SHALLOW).model)
+    scores = model(jnp.asarray(BATCH["image"])).reshape(4, 2)
+    assert found[0] == pytest.approx(float(jnp.mean(jnp.abs(scores[:, 0] - BATCH["target"][::2]))), rel=1e-4)
+    assert found[1] - found[0] == pytest.approx(2 * float(ladder_loss(scores)), rel=1e-3)
 
 
 @pytest.mark.slow
