@@ -212,6 +212,17 @@ MISTAKES = [
         ["--dataset=clive", "--data_dir=x", "--workdir=x"],
         "--dataset=clive: expected a database prepared in",
     ),
+    ("train", ["--ranked_levels=6", "--workdir=x"], "--ranked_levels: expected up to 5"),
+    (
+        "train",
+        ["--ranked_levels=1", "--batch_size=6", "--accumulate=2", "--workdir=x"],
+        "--accumulate=2: expected a divisor of the batch of 6 by 2, the versions of a crop with --ranked_levels=1",
+    ),
+    (
+        "train",
+        ["--ranked_levels=1", "--variant=glintiqa_tiny", "--model_crop_size=16", "--batch_size=8", "--workdir=x"],
+        "--model_crop_size: expected 32 or more, which distortions need, with --ranked_levels",
+    ),
     ("train", ["--split_by=x.json", "--workdir=x"], "--split_by: expected auto, published, drawn, all or a file"),
     ("convert_weights", ["--input=nowhere", "--output=x.npz"], "--input=nowhere: expected"),
     ("convert_weights", ["--input=.", "--output=x.npz"], "--input=.: expected a run's"),
