@@ -1,6 +1,6 @@
 """Compare files of predictions, of whatever models, with people's scores: intervals, paired differences, one page.
 
-    glintiqa compare --scores=FILE.csv --workdir=runs/comparison \\
+    glintiqa compare_predictions --scores=FILE.csv --workdir=runs/comparison \\
       --predictions=full=runs/full/predictions_test.csv,cnn=runs/cnn/predictions_test.csv
 
 Higher predictions mean higher scores, in any unit. All models predict the same images; the scores may have more.
