@@ -158,7 +158,7 @@ class ImageStream:
             if matched or not glob.has_magic(given):
                 yield path, "nothing there" if isinstance(error, FileNotFoundError) else visible(error)
             # unlike pathlib's, it takes a whole path
-            elif matches := sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207:
+            elif matches := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207
                 for match in matches:
                     yield from self._named(match, matched=True)
             else:

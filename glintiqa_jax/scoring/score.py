@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
-import numpy as np
 
 from glintiqa_jax.data.scale import ScoreScale
 
@@ -78,7 +78,7 @@ class Comparison:
             return None
         ends = ((self.first.value, self.first.interval), (self.second.value, self.second.interval))
         widths = [max(abs(end - value) for end in interval) for value, interval in ends]
-        return 100.0 * float(np.hypot(*widths)) / (self.first.scale.high - self.first.scale.low)
+        return 100.0 * math.hypot(*widths) / (self.first.scale.high - self.first.scale.low)
 
     @property
     def certain(self) -> bool | None:
