@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-
 from glintiqa_jax.data.scale import ScoreScale
 
 
