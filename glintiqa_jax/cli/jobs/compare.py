@@ -3,8 +3,8 @@
     glintiqa compare a.jpg b.jpg c.jpg
     glintiqa compare before/ after/
 
-Of photographs, the best is compared with each other. Of two folders, photographs of equal names are pairs, and the mean
-difference has a 95 % interval by a paired bootstrap.
+Of photographs, each is compared with the best. Of two folders, photographs of equal names, whatever their endings, are
+pairs, and the mean difference has a 95 % interval by a paired bootstrap.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glintiqa_jax.scoring.score import Comparison, Score
 
 ARGUMENTS = "A B..."
+_SHOWN = 5  # pairs at each end
 
 
 def define(values: Flags) -> None:
@@ -44,7 +45,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     folders = [path for path in paths if path.is_dir()]
     if folders and len(paths) != 2:
         raise InputError(
-            file=visible(folders[0]), expected="photographs, or two folders", found="a folder among others"
+            file=visible(folders[0]), expected="photographs, or two folders", found="a folder beside others"
         )
     if len(folders) == 1:
         raise InputError(file=visible(folders[0]), expected="two folders, or no folder", found="one")
@@ -89,10 +90,15 @@ def _how_sure(comparison: Comparison) -> str:
     return "certain" if comparison.certain else f"within {comparison.uncertainty:.1f}"
 
 
+def _by_name(folder: Path) -> dict[str, Path]:
+    """A folder's photographs by their paths in it, without endings where these tell no two apart."""
+    images = [path.relative_to(folder) for path in images_below(folder).images]
+    short = {str(path.with_suffix("")): folder / path for path in images}
+    return short if len(short) == len(images) else {str(path): folder / path for path in images}
+
+
 def _compare_folders(values: Flags, first: Path, second: Path) -> None:
-    names = [
-        {str(path.relative_to(folder)): path for path in images_below(folder).images} for folder in (first, second)
-    ]
+    names = [_by_name(folder) for folder in (first, second)]
     pairs = [name for name in names[0] if name in names[1]]
     if not pairs:
         raise InputError(file=visible(second), expected=f"photographs of the names in {visible(first)}", found="none")
@@ -119,13 +125,11 @@ def _compare_folders(values: Flags, first: Path, second: Path) -> None:
         return
     ordered = sorted(zip(comparisons, pairs, strict=True), key=lambda pair: pair[0].difference)
     result(f"percent: first, second, difference; photograph ({model.card.scale.describe()})")
-    shown = ordered if len(ordered) <= 10 else [*ordered[:5], None, *ordered[-5:]]
-    for pair in shown:
-        if pair is None:
-            result("    ...")
-        else:
-            one, name = pair
+    for number, (one, name) in enumerate(ordered):
+        if min(number, len(ordered) - 1 - number) < _SHOWN:
             result(f"{one.first.percent:7.1f} {one.second.percent:7.1f} {one.difference:+7.1f}  {visible(name)}")
+        elif number == _SHOWN:
+            result("    ...")
     interval = "" if found.interval is None else " ({:+.1f} to {:+.1f})".format(*found.interval)
     better = "better" if found.difference > 0 else "worse"
     sure = {True: "", False: ", which may be chance", None: ", of too few pairs to tell from chance"}[found.certain]
