@@ -71,34 +71,6 @@ def test_train_says_what_it_found_and_how_to_go_on(trained):
     assert f"glintiqa score --model={folder}/run PATH" in done.stdout
 
 
-def test_score_prints_a_table_and_writes_it(trained, tmp_path):
-    folder, _, _ = trained
-    done = run("score", f"--model={folder}/run", folder / "images", f"--output={tmp_path}/scores.csv")
-    assert done.returncode == 0, done.stderr
-    header, *lines = done.stdout.splitlines()
-    assert "MOS 0 to 95, higher is better" in header
-    with (tmp_path / "scores.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(lines) == 20
-    for row, line in zip(rows, lines, strict=True):
-        printed, path = line.split(maxsplit=1)
-        assert path == row["image"]
-        assert float(printed) == pytest.approx(float(row["score"]), abs=1e-3)
-
-
-def test_score_leaves_out_bad_images_when_asked(trained, tmp_path):
-    folder, _, _ = trained
-    write_images(tmp_path / "photos", 2)
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"")
-    refused = run("score", f"--model={folder}/run", tmp_path / "photos")
-    assert refused.returncode == 2
-    assert "broken.jpg: not an image" in refused.stderr
-    done = run("score", f"--model={folder}/run", tmp_path / "photos", "--on_bad_image=skip")
-    assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 3
-    assert done.stderr.splitlines()[-1] == "1 of 3 images were left out"
-
-
 def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_path):
     folder, _, data = trained
     results = json.loads((folder / "run" / "results.json").read_text())
@@ -224,11 +196,6 @@ MISTAKES = [
         "--input=image00.png: expected",
     ),
     ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
-    ("score", ["--model=nowhere", "."], "--model=nowhere: expected"),
-    ("score", ["--model=nowhere"], "expected images or folders to score, found none"),
-    ("score", ["--model=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
-    ("score", ["--model=x", "--output=", "."], "--output: expected a file to write, found nothing"),
-    ("score", ["--model=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
     ("evaluate", ["--model=nowhere"], "--model=nowhere: expected"),
     ("evaluate", ["--model=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
     ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round=2: is for the rounds to say"),
@@ -261,47 +228,6 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path, monkeypatch, job, argum
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "x").exists()
-
-
-def test_a_scoring_that_is_ended_leaves_what_it_has_scored(trained, tmp_path):
-    """By a signal, in --output, and says how many; the file before it, where nothing was scored yet."""
-    folder, _, _ = trained
-    command = [sys.executable, ROOT / "experiments" / "score.py", f"--model={folder}/run", "--output=scores.csv"]
-    with subprocess.Popen(
-        [*command, *[folder / "images"] * 100], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for _ in range(10):
-            process.stdout.readline()
-        process.terminate()
-        _, said = process.communicate()
-    assert process.returncode == 143
-    with (tmp_path / "scores.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert 8 <= len(rows) < 2000
-    assert all(float(row["score"]) == float(row["score"]) for row in rows)
-    assert heard(said) == (
-        f"interrupted; {len(rows)} of 2000 images were scored and are in scores.csv; the same command scores all of "
-        "them anew\n"
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
-
-
-def test_scores_go_wherever_output_says(trained, tmp_path):
-    """Whole, where nobody reads the table; alone, to stdout; and a full disk is one line."""
-    folder, _, _ = trained
-    score = f"{sys.executable} {ROOT}/experiments/score.py --model={folder}/run {folder}/images"
-    for command, code, shown, said in [
-        (
-            f"{score} --output=all.csv | head -1; wc -l < all.csv",
-            0,
-            ["   score  image (MOS 0 to 95, higher is better)", "21"],
-            "",
-        ),
-        (f"{score} --output=/dev/stdout | cut -d, -f1 | head -2", 0, ["image", f"{folder}/images/image00.png"], ""),
-        (f"{score} --output=/dev/full", 2, [], "error: /dev/full: the disk is full\n"),
-    ]:
-        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-        assert (done.returncode, done.stdout.splitlines(), heard(done.stderr)) == (code, shown, said), command
 
 
 @pytest.mark.parametrize("command", ["score", "evaluate"])

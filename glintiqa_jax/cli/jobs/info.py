@@ -1,6 +1,8 @@
-"""Show a model's card: what it is, what it was trained on, how well it does, and what it may be used for.
+"""Show a model's card: what it is, what it was trained on, how well it does, and under which licences.
 
-glintiqa info runs/quickstart
+    glintiqa info runs/quickstart
+
+MODEL is a model's, a run's or a checkpoint's folder; without it, the model that ships.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from glintiqa_jax.cli.models import define_model, open_model
 from glintiqa_jax.cli.results import result, result_bytes
 from glintiqa_jax.cli.tables import table_header, table_line
 from glintiqa_jax.data.files import Output, descriptor, open_output
+from glintiqa_jax.data.pillow import is_image
 from glintiqa_jax.data.pixels import BadImageError
 from glintiqa_jax.data.walk import ImageStream
 from glintiqa_jax.errors import InputError, encoded, visible
@@ -135,6 +136,8 @@ def _to_other(values: Flags) -> Output | contextlib.nullcontext:
         return open_output("output", path)
     if path == "":
         raise InputError(field="output", expected="a file to write", found="nothing")
+    if path and Path(path).is_file() and is_image(Path(path)):
+        raise InputError(field="output", value=path, expected="a file for rows", found="an image")
     return contextlib.nullcontext()
 
 
