@@ -52,7 +52,7 @@ class Pictures:
     def of(self, path: str) -> Picture:
         """Thumbnail and preview of a photograph; may be called by several threads at once."""
         try:
-            found = os.stat(path)
+            found = Path(path).stat()
             if not stat.S_ISREG(found.st_mode):
                 return Picture(missing="not a file")
             name = _digest(os.fsencode(path), found.st_mtime_ns, found.st_size, self._side, _REVISION)

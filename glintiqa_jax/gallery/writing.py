@@ -97,9 +97,8 @@ def write_gallery(
                 other.unlink()
         writing.remove_others()
     if writing.missing:
-        log.warn(
-            f"warning: {writing.missing} of {survey.scored} photographs have no picture in the gallery, as {writing.why}"
-        )
+        some = f"{writing.missing} of {survey.scored} photographs"
+        log.warn(f"warning: {some} have no picture in the gallery, as {writing.why}")
     return Written(folder / PAGE, survey.scored, survey.rows - survey.scored, writing.missing, len(writing.map_names))
 
 
