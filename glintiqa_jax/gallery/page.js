@@ -303,6 +303,7 @@ function rank({ rank: place }) {
 }
 function showMap() {
   $("map").hidden = !(shown[current]?.map && $("shown").checked);
+  $("frame").classList.toggle("mapped", !$("map").hidden);
   $("map").style.opacity = $("opacity").value / 100;
 }
 function meaning() {

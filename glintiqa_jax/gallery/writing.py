@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from glintiqa_jax.data.files import write_text
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.pixels import BadImageError
@@ -248,7 +250,7 @@ class _Writing:
         numbers = [value and float(f"{value:.5g}") for value in (row.deviation, row.low, row.high)]
         return [
             *(path, float(f"{row.percent:.4f}"), float(f"{row.score:.6g}"), *numbers, row.width, row.height),
-            *(picture.name, visible(picture.missing), visible(row.note), self._model_number(row)),
+            *(picture.name, visible(picture.missing), visible(row.note or ""), self._model_number(row)),
             *((map_name, map_range) if map_range else ()),
         ]
 
@@ -260,7 +262,7 @@ class _Writing:
         found = self._pictures.map_range(name)
         if found is None and self._model and index in self._survey.worst:
             try:
-                raw = self._model.map(row.path)
+                raw = np.asarray(self._model.map(row.path), np.float32)
             except BadImageError:  # smaller than a window
                 return None
             self._pictures.write_map(name, 100 * self._model.card.scale.to_quality(raw))

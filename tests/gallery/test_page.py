@@ -19,6 +19,8 @@ from glintiqa_jax.scoring.model import Model
 
 pytestmark = pytest.mark.slow
 PHOTOGRAPHS = 10_000
+NUMBERS = ["width", "height", "score", "percent", "deviation", "low", "high"]
+EMPTY = {"schema": 1} | dict.fromkeys(["path", *NUMBERS, "model", "note", "error"])
 HOSTILE = [
     "<img src=x onerror='window.hacked=1'>.png",
     '"onmouseover="window.hacked=1" x=".png',
@@ -41,12 +43,10 @@ def folder(tmp_path_factory):
         path = folder / "links" / name
         if number != 100:
             path.symlink_to(folder / "photos" / names[number % len(names)])
-        rows.append({"schema": 1, "path": os.fspath(path), "width": 64, "height": 48, "model": "c0ffee"})
+        rows.append(EMPTY | {"path": os.fspath(path), "width": 64, "height": 48, "model": "c0ffee"})
         rows[-1] |= {"score": 5 - percent / 25, "percent": percent, "deviation": (number * 7919 % PHOTOGRAPHS) / 1e5}
-        rows[-1] |= {"low": 4 - percent / 25, "high": 6 - percent / 25, "note": "<i>white</i>", "error": ""}
-    rows += [
-        {"schema": 1, "path": name, "error": f"{name} </script><script>window.hacked=1</script>"} for name in HOSTILE
-    ]
+        rows[-1] |= {"low": 4 - percent / 25, "high": 6 - percent / 25, "note": "<i>white</i>"}
+    rows += [EMPTY | {"path": name, "error": f"{name} </script><script>window.hacked=1</script>"} for name in HOSTILE]
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     tiny = VARIANTS["glintiqa_tiny"]
     model = Model(new_model(tiny), ModelCard(tiny, ScoreScale(1.0, 5.0, lower_is_better=True, unit="DMOS")))
