@@ -54,7 +54,7 @@ RESULTS = {
     "score": [r"   score  image \(MOS 1 to 5, higher is better\)", r" *-?\d+\.\d{3}  .*\.(png|jpg)"],
     "evaluate": [METRICS.format(name="(demo|csv) (test|all)")],
     "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
-    "compare": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
+    "compare_predictions": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
     "show_distortions": [],
     "gallery": [r"gallery:  gallery/index\.html  \(3 photographs\)"],
     "build_saqt": CARD,

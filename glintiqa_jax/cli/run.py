@@ -41,8 +41,8 @@ class Job(Protocol):
     def define(self, values: Flags) -> None:
         """Define the job's flags, without importing what takes long."""
 
-    def run(self, values: Flags, arguments: list[str]) -> None:
-        """Do the job."""
+    def run(self, values: Flags, arguments: list[str]) -> int | None:
+        """Do the job; gives the exit code, if another than 0."""
 
 
 def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends_process: bool = True) -> None:
@@ -106,8 +106,10 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
         set_verbosity(values.verbosity)
         if rest and not hasattr(job, "ARGUMENTS"):
             raise InputError(expected="only --flags", found=" ".join(rest))
-        job.run(values, rest)
+        code = job.run(values, rest)
         flush_results()
+        if code:
+            sys.exit(code)
     except flags.Error as error:
         _fail(re.sub(r"^flag (--\w+)=None: .*", r"\1: needed, found nothing", str(error)))
     except InputError as error:

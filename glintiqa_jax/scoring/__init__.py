@@ -2,10 +2,26 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["Calibration", "Comparison", "Model", "ModelCard", "Score", "View", "load_model", "save_model"]
+__all__ = [
+    "Calibration",
+    "Comparison",
+    "Model",
+    "ModelCard",
+    "QualityMap",
+    "Row",
+    "Score",
+    "View",
+    "Window",
+    "load_model",
+    "read_rows",
+    "save_model",
+]
 __getattr__ = lazily(
     __name__,
     card=("Calibration", "ModelCard", "View"),
     files=("load_model", "save_model"),
-    model=("Comparison", "Model", "Score"),
+    maps=("QualityMap", "Window"),
+    model=("Model",),
+    rows=("Row", "read_rows"),
+    score=("Comparison", "Score"),
 )

@@ -365,7 +365,9 @@ class _Job:
         for name, part in predictions.items():
             part.write_csv(self.workdir / f"predictions_{name}.csv")
         validated = predictions.get("validation")
-        held_out = None if validated is None else (validated.predicted, validated.target)
+        held_out = None
+        if validated is not None:
+            held_out = (validated.predicted, validated.target, validated.crop_deviation)
         card = self._card(source, split).with_results(results, held_out)
         save_model(Model(network, card, looks=self._looks(source, split)), self.workdir / MODEL)
         if self.options is not None:

@@ -73,12 +73,12 @@ def test_jobs_in_one_process_leave_nothing_behind(tmp_path, monkeypatch, capsys)
     for name in ("a", "b"):
         Path(f"{name}.csv").write_text("name,predicted\n" + "".join(f"{n}.png,{n % 5}\n" for n in range(9)))
     Path("scores.csv").write_text("image,mos\n" + "".join(f"{n}.png,{n}\n" for n in range(9)))
-    compare = ["compare", "--scores=scores.csv", "--predictions=a=a.csv"]
+    compare = ["compare_predictions", "--scores=scores.csv", "--predictions=a=a.csv"]
     main([*compare, "--workdir=one", "--latex", "--verbosity=1"])
     for mistaken in (
-        ["compare", "--scores=scores.csv", "--workdir=x"],
-        ["score", "--checkpoint=x", "nowhere.png", "--verbosity=0"],
-        ["compare", "--late", "--workdir=x"],
+        ["compare_predictions", "--scores=scores.csv", "--workdir=x"],
+        ["score", "--model=x", "nowhere.png", "--verbosity=0"],
+        ["compare_predictions", "--late", "--workdir=x"],
     ):
         with pytest.raises(SystemExit, match=r"^2$"):
             main(mistaken)
@@ -99,11 +99,11 @@ LIGHT = "import sys; sys.argv = ['glintiqa', *{arguments}]; sys.modules['jax'] =
     [
         (["--version"], 0, "glintiqa "),
         (
-            ["score", "--chekpoint=x", "."],
+            ["score", "--modle=x", "."],
             2,
-            "error: Unknown command line flag 'chekpoint'. Did you mean: checkpoint ?",
+            "error: Unknown command line flag 'modle'. Did you mean: model ?",
         ),
-        (["compare", "--latxe"], 2, "error: Unknown command line flag 'latxe'. Did you mean: latex ?"),
+        (["compare_predictions", "--latxe"], 2, "error: Unknown command line flag 'latxe'. Did you mean: latex ?"),
         (["build_saqt", "--max_side=none"], 2, "error: flag --max_side=none: "),
     ],
 )
