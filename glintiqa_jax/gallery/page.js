@@ -281,7 +281,7 @@ function show() {
     ["Size", row.width ? `${whole(row.width)} × ${whole(row.height)} pixels` : ""],
     ["Note", row.note],
     ["Path", row.path],
-    ["Model", row.model < 0 ? "" : models[row.model].slice(0, 12)],
+    ["Model", row.model < 0 ? "" : models[row.model]],
   ];
   $("values").replaceChildren(...values.filter(([, text]) => text).flatMap(([name, text]) => [made("dt", "", name), made("dd", "", text)]));
   $("mapping").hidden = !row.map;

@@ -44,10 +44,11 @@ class Pictures:
       folder: the gallery's.
       work: for files that are not complete yet, on the same disk.
       preview_side: the longer side of previews in pixels; 0: none are made.
+      max_pixels: the largest width times height of a photograph; 0: no limit.
     """
 
-    def __init__(self, folder: Path, work: Path, preview_side: int):
-        self._folder, self._work, self._side = folder, work, preview_side
+    def __init__(self, folder: Path, work: Path, preview_side: int, max_pixels: int):
+        self._folder, self._work, self._side, self._max_pixels = folder, work, preview_side, max_pixels
 
     def of(self, path: str) -> Picture:
         """Thumbnail and preview of a photograph; may be called by several threads at once."""
@@ -59,7 +60,7 @@ class Pictures:
             wanted = ["thumbs", *["previews"] * bool(self._side)]
             if all(self.place(kind, name).exists() for kind in wanted):
                 return Picture(name)
-            pixels = decode_image(Path(path).read_bytes(), path)
+            pixels = decode_image(Path(path).read_bytes(), path, max_pixels=self._max_pixels)
         except FileNotFoundError:
             return Picture(missing="the file is gone")
         except OSError as error:
@@ -78,7 +79,7 @@ class Pictures:
         """The file of one kind of ``ENDINGS``; a folder holds some hundredth of them."""
         return self._folder / kind / name[:2] / f"{name}{ENDINGS[kind]}"
 
-    def map_name(self, picture: Picture, model: str) -> str:
+    def map_name(self, picture: Picture, model: str | None) -> str:
         """The name of a photograph's map by a model."""
         return _digest(picture.name, model)
 

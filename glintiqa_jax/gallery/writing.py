@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glintiqa_jax.data.files import write_text
+from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.pixels import BadImageError
 from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError, visible
 from glintiqa_jax.gallery.pictures import PALETTE, Picture, Pictures, number
-from glintiqa_jax.gallery.rows import Row, read_rows
 from glintiqa_jax.progress import TERMINAL, Log
+from glintiqa_jax.scoring.rows import Row, read_rows
 
 if TYPE_CHECKING:
     from glintiqa_jax.scoring.model import Model
@@ -63,6 +64,7 @@ def write_gallery(
     model: Model | None = None,
     maps: int = 0,
     preview_side: int = PREVIEW_SIDE,
+    max_pixels: int = MAX_PIXELS,
     log: Log = TERMINAL,
 ) -> Written:
     """Write a page of scored photographs, in the place of the one that a folder holds.
@@ -76,19 +78,23 @@ def write_gallery(
       model: the one that scored; it draws the maps, and names the unit. None: no new maps are drawn.
       maps: how many photographs, the worst, get a quality map.
       preview_side: the longer side of the photographs that a click opens, in pixels; 0: the thumbnails are enough.
+      max_pixels: the largest width times height of a photograph that is shown; 0: no limit.
       log: where progress and warnings go.
 
     Raises:
-      InputError: rows that cannot be read, before anything is written; a folder that holds something else.
+      InputError: before anything is written, for rows that cannot be read or are another model's, and a folder that
+        holds something else.
     """
     survey = _survey(rows, maps if model else 0, log)
+    if model and (others := [digest for digest in survey.models if digest != model.digest]):
+        raise InputError(file=visible(rows), expected=f"rows of `model` {model.digest}", found=f"rows of {others[0]}")
     if folder.is_dir() and not (folder / "thumbs").is_dir() and any(folder.iterdir()):
         raise InputError(
             field="output", value=folder, expected="a new folder or a gallery's", found="one that holds something else"
         )
     with sole_user(folder, "output"), workplace(folder) as work:
         (folder / "thumbs").mkdir(exist_ok=True)
-        writing = _Writing(Pictures(folder, work, preview_side), survey, model)
+        writing = _Writing(Pictures(folder, work, preview_side, max_pixels), survey, model)
         data = work / "rows.js"
         digest = writing.rows(data, rows, log)
         target = folder / _ROWS.replace("*", digest)

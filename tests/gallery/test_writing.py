@@ -16,6 +16,7 @@ from PIL import Image
 
 from glintiqa_jax.cli.main import main
 from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.errors import InputError
 from glintiqa_jax.gallery import write_gallery
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.glintiqa import new_model
@@ -177,7 +178,10 @@ def test_the_worst_get_maps_which_stay(photographs, tmp_path):
     Image.new("RGB", (20, 20)).save(small)
     rows, folder = tmp_path / "rows.jsonl", tmp_path / "gallery"
     percents = [90.0, 20.0, 50.0, 10.0, 95.0, 15.0]
-    table = [*(scored(path, percent) for path, percent in zip(photographs, percents, strict=True)), scored(small, 1.0)]
+    places = zip([*photographs, small], [*percents, 1.0], strict=True)
+    table = [scored(path, percent, model=model.digest) for path, percent in places]
+    with pytest.raises(InputError, match=f"expected rows of `model` {model.digest}, found rows of c0ffee"):
+        write_gallery(write_rows(rows, [scored(small, 1.0)]), folder, model=model, log=SILENT)
     write_rows(rows, table)
     assert write_gallery(rows, folder, model=model, maps=3, log=SILENT).maps == 2  # one is smaller than a window
     about, cells = shown(folder)

@@ -9,6 +9,7 @@ again, so that an interrupted run is resumed by the same command.
 from absl import flags
 
 from glintiqa_jax.cli.flags import Flags
+from glintiqa_jax.cli.models import define_model, open_model
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.errors import InputError, visible
@@ -20,7 +21,7 @@ def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("output", None, "the folder to write", values, required=True, short_name="o")
     flags.DEFINE_integer("maps", 0, "draw quality maps of this many, the worst", lower_bound=0, flag_values=values)
-    flags.DEFINE_string("model", None, "a run's or a model's folder, for --maps", values)
+    define_model(values)
     flags.DEFINE_integer(
         "preview_side",
         1280,
@@ -40,13 +41,14 @@ def run(values: Flags, arguments: list[str]) -> None:
         raise InputError(file=visible(rows), expected="a file that `glintiqa score` wrote", found="none")
     from glintiqa_jax.gallery.writing import write_gallery
 
-    model = None
-    if values.maps or values.model is not None:
-        from glintiqa_jax.scoring.files import load_model
-
-        model = load_model(values.model)
     written = write_gallery(
-        rows, folder, model=model, maps=values.maps, preview_side=values.preview_side, log=values.log
+        rows,
+        folder,
+        model=open_model(values) if values.maps or values.model is not None else None,
+        maps=values.maps,
+        preview_side=values.preview_side,
+        max_pixels=values.max_pixels,
+        log=values.log,
     )
     counts = [f"{written.photographs:,} photographs"]
     counts += [f"{written.failed:,} that could not be scored"] * bool(written.failed)
