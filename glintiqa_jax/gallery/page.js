@@ -303,13 +303,13 @@ function rank({ rank: place }) {
 }
 function showMap() {
   $("map").hidden = !(shown[current]?.map && $("shown").checked);
-  $("frame").classList.toggle("mapped", !$("map").hidden);
+  $("frame").classList.toggle("beneath", !$("map").hidden);
   $("map").style.opacity = $("opacity").value / 100;
 }
 function meaning() {
   if (!scale) return "";
   const [low, high] = [Math.min(...scale), Math.max(...scale)];
-  return `${unit || "score"} ${plain(low)} to ${plain(high)}, ${scale[1] > scale[0] ? "higher" : "lower"} is better`;
+  return `${unit} ${plain(low)} to ${plain(high)}, ${scale[1] > scale[0] ? "higher" : "lower"} is better`.trim();
 }
 function step(by) {
   if (shown[current + by]) { current += by; show(); }
@@ -360,7 +360,7 @@ $("theme").addEventListener("click", () => {
 dark.addEventListener("change", () => theme());
 theme(["light", "dark"].includes(stored.glintiqaTheme) ? stored.glintiqaTheme : "");
 
-const direction = scale && scale[1] > scale[0] ? `percent of ${meaning()}` : `percent, higher is better${scale ? ` · ${meaning()}` : ""}`;
+const direction = scale && scale[1] > scale[0] ? `percent of ${unit ? "" : "scores from "}${meaning()}` : `percent, higher is better${scale ? ` · ${meaning()}` : ""}`;
 $("summary").textContent = [`${whole(rows.length)} photograph${rows.length === 1 ? "" : "s"}`, `quality in ${direction}`,
   ...(models.length > 1 ? [`${models.length} models`] : [])].join(" · ");
 $("ramp").style.background = $("scale").style.background = ramp;

@@ -223,6 +223,8 @@ def test_a_click_opens_the_photograph_with_its_values_and_map(opened):
         assert text in values
     photo, drawn = (page.locator(name).bounding_box() for name in ("#photo", "#map"))
     assert photo == drawn
+    assert round(photo["width"] / photo["height"], 2) == round(64 / 48, 2)
+    assert photo["width"] > 500
     page.keyboard.press("m")
     assert not page.is_visible("#map")
     page.keyboard.press("m")
