@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,16 +41,26 @@ def open_model(values: Flags) -> Model:
 
 
 def _keep_compiled() -> None:
-    """Keep compiled programs in the user's cache folder, unless JAX is told of another or there is no home."""
-    import jax
+    """Keep compiled programs in the user's own cache folder, unless JAX is told of another or there is no home.
 
-    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+    On a CPU with AVX-512, XLA refuses all that it finds there, and says so at length (jax issue 38445).
+    """
+    import jax
+    import jaxlib
+
+    known = jax.config.jax_compilation_cache_dir is not None  # type: ignore[attr-defined]
+    if known or (jax.default_backend() == "cpu" and _has_avx512()):
         return
+    with contextlib.suppress(OSError, RuntimeError):
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "glintiqa_jax" / f"compiled-{jaxlib.__version__}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _has_avx512() -> bool:
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return
-    if not os.access(next(path for path in (cache, *cache.parents) if path.exists()), os.W_OK):
-        return
-    jax.config.update("jax_compilation_cache_dir", str(cache / "glintiqa_jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        return " avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False

@@ -140,6 +140,9 @@ def scan(file: BinaryIO, path: str | os.PathLike) -> Iterator[tuple[int, int, Ro
     for record, lines in _records(file):
         start, number = number + 1, number + lines
         text = record.decode("utf-8", "surrogateescape")
+        if columns is None and not record.endswith(b"\n") and header("csv").startswith(record):
+            yield start, end, None
+            return
         if columns is None and not text.startswith("{"):
             columns = next(csv.reader([text]), [])
             if missing := [name for name in COLUMNS if name not in columns]:
@@ -178,8 +181,8 @@ def _records(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 def _csv_line(values: Any) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    csv.writer(text, lineterminator="\r\n").writerow(values)  # it quotes what is in this alone
+    return f"{text.getvalue()[:-2]}\n".encode("utf-8", "surrogateescape")
 
 
 def _rounded(value: float | None) -> float | None:
