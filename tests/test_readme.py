@@ -56,6 +56,7 @@ RESULTS = {
     "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
     "compare_predictions": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
     "show_distortions": [],
+    "gallery": [r"gallery:  gallery/index\.html  \(3 photographs\)"],
     "build_saqt": CARD,
     "run_rounds": [METRICS.format(name="round 1"), ".*: median SROCC .*", *REPORT],
     "cross_dataset": [METRICS.format(name="(demo|csv) on (demo|csv)"), *REPORT],
