@@ -11,6 +11,8 @@ from glintiqa_jax.data.crops import mirrored
 from glintiqa_jax.data.images import resized
 from glintiqa_jax.data.scale import ScoreScale
 
+_FEWEST = 5  # windows along a side that is longer than one
+
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -111,6 +113,7 @@ def _blended(places: Sequence[tuple[int, int]], scores: np.ndarray, size: tuple[
 
 
 def _starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where windows begin along a side: evenly, from edge to edge."""
+    """Where windows begin along a side: evenly, from edge to edge, no fewer than five where there is room."""
     count = 1 + int(np.ceil((length - side) / max(side * (1 - overlap), 1)))
+    count = min(max(count, _FEWEST), 1 + length - side)
     return [round(place) for place in np.linspace(0, length - side, count)]

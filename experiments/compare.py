@@ -1,0 +1,6 @@
+"""`glintiqa compare`: `python experiments/compare.py --help` says what it does and takes."""
+
+from glintiqa_jax.cli.main import script
+
+if __name__ == "__main__":
+    script("compare")
