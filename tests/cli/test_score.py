@@ -1,9 +1,13 @@
 """``glintiqa score`` and its kind as a user runs them: rows, a gate, files that are continued, and one clear error."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -131,6 +135,23 @@ def test_a_gate_tells_by_its_exit_code(call):
     ):
         code, out, _ = call("score", "-m", "model", *PHOTOS, *flags)
         assert (code, len(rows(out))) == (1 if fallen else 0, fallen)
+
+
+def test_a_terminal_gets_a_table_and_a_bar(folder):
+    ours, theirs = pty.openpty()
+    code = "from glintiqa_jax.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "score", "-m", folder / "model", "photos", "photos/image00.png"]
+    with subprocess.Popen(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while chunk := os.read(ours, 2**16):
+                shown += chunk
+    os.close(ours)
+    assert process.returncode == 3
+    lines = [line for line in shown.decode().replace("\r", "\n").splitlines() if line.strip()]
+    assert any(re.search(r"scoring: +\d+%.*/8 \[.*image/s\]", line) for line in lines)
+    assert [line.split()[-1] for line in lines if line.endswith(".png")] == [*PHOTOS, PHOTOS[0]]
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\0"])

@@ -60,7 +60,8 @@ def run(values: Flags, arguments: list[str]) -> int:
         raise InputError(expected="images or folders to score", found="none", hint="glintiqa score PATH...")
     _check(values)
     kind = _format(values)
-    images = ImageStream(_paths(arguments), is_listed="-" in arguments)
+    is_listed = "-" in arguments
+    images = ImageStream(_paths(arguments) if is_listed else arguments, is_listed=is_listed)
     # what the output is, before the model is loaded: most mistakes are found here
     with _to_other(values) as stream:
         model = open_model(values)
