@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -139,6 +140,7 @@ def test_a_gate_tells_by_its_exit_code(call):
 
 def test_a_terminal_gets_a_table_and_a_bar(folder):
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))
     code = "from glintiqa_jax.cli.main import main; main()"
     command = [sys.executable, "-c", code, "score", "-m", folder / "model", "photos", "photos/image00.png"]
     with subprocess.Popen(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs) as process:
@@ -148,9 +150,9 @@ def test_a_terminal_gets_a_table_and_a_bar(folder):
             while chunk := os.read(ours, 2**16):
                 shown += chunk
     os.close(ours)
-    assert process.returncode == 3
+    assert process.returncode == 3, shown
     lines = [line for line in shown.decode().replace("\r", "\n").splitlines() if line.strip()]
-    assert any(re.search(r"scoring: +\d+%.*/8 \[.*image/s\]", line) for line in lines)
+    assert any(re.search(r"scoring: .*/8 .*image/s", line) for line in lines), lines
     assert [line.split()[-1] for line in lines if line.endswith(".png")] == [*PHOTOS, PHOTOS[0]]
 
 
