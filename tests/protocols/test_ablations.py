@@ -8,7 +8,7 @@ from small_runs import compiled_once, one_device_mesh, small_source
 from glintiqa_jax import settings
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.protocols.ablations import SAQT, TABLES, ablation_rows, run_ablations
 from glintiqa_jax.protocols.runs import Running, Task

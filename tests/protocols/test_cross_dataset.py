@@ -10,8 +10,8 @@ from small_runs import compiled_once, noise, one_device_mesh
 from glintiqa_jax.data import from_arrays
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.metrics import srocc
-from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import cross_dataset as module
 from glintiqa_jax.protocols.cross_dataset import cross_dataset
 from glintiqa_jax.protocols.runs import Running, Task

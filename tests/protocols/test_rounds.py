@@ -11,7 +11,7 @@ from small_runs import compiled_once, one_device_mesh, stop_after
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.protocols import rounds, runs
 from glintiqa_jax.protocols.rounds import published_column, run_rounds
 from glintiqa_jax.protocols.runs import Running, Task

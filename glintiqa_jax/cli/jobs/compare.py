@@ -42,8 +42,8 @@ def define(values: Flags) -> None:
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     predictions = _predictions(values.predictions)
+    from glintiqa_jax.evaluation.config import ReportOptions
     from glintiqa_jax.evaluation.metrics import METRICS
-    from glintiqa_jax.evaluation.report import ReportOptions
     from glintiqa_jax.evaluation.tables import in_words
     from glintiqa_jax.protocols.comparison import Columns, compare
 
