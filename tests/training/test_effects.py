@@ -41,6 +41,7 @@ OTHERS = {
     "batch_size": 4,
     "crops_per_image": 2,
     "vertical_flips": False,
+    "transforms": ("quarter_turns",),
     "accumulate": 2,
     "loss": "smooth_l1",
     "target": "raw",
