@@ -72,8 +72,8 @@ def test_jobs_in_one_process_leave_nothing_behind(tmp_path, monkeypatch, capsys)
     before, known = state(), set(flags.FLAGS)
     for name in ("a", "b"):
         Path(f"{name}.csv").write_text("name,predicted\n" + "".join(f"{n}.png,{n % 5}\n" for n in range(9)))
-    Path("scores.csv").write_text("image,mos\n" + "".join(f"{n}.png,{n}\n" for n in range(9)))
-    compare = ["compare", "--scores=scores.csv", "--predictions=a=a.csv"]
+    Path("scores.csv").write_text("image,mos,scene\n" + "".join(f"{n}.png,{n},{n // 3}\n" for n in range(9)))
+    compare = ["compare", "--scores=scores.csv", "--predictions=a=a.csv", "--group_column=scene"]
     main([*compare, "--workdir=one", "--latex", "--verbosity=1"])
     for mistaken in (
         ["compare", "--scores=scores.csv", "--workdir=x"],
@@ -88,7 +88,8 @@ def test_jobs_in_one_process_leave_nothing_behind(tmp_path, monkeypatch, capsys)
     assert f"glintiqa {' '.join(compare)} --workdir=two" in Path("two/report.md").read_text()
     assert state() == before
     assert set(flags.FLAGS) - known == set()
-    assert capsys.readouterr().out.count("report:  ") == 2
+    told = capsys.readouterr().out
+    assert told.count("report:  ") == told.count("  (9 images)\n") == 2
 
 
 LONG = ("flax", "grain", "jax", "matplotlib", "optax", "orbax", "scipy", "tensorflow_datasets")

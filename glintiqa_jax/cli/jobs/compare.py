@@ -64,7 +64,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         judged = compare(predictions, scores, workdir, columns=columns, same_unit=values.same_unit, report=report)
     for name, one in judged.items():
         srocc = in_words(METRICS["srocc"], one.interval("srocc", resamples=values.resamples))
-        result(f"{visible(name):>10}:  SROCC {srocc}  ({one.images} images)")
+        result(f"{visible(name):>10}:  SROCC {srocc}  ({len(one.target)} images)")
     result("")
     result(f"report:  {workdir}/report.html")
 
