@@ -32,7 +32,7 @@ class QuarterTurns:
         return crop_size
 
     def __call__(self, image: np.ndarray, crop_size: int, rng: np.random.Generator) -> np.ndarray:
-        return np.rot90(image, rng.integers(4))
+        return np.rot90(image, int(rng.integers(4)))
 
 
 TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in (QuarterTurns(),)}
