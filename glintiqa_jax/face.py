@@ -10,7 +10,7 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
-from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.progress import TERMINAL, Log, quiet
 from glintiqa_jax.training import training
 from glintiqa_jax.training.experiment import Execution, Experiment

@@ -237,5 +237,6 @@ def check_choices(config: Any) -> None:
     for field in dataclasses.fields(config):
         found = setting_of(field)
         choices, value = found and found.choices and found.choices(), getattr(config, field.name)
-        if choices and not _is_function(value) and value not in choices:
-            raise InputError(field=field.name, expected=f"one of {', '.join(choices)}", found=repr(value))
+        for each in value if isinstance(value, tuple) else (value,):
+            if choices and not _is_function(each) and each not in choices:
+                raise InputError(field=field.name, expected=f"one of {', '.join(choices)}", found=repr(each))

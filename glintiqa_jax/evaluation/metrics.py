@@ -12,10 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-import scipy.stats
 
 from glintiqa_jax.evaluation.arrays import checked, constant, power_of, undefined
-from glintiqa_jax.evaluation.mapping import fit_logistic4
 
 UNDEFINED = "undefined"
 _SMALLEST, _LARGEST = 5e-4, 1e7  # figures that decimals show; beyond, four significant digits
@@ -23,7 +21,9 @@ _SMALLEST, _LARGEST = 5e-4, 1e7  # figures that decimals show; beyond, four sign
 
 def srocc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Spearman rank order correlation, in [-1, 1]; ties get their mean rank."""
-    return _correlation("SROCC", scipy.stats.spearmanr, predicted, target)
+    from scipy.stats import spearmanr
+
+    return _correlation("SROCC", spearmanr, predicted, target)
 
 
 def plcc(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -33,7 +33,9 @@ def plcc(predicted: np.ndarray, target: np.ndarray) -> float:
 
 def krocc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Kendall rank order correlation tau-b, in [-1, 1]."""
-    return _correlation("KROCC", scipy.stats.kendalltau, predicted, target)
+    from scipy.stats import kendalltau
+
+    return _correlation("KROCC", kendalltau, predicted, target)
 
 
 def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -159,6 +161,8 @@ def columns_of(
 
     Predictions that are not in the ``same_unit`` as the scores have no ``in_unit`` errors.
     """
+    from glintiqa_jax.evaluation.mapping import fit_logistic4
+
     mapped, deviations = fit_logistic4(predicted, target)(predicted), () if target_std is None else (target_std,)
     return {
         key: (mapped if metric.mapped else predicted, target, *(deviations if metric.needs_std else ()))
@@ -195,7 +199,9 @@ def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: 
 
 
 def _pearson(predicted: np.ndarray, target: np.ndarray):
-    return scipy.stats.pearsonr(*(np.ldexp(values, -power_of(values)) for values in (predicted, target)))
+    from scipy.stats import pearsonr
+
+    return pearsonr(*(np.ldexp(values, -power_of(values)) for values in (predicted, target)))
 
 
 def _differences(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:

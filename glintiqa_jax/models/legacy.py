@@ -9,8 +9,7 @@ import numpy as np
 
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.backbones import BACKBONES, ViTConfig
-from glintiqa_jax.models.config import ModelConfig
-from glintiqa_jax.models.integration import Integration
+from glintiqa_jax.models.config import Integration, ModelConfig
 
 _LITE = "efficientnet_lite0"
 _FREEZING: dict[str, Any] = {"frozen_blocks": 5, "frozen_stages": 0, "batch_statistics": True, "train_embeddings": True}

@@ -15,8 +15,9 @@ from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.data.splits import split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
-from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
+from glintiqa_jax.evaluation.report import FLATTERED
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, differences_table, metrics_table, summary_table
 from glintiqa_jax.models.backbones import ViTConfig
 from glintiqa_jax.models.config import VARIANTS, describe

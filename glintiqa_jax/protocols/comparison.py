@@ -12,8 +12,8 @@ import numpy as np
 from glintiqa_jax.data.tables import first_five, read_numbers, read_table
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
-from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table
 from glintiqa_jax.protocols.runs import claim
 from glintiqa_jax.training.provenance import provenance

@@ -17,19 +17,13 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.datasets.opening import usable_positions
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.evaluating import evaluate, new_positions
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.published import ACROSS, SOURCE, reference
-from glintiqa_jax.evaluation.report import (
-    CONSTANT,
-    FLATTERED,
-    Evaluated,
-    ReportOptions,
-    cited,
-    residuals_section,
-)
+from glintiqa_jax.evaluation.report import CONSTANT, FLATTERED, Evaluated, cited, residuals_section
 from glintiqa_jax.evaluation.tables import Judged, compared, in_words, metrics_table
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, quiet, splits_of

@@ -17,18 +17,12 @@ from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Plot, Section, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
-from glintiqa_jax.evaluation.report import (
-    FLATTERED,
-    Evaluated,
-    ReportOptions,
-    cited,
-    residuals_section,
-    training_mean,
-)
+from glintiqa_jax.evaluation.report import FLATTERED, Evaluated, cited, residuals_section, training_mean
 from glintiqa_jax.evaluation.tables import Judged, metrics_table, summary_table
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, splits_of

@@ -18,8 +18,9 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import MARKDOWN
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions
+from glintiqa_jax.evaluation.report import Evaluated
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.training.description import FILE as RUN
 from glintiqa_jax.training.experiment import Execution, Experiment

@@ -16,6 +16,7 @@ import numpy as np
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.loading import Loading
+from glintiqa_jax.data.transforms import TRANSFORMS
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.models.config import ModelConfig
@@ -93,11 +94,15 @@ class Images:
     batch_size: int = setting(32, "crops per step, over all devices")
     crops_per_image: int = setting(1, "crops of an image each time it comes up, side by side in a batch")
     vertical_flips: bool = setting(True, "flip crops upside down, too, as released")
+    transforms: tuple[str, ...] = setting(
+        (), "what is done to images before they are cropped, in this order, comma-separated", choices=TRANSFORMS
+    )
     accumulate: int = setting(
         1, "take a batch in this many parts, one after another, and their mean gradient: large batches in little memory"
     )
 
     def __post_init__(self) -> None:
+        settings.check_choices(self)
         check_numbers(self)
         _at_least(self, 0, "max_short_side")
         _at_least(self, 1, "batch_size", "crops_per_image", "accumulate")
@@ -106,6 +111,8 @@ class Images:
                 raise InputError(
                     field=name, expected=f"a divisor of the batch of {self.batch_size}", found=getattr(self, name)
                 )
+        if len(set(self.transforms)) < len(self.transforms):
+            raise InputError(field="transforms", expected="each at most once", found=",".join(self.transforms))
 
 
 @dataclasses.dataclass(frozen=True)

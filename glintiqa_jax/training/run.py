@@ -17,6 +17,7 @@ from tqdm import tqdm
 from glintiqa_jax.data.pipeline import Batching, training_batches
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
+from glintiqa_jax.data.transforms import TRANSFORMS
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, predict_source
@@ -183,6 +184,7 @@ class Run:
             batch_size=images.batch_size,
             crops_per_image=images.crops_per_image,
             vertical_flips=images.vertical_flips,
+            transforms=[TRANSFORMS[name] for name in images.transforms],
             seed=self.experiment.start.seed,
         )
         scores = self.source.index.raw_scores

@@ -27,8 +27,9 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.baselines import check_baselines
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, write_report
+from glintiqa_jax.evaluation.report import Evaluated, Training, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glintiqa_jax.data.augmentation import RandomCropsAndFlips
 from glintiqa_jax.data.crops import Crops, mirrored
-from glintiqa_jax.data.transforms import RandomCropsAndFlips
+from glintiqa_jax.data.transforms import TRANSFORMS
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -88,6 +89,7 @@ def test_crops_at_random_reach_every_place():
     assert {tuple(crop[0, 0, :2]) for crop in crops} == {(r, c) for r in range(3) for c in range(2)}
 
 
+<<<<<<< HEAD
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 60))
 def test_a_small_image_is_continued_by_its_mirror_image(height, width, side):
     image = coordinates(height, width)
@@ -97,3 +99,28 @@ def test_a_small_image_is_continued_by_its_mirror_image(height, width, side):
     np.testing.assert_array_equal(found[top : top + height, left : left + width], image)
     steps = [np.abs(np.diff(found[..., axis].astype(int), axis=axis)).max(initial=0) for axis in (0, 1)]
     assert max(steps) <= 1  # no edge
+=======
+def test_an_image_smaller_than_a_crop_is_refused():
+    with pytest.raises(ValueError, match="3x9 pixels is smaller than the model's crop of 4"):
+        random_crops(coordinates(9, 3), 4, 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_what_every_transform_leaves_holds_a_crop(name):
+    """It is uint8, and a function of the image and the stream; its ``smallest`` is large enough."""
+    transform = TRANSFORMS[name]
+    assert transform.name == name
+    height = transform.smallest(16)
+    image = np.random.default_rng(0).integers(0, 256, (height, height + 5, 3), np.uint8)
+    for seed in range(20):
+        found, again = (transform(image, 16, np.random.default_rng(seed)) for _ in range(2))
+        assert found.dtype == np.uint8
+        assert min(found.shape[:2]) >= 16
+        np.testing.assert_array_equal(found, again)
+
+
+def test_quarter_turns():
+    image = coordinates(5, 7)
+    turned = {TRANSFORMS["quarter_turns"](image, 4, np.random.default_rng(seed)).tobytes() for seed in range(30)}
+    assert turned == {np.rot90(image, turns).tobytes() for turns in range(4)}
+>>>>>>> w-light

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from glintiqa_jax.models.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Config
+from glintiqa_jax.models.backbones.efficientnet_lite import EfficientNetLite0Config
+from glintiqa_jax.models.efficientnet_lite import EfficientNetLite0
 from glintiqa_jax.models.initialisation import initial_state
 from glintiqa_jax.models.weights import load_whole
 

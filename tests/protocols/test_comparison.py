@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.metrics import METRICS, srocc
-from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.significance import paired_bootstrap
 from glintiqa_jax.evaluation.tables import in_words
 from glintiqa_jax.protocols import comparison

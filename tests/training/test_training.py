@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from small_runs import REPORT, noise, one_device_mesh, small_source, stop_after
 
-from glintiqa_jax import settings
 from glintiqa_jax.data import from_arrays
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.scoring.files import load_model
 from glintiqa_jax.training import training
 from glintiqa_jax.training.result import Result
@@ -34,7 +32,7 @@ def test_a_run_leaves_what_it_promises(small, workdir, whole):
     assert whole["step"] == 8
     assert (workdir / "config.json").is_file()
     report = (workdir / "report.md").read_text()
-    assert report.startswith("# glintiqa_tiny on ")
+    assert report.startswith("# glintiqa_tiny, tapped_blocks 0 on ")
     for plot in ("learning_curve", "predicted_against_true", "residuals", "best_and_worst"):
         assert f"({plot}.png)" in report
         assert (workdir / f"{plot}.png").stat().st_size > 5000
@@ -76,7 +74,7 @@ def test_every_option_resumes(small, tmp_path, monkeypatch):
         "clip_norm": 0.5,
         "optimizer": "adam_l2",
         "rates": (r"^clfe=0.5",),
-        "frozen": (r"^vgfe\.(patch_embed|blocks\.0)\.", r"^clfe\.bn1\."),
+        "frozen": (r"^vgfe\.patch_embed\.", r"^clfe\.bn1\."),
         "loss": "l1_plcc",
         "target": "quality",
         "compute_dtype": "bfloat16",
@@ -189,8 +187,8 @@ def test_a_result_has_its_model_and_its_report(small):
     result = training.train(
         small.source,
         small.split,
-        settings.replace(small.experiment, steps=3),
-        execution=small.execution,
+        small.experiment,
+        execution=dataclasses.replace(small.execution, max_steps=3),
         mesh=one_device_mesh(),
         report=REPORT,
     )
@@ -209,7 +207,7 @@ def test_a_model_is_used_without_what_trained_it(small, workdir, whole, tmp_path
     image = noise(1, size=(40, 60))[0]
     expected = load_model(workdir).score(image)
     model = load_model(shutil.copytree(workdir / "model", tmp_path / "model"))
-    assert model.card.network == VARIANTS["glintiqa_tiny"]
+    assert model.card.network == small.experiment.model
     assert model.card.scale.describe() == "MOS 0 to 100, higher is better"
     assert model.card.results["test"] == whole["test"]
     assert len(model.looks) == 16

@@ -42,8 +42,8 @@ def define(values: Flags) -> None:
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     predictions = _predictions(values.predictions)
+    from glintiqa_jax.evaluation.config import ReportOptions
     from glintiqa_jax.evaluation.metrics import METRICS
-    from glintiqa_jax.evaluation.report import ReportOptions
     from glintiqa_jax.evaluation.tables import in_words
     from glintiqa_jax.protocols.comparison import Columns, compare
 
@@ -64,7 +64,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         judged = compare(predictions, scores, workdir, columns=columns, same_unit=values.same_unit, report=report)
     for name, one in judged.items():
         srocc = in_words(METRICS["srocc"], one.interval("srocc", resamples=values.resamples))
-        result(f"{visible(name):>10}:  SROCC {srocc}  ({one.images} images)")
+        result(f"{visible(name):>10}:  SROCC {srocc}  ({len(one.target)} images)")
     result("")
     result(f"report:  {workdir}/report.html")
 
