@@ -89,7 +89,6 @@ def test_crops_at_random_reach_every_place():
     assert {tuple(crop[0, 0, :2]) for crop in crops} == {(r, c) for r in range(3) for c in range(2)}
 
 
-<<<<<<< HEAD
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 60))
 def test_a_small_image_is_continued_by_its_mirror_image(height, width, side):
     image = coordinates(height, width)
@@ -99,10 +98,6 @@ def test_a_small_image_is_continued_by_its_mirror_image(height, width, side):
     np.testing.assert_array_equal(found[top : top + height, left : left + width], image)
     steps = [np.abs(np.diff(found[..., axis].astype(int), axis=axis)).max(initial=0) for axis in (0, 1)]
     assert max(steps) <= 1  # no edge
-=======
-def test_an_image_smaller_than_a_crop_is_refused():
-    with pytest.raises(ValueError, match="3x9 pixels is smaller than the model's crop of 4"):
-        random_crops(coordinates(9, 3), 4, 1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -123,4 +118,3 @@ def test_quarter_turns():
     image = coordinates(5, 7)
     turned = {TRANSFORMS["quarter_turns"](image, 4, np.random.default_rng(seed)).tobytes() for seed in range(30)}
     assert turned == {np.rot90(image, turns).tobytes() for turns in range(4)}
->>>>>>> w-light
