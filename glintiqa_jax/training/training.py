@@ -111,6 +111,8 @@ def train(
         check_fits(experiment, execution, mesh)
         source = source.resized(experiment.images.max_short_side)
         check_source(source, split, experiment)
+        if split.shares_contents:
+            processes.tell("warning: the split may have one content in several parts; its figures flatter", log)
         result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
     if workdir is None and result is not None:
         weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
@@ -175,6 +177,7 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
 
 def check_source(source: Source, split: Split, experiment: Experiment) -> None:
     """``InputError`` for images, or a split of them, that an experiment cannot be trained or selected on."""
+    split.check(source.index.names, source.index.groups)
     if not len(split.train):
         raise InputError(field="split", expected="images to train on", found="none")
     if experiment.validation.selection == "test_best" and not len(split.test):

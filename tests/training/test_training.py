@@ -143,6 +143,15 @@ def test_a_crop_larger_than_the_images_is_refused(small, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_train_and_are_tested_are_refused(small, tmp_path):
+    with pytest.raises(InputError, match=r"^split.test: expected each image once, found image00.png, which is in 'tra"):
+        small.train(tmp_path / "run", split=Split(range(20), [], range(20)))
+    by_image = Split(range(0, 20, 2), [], range(1, 20, 2))
+    with pytest.raises(InputError, match=r"^split: 10 content groups are on two sides"):
+        small.train(tmp_path / "run", split=by_image)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path):
     with pytest.raises(InputError, match="the loss or its gradient is not finite at step 2, on image"):
         small.train(tmp_path / "run", learning_rate=1e30, warmup_steps=0)
@@ -173,7 +182,7 @@ def test_a_run_over_two_databases_reports_each(small, tmp_path):
     mixed = MixedSource([small.source, other], [1, 3])
     with pytest.raises(InputError, match="target: expected 'quality' for several databases"):
         small.train(tmp_path / "raw", source=mixed, target="raw")
-    split = Split(np.r_[0:14, 20:26], np.r_[14:16], np.r_[16:20, 26:30])
+    split = Split(np.r_[0:6, 10:14, 20:26], np.r_[14:16], np.r_[16:20, 26:30])
     with pytest.raises(InputError, match="target: expected 'quality' for several databases"):
         small.train(tmp_path / "run", source=mixed, split=split, target="raw")
     results = small.train(tmp_path / "run", max_steps=3, source=mixed, split=split, report=REPORT)
