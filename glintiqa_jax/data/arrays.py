@@ -23,7 +23,6 @@ from glintiqa_jax.data.source import Index, Source
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.progress import warn
 
-
 _MISSING = ("None", "nan", "<NA>", "NaT")  # as texts: what Python, NumPy and pandas have where nothing is known
 
 
@@ -98,8 +97,9 @@ def from_arrays(
       score_stds: standard deviations of the opinions, in the unit of the scores.
 
     Raises:
-      InputError: arguments of different lengths, an image without a content, scores that are not finite or out of range, a name twice, a word that
-        is not a split, and an image that cannot be used, by its index.
+      InputError: arguments of different lengths, an image without a content, scores that are not finite or out of
+        range, negative deviations, a name twice, a word that is not a split, and an image that cannot be used, by its
+        index.
     """
     given = list(images) if not isinstance(images, str | bytes | os.PathLike) else []
     if not given:
