@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.identity import function_id
 
 Effect = Literal["nothing", "rounding", "results", "shape"]
 """What a change of a setting changes: no figure; the last digits; figures; the shape of what is trained."""
@@ -119,25 +119,31 @@ def to_json(config: Any) -> dict[str, Any]:
             kind = {_BY_KIND: value.kind} if field.metadata["group"] is not None else {}
             content[field.name] = kind | to_json(value)
         elif callable(value):
-            content[field.name] = _function(value)
+            content[field.name] = value.text if isinstance(value, Stored) else _function_id(field.name, value)
         else:
             content[field.name] = list(value) if isinstance(value, tuple) else value
     return content
 
 
-def _function(function: Callable) -> str:
-    """A function's name and a digest of its source: ``my.module.loss@d1f0c2...``."""
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A function as a file has it, by ``function_id``: equal to no function, but written as the same text."""
+
+    text: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise InputError(f"{self.text} is a function's name in a file; training needs the function")
+
+
+def _function_id(name: str, function: Callable) -> str:
     try:
-        told = inspect.getsource(function)
-    except (OSError, TypeError):  # of an object, or typed in
-        told = repr(getattr(getattr(function, "__code__", None), "co_code", type(function)))
-    name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    return f"{name}@{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        return function_id(function)
+    except InputError as error:
+        raise InputError(field=name, expected=error.expected, found=error.found) from error
 
 
-def _is_function(value: Any) -> bool:
-    """Whether a value is a function, or what ``to_json`` made of one."""
-    return callable(value) or (isinstance(value, str) and "@" in value)
+def _takes_functions(kind: type, name: str) -> bool:
+    return Callable in typing.get_args(typing.get_type_hints(kind)[name])
 
 
 def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
@@ -153,6 +159,8 @@ def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
     for name, value in content.items():
         if is_group(fields[name]) and value is not None:
             values[name] = from_json(*_group_from(kind, fields[name], dict(value)))
+        elif isinstance(value, str) and "@" in value and _takes_functions(kind, name):
+            values[name] = Stored(value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
@@ -237,5 +245,5 @@ def check_choices(config: Any) -> None:
     for field in dataclasses.fields(config):
         found = setting_of(field)
         choices, value = found and found.choices and found.choices(), getattr(config, field.name)
-        if choices and not _is_function(value) and value not in choices:
+        if choices and value not in choices and not (callable(value) and _takes_functions(type(config), field.name)):
             raise InputError(field=field.name, expected=f"one of {', '.join(choices)}", found=repr(value))
