@@ -36,13 +36,15 @@ def train(
       split: which images train, validate and test, or how that is decided: as the source declares, else drawn by
         content.
       execution: where and how; no figure depends on it beyond its last digits.
-      workdir: keeps checkpoints, the model and the report, and resumes; None keeps nothing beyond the result.
+      workdir: keeps checkpoints, the model and the report, and resumes; None keeps nothing beyond the result and its
+        report: ``.model.save`` keeps the model, ``.report.html`` is the page.
       mesh: the devices; None for all of them.
       report: what the report contains; None for no report.
       log: where messages go.
 
     Returns:
-      The result: ``.model`` to score with, ``.figures``, ``.report``; None when a signal ended it, after saving.
+      The result: ``.model`` to score with, ``.figures``, ``.report``; None when a signal ended it, after
+        saving in ``workdir``.
 
     Raises:
       InputError: what cannot be trained on, before any long work.

@@ -188,7 +188,7 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell
     if published:
         remarks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
     experiment = task.experiment
-    watched = "test" if experiment.validation.selection == "test_best" else "validation"
+    watched = experiment.validation.watched
     curves = plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss_name)
     matrices = [matrix(cells, judged, key, resamples=report.resamples) for key in compared(list(judged.values()))]
     sections = [

@@ -24,13 +24,18 @@ RESULTS = "results.json"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A report's folder; a notebook shows the page.
+    """A run's report; a notebook shows the page.
 
     Attributes:
-      folder: where ``report.md``, ``report.html`` and the plots are.
+      result: the run, whose folder is there as long as this is.
     """
 
-    folder: Path
+    result: Result
+
+    @property
+    def folder(self) -> Path:
+        """Where ``report.md``, ``report.html`` and the plots are."""
+        return self.result.workdir
 
     @property
     def html(self) -> str:
@@ -74,9 +79,9 @@ class Result:
         return load_model(self.workdir / MODEL)
 
     @property
-    def report(self) -> Report:
-        """Figures, plots, best and worst images."""
-        return Report(self.workdir)
+    def report(self) -> Report | None:
+        """Figures, plots, best and worst images; None where the run was to leave none."""
+        return Report(self) if (self.workdir / PAGE).is_file() else None
 
     @property
     def history(self) -> list[dict[str, Any]]:

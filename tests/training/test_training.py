@@ -4,8 +4,10 @@ import dataclasses
 import gc
 import json
 import shutil
+import tempfile
 
 import numpy as np
+import optax
 import pytest
 from small_runs import REPORT, noise, one_device_mesh, small_source, stop_after
 
@@ -17,6 +19,8 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.scoring.files import load_model
 from glintiqa_jax.training import training
+from glintiqa_jax.training.description import begun_with
+from glintiqa_jax.training.losses import Loss
 from glintiqa_jax.training.result import Result
 
 pytest_plugins = ["small_runs"]
@@ -152,6 +156,33 @@ def test_images_that_train_and_are_tested_are_refused(small, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_metric_that_the_data_cannot_have_is_refused(small, tmp_path):
+    with pytest.raises(
+        InputError, match=r"^selection_metric=outlier_ratio: expected standard deviations of the"
+    ):
+        small.train(tmp_path / "run", selection_metric="outlier_ratio")
+    assert not (tmp_path / "run").exists()
+
+
+def huber(predicted, target):
+    return optax.huber_loss(predicted, target).mean()
+
+
+def test_a_loss_of_ones_own_resumes_and_is_no_other(small, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert small.train(tmp_path / "run", loss=huber, steps=3) is None
+    assert small.train(tmp_path / "run", loss=huber, steps=3)["step"] == 3
+    with pytest.raises(InputError, match=r"objective.loss: 'test_training.huber@\w+' here, '[\w.]*huber@\w+' there"):
+        small.train(tmp_path / "run", loss=Loss(huber, ranks=True), steps=3)
+    stored = begun_with(tmp_path / "run").experiment
+    with pytest.raises(InputError, match="training needs the function"):
+        stored.objective.row(np.zeros(2), np.zeros(2))
+    for wrong in ({"optimizer": "adam_l2@"}, {"selection": "test_best@x"}, {"optimizer": huber}):
+        with pytest.raises(InputError, match="expected one of"):
+            settings.replace(small.experiment, **wrong)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path):
     with pytest.raises(InputError, match="the loss or its gradient is not finite at step 2, on image"):
         small.train(tmp_path / "run", learning_rate=1e30, warmup_steps=0)
@@ -206,11 +237,31 @@ def test_a_result_has_its_model_and_its_report(small):
     assert isinstance(result, Result)
     assert np.isfinite(result.model.score(small.source[0]["image"]).value)
     assert "<html" in result.report._repr_html_()
-    folder = result.workdir
-    assert folder.is_dir()
+    report, folder = result.report, result.workdir
     del result
     gc.collect()
+    assert "SROCC" in str(report)
+    del report
+    gc.collect()
     assert not folder.exists()
+
+
+def test_nothing_is_left_of_a_temporary_run_without_a_result(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="crop_size"):
+        small.train(None, crop_size=48)
+    with pytest.raises(InputError, match="not finite"):
+        small.train(None, learning_rate=1e30, warmup_steps=0)
+    stop_after(monkeypatch, 2)
+    assert small.train(None) is None
+    assert "stopped at step 2\nwithout a `workdir`, nothing of it is kept\n" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_report_has_none(workdir, whole, small, tmp_path):
+    assert Result.load(workdir, small.source).report is not None
+    (shutil.copytree(workdir, tmp_path / "copy") / "report.html").unlink()
+    assert Result.load(tmp_path / "copy", small.source).report is None
 
 
 def test_a_model_is_used_without_what_trained_it(small, workdir, whole, tmp_path):
