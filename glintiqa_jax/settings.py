@@ -33,12 +33,14 @@ class Setting:
       effect: what another value changes.
       choices: gives the accepted values, as their table may grow; None for any.
       flag: the name as a flag, if it differs from the field's.
+      formerly: names that the field had; files that have one of them are read all the same.
     """
 
     help: str
     effect: Effect = "results"
     choices: Callable[[], tuple[str, ...]] | None = None
     flag: str = ""
+    formerly: tuple[str, ...] = ()
 
 
 def setting(
@@ -48,20 +50,24 @@ def setting(
     effect: Effect = "results",
     choices: tuple[str, ...] | Mapping[str, Any] | None = None,
     flag: str = "",
+    formerly: tuple[str, ...] = (),
 ) -> Any:
     """A field of a configuration; ``choices`` may be a table, which is read when it is needed."""
     accepted = None if choices is None else (lambda: tuple(choices))
-    return dataclasses.field(default=default, metadata={"setting": Setting(help_text, effect, accepted, flag)})
+    return dataclasses.field(
+        default=default, metadata={"setting": Setting(help_text, effect, accepted, flag, formerly)}
+    )
 
 
-def group(default: Any, *, kinds: Mapping[str, type] | None = None) -> Any:
+def group(default: Any, *, kinds: Mapping[str, type] | None = None, formerly: tuple[str, ...] = ()) -> Any:
     """A configuration below another one.
 
     Args:
       default: a configuration, or None where the group may be absent.
       kinds: where it may be one of several configurations, the table of them by name; each has its name as ``kind``.
+      formerly: names that the group had, as of a setting.
     """
-    return dataclasses.field(default=default, metadata={"group": kinds})
+    return dataclasses.field(default=default, metadata={"group": kinds, "formerly": formerly})
 
 
 def is_group(field: dataclasses.Field) -> bool:
@@ -72,6 +78,11 @@ def is_group(field: dataclasses.Field) -> bool:
 def setting_of(field: dataclasses.Field) -> Setting | None:
     """A field's ``Setting``; None for a group and for other fields."""
     return field.metadata.get("setting")
+
+
+def _former_names(field: dataclasses.Field) -> tuple[str, ...]:
+    found = setting_of(field)
+    return found.formerly if found else field.metadata.get("formerly", ())
 
 
 def settings(config: Any) -> Iterator[tuple[str, dataclasses.Field, Any]]:
@@ -147,16 +158,19 @@ def _takes_functions(kind: type, name: str) -> bool:
 
 
 def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
-    """The configuration that ``to_json`` wrote; settings that it lacks have their defaults.
+    """The configuration that ``to_json`` wrote; settings that it lacks have their defaults, and names that they
+    had before are read as those that they have.
 
     Raises:
       InputError: for settings that this version does not know, and values that the configuration refuses.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields |= {old: field for field in fields.values() for old in _former_names(field)}
     if unknown := sorted(set(content) - set(fields)):
         raise InputError(f"settings that this version does not know: {', '.join(unknown)}")
     values: dict[str, Any] = {}
-    for name, value in content.items():
+    for given, value in content.items():
+        name = fields[given].name
         if is_group(fields[name]) and value is not None:
             values[name] = from_json(*_group_from(kind, fields[name], dict(value)))
         elif isinstance(value, str) and "@" in value and _takes_functions(kind, name):

@@ -91,7 +91,5 @@ def test_another_process_finds_the_same():
 
 
 def test_what_cannot_be_told_apart_is_refused():
-    with pytest.raises(
-        InputError, match=r"expected a function of plain values, .*, found one that uses <object"
-    ):
+    with pytest.raises(InputError, match=r"expected a function of plain values, .*, found one that uses <object"):
         function_id(functools.partial(scaled, by=object()))

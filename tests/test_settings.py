@@ -62,6 +62,16 @@ def test_json_of_another_version():
         settings.from_json(Config, {"form": {"kind": "star"}})
 
 
+def test_a_renamed_setting_is_found_in_older_files():
+    @dataclasses.dataclass(frozen=True)
+    class Renamed:
+        tempo: Pace = group(Pace(), formerly=("pace",))
+        words: tuple[str, ...] = setting((), "words", formerly=("labels", "tags"))
+
+    older = {"pace": {"rate": 0.3}, "tags": ["a"]}
+    assert settings.from_json(Renamed, older) == Renamed(Pace(0.3), ("a",))
+
+
 def test_changes_say_what_they_change():
     found = settings.changes(Config(), Config(Square(), Pace(threads=3)))
     assert {change.name: change.effect for change in found} == {

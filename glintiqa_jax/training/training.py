@@ -33,7 +33,7 @@ from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, w
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
-from glintiqa_jax.models.pretrained import check_weights, find_weights
+from glintiqa_jax.models.pretrained import check_weights, find_weights, licences
 from glintiqa_jax.models.weights import WeightsError, load_backbone
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
@@ -324,6 +324,7 @@ class _Job:
 
     def _card(self, source: Source, split: Split) -> ModelCard:
         experiment = self.experiment
+        weights = [line for name in experiment.start.backbone_weights for line in licences(name, experiment.model)]
         return ModelCard(
             network=experiment.model,
             scale=source.scale,
@@ -338,7 +339,7 @@ class _Job:
             trained_on=TrainedOn(
                 source.name, len(split.train), source.identity, split_digest(split, source.index.names)
             ),
-            origin=Origin(settings.to_json(experiment), library_versions(), commit(), tuple(source.licences)),
+            origin=Origin(settings.to_json(experiment), library_versions(), commit(), (*weights, *source.licences)),
         )
 
     def _begun(self) -> list[tuple[Description | None, str]]:

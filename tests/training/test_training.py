@@ -157,9 +157,7 @@ def test_images_that_train_and_are_tested_are_refused(small, tmp_path):
 
 
 def test_a_metric_that_the_data_cannot_have_is_refused(small, tmp_path):
-    with pytest.raises(
-        InputError, match=r"^selection_metric=outlier_ratio: expected standard deviations of the"
-    ):
+    with pytest.raises(InputError, match=r"^selection_metric=outlier_ratio: expected standard deviations of the"):
         small.train(tmp_path / "run", selection_metric="outlier_ratio")
     assert not (tmp_path / "run").exists()
 
