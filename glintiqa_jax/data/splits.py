@@ -39,7 +39,7 @@ class Split:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    shares_contents: bool = False
+    shares_contents: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         for part in SPLIT_NAMES:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import visible
-from glintiqa_jax.evaluation.arrays import power_of
 from glintiqa_jax.evaluation.mapping import fit_logistic4
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
@@ -84,12 +83,10 @@ def scatter(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str) -> 
     for axes in grid[len(panels) :]:
         axes.axis("off")
     for number, (axes, (title, (predicted, target))) in enumerate(zip(grid, panels.items(), strict=False)):
-        power = power_of(predicted)  # axes are for ordinary numbers
-        predicted = np.ldexp(predicted, -power)
         axes.scatter(predicted, target, s=8, alpha=0.4, linewidths=0)
         line = np.linspace(predicted.min(), predicted.max(), 200)
         axes.plot(line, fit_logistic4(predicted, target)(line), color="black", linewidth=1.2, label="logistic fit")
-        axes.set_xlabel(f"prediction / 2^{power}" if power else "prediction", parse_math=False)
+        axes.set_xlabel("prediction")
         if number % columns == 0:
             axes.set_ylabel(f"opinion score ({scale})")
         if len(panels) > 1:
