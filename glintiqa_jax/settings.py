@@ -1,4 +1,4 @@
-"""Fields of configurations: each has a default, a help and an effect, from which hashes, comparisons and flags follow.
+"""Fields of configurations: each has a default, a help and an effect, from which comparisons and flags follow.
 
 A configuration is a frozen dataclass. Its fields are settings, or configurations below it: a group has a name of its
 own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag of
@@ -8,8 +8,6 @@ that name need no path.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
@@ -237,21 +235,6 @@ def effect_of(field: dataclasses.Field) -> Effect:
     """What another value of a setting changes."""
     found = setting_of(field)
     return found.effect if found else "shape"
-
-
-def digest(config: Any) -> str:
-    """SHA-256 of what figures depend on beyond their last digits, defaults left out.
-
-    A setting that a later version adds changes no digest where it has its default.
-    """
-    defaults = flat(type(config)())
-    effects = {name: effect_of(field) for name, field, _ in settings(config)}
-    told = {
-        name: value
-        for name, value in flat(config).items()
-        if effects.get(name, "shape") in ("results", "shape") and (name not in defaults or value != defaults[name])
-    }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def check_choices(config: Any) -> None:

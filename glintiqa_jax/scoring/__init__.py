@@ -2,10 +2,6 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["Calibration", "Comparison", "Model", "ModelCard", "Score", "View", "load_model", "save_model"]
-__getattr__ = lazily(
-    __name__,
-    card=("Calibration", "ModelCard", "View"),
-    files=("load_model", "save_model"),
-    model=("Comparison", "Model", "Score"),
+__getattr__, __all__ = lazily(
+    __name__, card="Calibration ModelCard View", files="load_model save_model", model="Comparison Model Score"
 )
