@@ -195,18 +195,11 @@ def group_type(kind: type, field: dataclasses.Field) -> type:
     return found
 
 
-def flat(config: Any) -> dict[str, Any]:
-    """Every setting by its dotted name, as JSON has it; a group of several kinds is its kind, too."""
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their dotted names, of what ``to_json`` gave; a group of several kinds is its kind, too."""
     found: dict[str, Any] = {}
-
-    def walk(content: Mapping[str, Any], prefix: str) -> None:
-        for name, value in content.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                found[prefix + name] = value
-
-    walk(to_json(config), "")
+    for name, value in content.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
 
 
@@ -225,7 +218,7 @@ class Change:
 
 def changes(here: Any, there: Any) -> list[Change]:
     """The settings in which two configurations of one class differ, with what each changes."""
-    ours, theirs = flat(here), flat(there)
+    ours, theirs = flat(to_json(here)), flat(to_json(there))
     effects = {name: effect_of(field) for config in (here, there) for name, field, _ in settings(config)}
     names = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
     return [Change(name, ours.get(name), theirs.get(name), effects.get(name, "shape")) for name in names]
