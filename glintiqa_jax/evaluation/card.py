@@ -30,11 +30,11 @@ def write_card(source: RecordSource) -> Path:
 
 def describe(source: RecordSource) -> list[str]:
     """A card's text, a line each."""
-    card, index = source.card, source.index
+    card, index, near = source.card, source.index, source.card.near_duplicates
     widths, heights = index.widths, index.heights
     lines = [
         f"{len(source):,} images of {len(set(index.groups)):,} contents",
-        f"scores {card.score_min:g} to {card.score_max:g} of {source.scale.describe()}",
+        f"scores {index.raw_scores.min():g} to {index.raw_scores.max():g} of {source.scale.describe()}",
         f"resolution {widths.min()}x{heights.min()} to {widths.max()}x{heights.max()}"
         + (
             f", the longer side shrunk to at most {card.max_side} (Pillow, bicubic, antialiased)"
@@ -45,11 +45,10 @@ def describe(source: RecordSource) -> list[str]:
     if any(index.splits):
         counts = {name: index.splits.count(name) for name in dict.fromkeys(index.splits) if name}
         lines.append("published split: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    pairs = card.near_duplicate_pairs
-    treated = "share a group" if card.near_duplicates_merged else "keep their groups (`merge_near_duplicates`)"
-    lines.append(f"near-duplicate pairs across contents: {pairs}" + (f"; they {treated}" if pairs else ""))
-    if card.identical:
-        lines.append(f"of them byte for byte the same, which always share a group: {len(card.identical)}")
+    treated = "share a group" if near.merged else "keep their groups (`merge_near_duplicates`)"
+    lines.append(f"near-duplicate pairs across contents: {near.pairs}" + (f"; they {treated}" if near.pairs else ""))
+    if near.identical:
+        lines.append(f"of them byte for byte the same, which always share a group: {len(near.identical)}")
     return [*lines, *source.contradictions(), f"left out: {len(card.skipped)}"]
 
 
@@ -75,7 +74,7 @@ def _contact_sheet(source: RecordSource, order: np.ndarray) -> Figure:
 
 def _pairs(source: RecordSource) -> Figure:
     position = {name: number for number, name in enumerate(source.index.names)}
-    shown = source.card.near_duplicates[:_COLUMNS]
+    shown = source.card.near_duplicates.named[:_COLUMNS]
     figure = Figure(figsize=(2 * len(shown), 4), layout="constrained")
     grid = figure.subplots(2, len(shown), squeeze=False)
     for column, pair in enumerate(shown):
@@ -111,8 +110,8 @@ def _sections(source: RecordSource) -> list[Section]:
             f"Licence: {database.origin.licence}. Content: {database.content.of}.",
         ]
     sections = [Section(title, [facts, *origin, *pictures])]
-    if card.near_duplicates:
-        pairs = Items([f"{one}, {other}" for one, other in card.near_duplicates])
+    if named := card.near_duplicates.named:
+        pairs = Items([f"{one}, {other}" for one, other in named])
         plot = Plot("near_duplicates", _pairs(source), "near-duplicate pairs")
         sections.append(Section("Near-duplicates", [plot, pairs]))
     if card.skipped:
