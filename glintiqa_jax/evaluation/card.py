@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.records import RecordSource
-from glintiqa_jax.errors import visible
+from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Items, Plot, Section, write_markdown
 
 _COLUMNS = 6  # images in a row of the contact sheet, and pairs of near-duplicates shown
@@ -64,34 +64,20 @@ def _contact_sheet(source: RecordSource, order: np.ndarray) -> Figure:
     count = min(_COLUMNS, len(order))
     middle = (len(order) - count) // 2
     rows = {"worst": order[:count], "middle": order[middle : middle + count], "best": order[::-1][:count]}
-    figure = Figure(figsize=(2 * count, 2 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for row, (title, positions) in zip(grid, rows.items(), strict=True):
-        for axes, position in zip(row, positions, strict=True):
-            _show(axes, source, int(position), title)
-    return figure
+    return plots.contact_sheet(source, [[_cell(source, int(one), title) for one in row] for title, row in rows.items()])
 
 
 def _pairs(source: RecordSource) -> Figure:
     position = {name: number for number, name in enumerate(source.index.names)}
     shown = source.card.near_duplicates.named[:_COLUMNS]
-    figure = Figure(figsize=(2 * len(shown), 4), layout="constrained")
-    grid = figure.subplots(2, len(shown), squeeze=False)
-    for column, pair in enumerate(shown):
-        for row, name in enumerate(pair):
-            _show(grid[row][column], source, position[name], "")
-    return figure
-
-
-def _show(axes, source: RecordSource, position: int, title: str) -> None:
-    name = source.index.names[position]
-    axes.imshow(source[position]["image"])
-    label = visible(name)
-    label = label if len(label) <= 22 else "..." + label[-19:]
-    axes.set_title(
-        f"{title} {source.index.raw_scores[position]:.4g}".strip() + f"\n{label}", fontsize=7, parse_math=False
+    return plots.contact_sheet(
+        source, [[_cell(source, position[name]) for name in row] for row in zip(*shown, strict=True)]
     )
-    axes.axis("off")
+
+
+def _cell(source: RecordSource, position: int, title: str = "") -> tuple[int, str]:
+    score, name = source.index.raw_scores[position], source.index.names[position]
+    return position, f"{title} {score:.4g}".strip() + f"\n{plots.short(name)}"
 
 
 def _sections(source: RecordSource) -> list[Section]:
