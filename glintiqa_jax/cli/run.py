@@ -77,24 +77,6 @@ def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends
                 flush_results()
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Run a script whose flags are absl's global ones, as a job is run."""
-
-    class Script:
-        __doc__ = sys.modules["__main__"].__doc__
-
-        def define(self, values: Flags) -> None:
-            for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
-                if flag.name not in values:
-                    flags.DEFINE_flag(flag, values, "flags")
-
-        def run(self, values: Flags, arguments: list[str]) -> None:
-            flags.FLAGS.mark_as_parsed()
-            main()
-
-    run(Script, sys.argv[1:], "")
-
-
 def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Callable[[int], None]) -> None:
     try:
         job.define(values)

@@ -54,11 +54,6 @@ class Look:
         bits = int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
         return cls(hashlib.sha256(encoded).hexdigest(), bits, picture)
 
-    def is_near(self, other: Look) -> bool:
-        """Whether the bytes are the same, or the pictures except for brightness and contrast."""
-        pictures = np.stack([self.picture, other.picture])
-        return self.digest == other.digest or bool(_alike(pictures, np.array([0]), np.array([1]))[0])
-
 
 def near_duplicates(looks: Sequence[Look], groups: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of positions, the first the smaller, of images of different groups that show nearly the same.

@@ -2,5 +2,4 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["Written", "write_gallery"]
-__getattr__ = lazily(__name__, writing=("Written", "write_gallery"))
+__getattr__, __all__ = lazily(__name__, writing="Written write_gallery")

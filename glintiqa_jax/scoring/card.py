@@ -23,6 +23,7 @@ OUTPUTS = ("quality", "raw")
 COVERAGE = 0.95
 """Of intervals, unless another is asked for."""
 _KEPT = 1000  # images of a calibration
+_MOST = 4.0  # medians that are added to a deviation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Calibration:
         errors = np.abs(predicted - target)
         kept = np.arange(len(errors))
         if len(errors) > _KEPT:  # evenly from the order that intervals look at
-            kept = np.argsort(errors / (deviation + _floor(deviation)))
+            kept = np.argsort(errors / (deviation + _floor(errors, deviation)))
             kept = kept[np.linspace(0, len(errors) - 1, _KEPT).round().astype(int)]
         kept_errors, deviations = (tuple(float(f"{v:.4g}") for v in values[kept]) for values in (errors, deviation))
         return cls(kept_errors, deviations, len(errors))
@@ -93,15 +94,24 @@ class Calibration:
         rank = int(np.ceil((len(self.errors) + 1) * coverage))
         if rank > len(self.errors):
             return None
-        floor = _floor(np.asarray(self.deviations))
-        return float(np.sort(np.asarray(self.errors) / (np.asarray(self.deviations) + floor))[rank - 1]) * (
-            deviation + floor
-        )
+        errors, deviations = np.asarray(self.errors), np.asarray(self.deviations)
+        floor = _floor(errors, deviations)
+        return float(np.sort(errors / (deviations + floor))[rank - 1]) * (deviation + floor)
 
 
-def _floor(deviations: np.ndarray) -> float:
-    """What is added to every deviation: crops may agree by chance, and of one crop none disagrees."""
-    return float(np.median(deviations)) or 1.0
+def _floor(errors: np.ndarray, deviations: np.ndarray) -> float:
+    """What is added to every deviation: crops may agree by chance, and of one crop none disagrees.
+
+    Errors are taken to grow as ``a + b deviation``, fitted by least squares, so that ``a / b`` is added. It is one to four
+    times the median deviation: an interval adapts at least a little, and never to chance alone.
+    """
+    median = float(np.median(deviations))
+    if median == 0:
+        return 1.0
+    spread = deviations - deviations.mean()
+    slope = float((spread * errors).sum() / max((spread**2).sum(), 1e-12 * median**2))
+    start = float(errors.mean()) - slope * float(deviations.mean())
+    return float(np.clip(start / slope, median, _MOST * median)) if slope > 0 else _MOST * median
 
 
 @dataclasses.dataclass(frozen=True)

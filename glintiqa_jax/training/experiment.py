@@ -245,6 +245,11 @@ class Validation:
         _at_least(self, 1, "eval_every", "eval_grid")
         _at_least(self, 0, "eval_random_crops")
 
+    @property
+    def watched(self) -> str:
+        """The part of the split that says which step is kept."""
+        return "test" if self.selection == "test_best" else "validation"
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:

@@ -71,9 +71,8 @@ class Run:
         self._log: MetricsLog | None = None
         self._unseen: list[tuple[jax.Array | float, np.ndarray]] = []  # of the steps since a look: loss, positions
         self._saved_at = time.monotonic()
-        # the split that says which step is kept, and its images
-        by_test = experiment.validation.selection == "test_best"
-        self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
+        self.watched = experiment.validation.watched
+        self._watched: np.ndarray = getattr(split, self.watched)
         self._selection = experiment.validation.selection_metric
         self._metric = METRICS[self._selection]
 
@@ -133,7 +132,7 @@ class Run:
             self._save(state, step)
         self.store.wait()
         if stopped and processes.is_first():
-            self.log.warn(f"stopped at step {step} and saved; the same command resumes from there")
+            self.log.warn(f"stopped at step {step}")
         return None if stopped else state
 
     def _step(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> TrainState:

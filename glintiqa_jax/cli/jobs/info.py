@@ -46,10 +46,13 @@ def run(values: Flags, arguments: list[str]) -> None:
 
 def _facts(model: Model) -> Iterator[tuple[str, str]]:
     from glintiqa_jax.models.config import describe
-    from glintiqa_jax.models.glintiqa import parameter_counts
+    from glintiqa_jax.models.files import arrays_of
 
     card, view = model.card, model.card.view
-    yield "network", f"{describe(card.network)}; {parameter_counts(card.network)[0]:,} parameters"
+    yield (
+        "network",
+        f"{describe(card.network)}; {sum(array.size for array in arrays_of(model.network).values()):,} values",
+    )
     yield "score", card.scale.describe()
     crop = card.network.crop_size
     crops = f"{view.random_crops} at random" if view.random_crops else f"{view.grid} x {view.grid}"
