@@ -102,8 +102,8 @@ class Calibration:
 def _floor(errors: np.ndarray, deviations: np.ndarray) -> float:
     """What is added to every deviation: crops may agree by chance, and of one crop none disagrees.
 
-    Errors are taken to grow as ``a + b deviation``, fitted by least squares, so that ``a / b`` is added. It is one to four
-    times the median deviation: an interval adapts at least a little, and never to chance alone.
+    Errors are taken to grow as ``a + b deviation``, fitted by least squares, so that ``a / b`` is added. It is one to
+    four times the median deviation: an interval adapts at least a little, and never to chance alone.
     """
     median = float(np.median(deviations))
     if median == 0:

@@ -14,6 +14,6 @@ def test_a_card_of_format_1_is_read():
     assert card.network == VARIANTS["glintiqa_mini"]
     assert card.scale.describe() == "DMOS 0 to 100, lower is better"
     assert (card.view.max_side, card.view.max_short_side, card.view.grid, card.output) == (1024, 192, 3, "raw")
-    assert (card.calibration.half_width, card.trained_on.images) == (7.5, 80)
+    assert (card.calibration.half_width(2.0), card.trained_on.images) == (7.5, 80)
     assert card.results == {"test": {"srocc": 0.5, "plcc": None}}
     assert card.origin.licences == ("csv: CC0-1.0",)
