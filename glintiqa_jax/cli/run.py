@@ -167,7 +167,8 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
     LOGGER.addHandler(handler)
 
     def set_verbosity(told: int) -> None:
-        logging.set_verbosity(told or logging.WARNING)  # at 0 this package speaks, at 1 all of them
+        # by default and at 0, libraries are heard in errors only: Orbax warns of a save that took seconds
+        logging.set_verbosity(told if told > 0 else logging.ERROR)
         LOGGER.setLevel(converter.absl_to_standard(told))
 
     def show(message: Warning | str, *_: Any) -> None:

@@ -115,8 +115,8 @@ def test_a_score_says_what_it_means(model):
     score = model.score(image)
     assert score.percent == pytest.approx(10 * score.value)
     half = ERRORS.half_width(score.deviation)
-    # the largest of 40 errors, in proportion to the deviation and four times the median
-    assert half == pytest.approx(2.5 * (score.deviation + 4) / (1 + 4))
+    # the 39th of 40 errors, in proportion to the deviation and four times the median
+    assert half == pytest.approx(0.5 * (score.deviation + 4) / (1 + 4))
     assert score.interval == pytest.approx((max(score.value - half, 0), min(score.value + half, 10)))
     assert (score.width, score.height, score.notes) == (70, 50, ())
     assert f"{score:.1f}" == f"{score.value:.1f}"

@@ -49,10 +49,8 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
     from glintiqa_jax.models.files import arrays_of
 
     card, view = model.card, model.card.view
-    yield (
-        "network",
-        f"{describe(card.network)}; {sum(array.size for array in arrays_of(model.network).values()):,} values",
-    )
+    size = sum(array.size for array in arrays_of(model.network).values())
+    yield "network", f"{describe(card.network)}; {size:,} parameters and statistics"
     yield "score", card.scale.describe()
     crop = card.network.crop_size
     crops = f"{view.random_crops} at random" if view.random_crops else f"{view.grid} x {view.grid}"
