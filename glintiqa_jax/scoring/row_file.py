@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import fcntl
 import hashlib
@@ -50,9 +51,12 @@ class RowFile:
             if self._target.is_dir():
                 raise self._error("a file", "a folder")
             self._file = os.fdopen(os.open(self.part, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+            self._is_new = False
             try:
                 self._begin(model, resume)
             except BaseException:
+                if self._is_new:
+                    self.part.unlink()
                 self._file.close()
                 raise
         except FileNotFoundError as error:
@@ -91,14 +95,14 @@ class RowFile:
             raise self._error("a file that nobody else writes", "one that another run is writing") from error
         except OSError:  # some network disks have no locks
             pass
-        started = os.fstat(self._file.fileno()).st_size > 0
-        if started and not resume:
+        self._is_new = os.fstat(self._file.fileno()).st_size == 0
+        if not self._is_new and not resume:
             raise self._error(
                 "no rows of an interrupted run",
                 str(self.part),
                 hint="`resume` goes on with them; remove them to start anew",
             )
-        if not started and resume and self._target.exists():
+        if self._is_new and resume and self._target.exists():
             with self._target.open("rb") as rows:
                 shutil.copyfileobj(rows, self._file)
         if resume:
@@ -109,7 +113,7 @@ class RowFile:
 
     def _read(self, model: str) -> int:
         """Where the last whole row ends."""
-        keys, end, content = [], 0, self.part
+        keys, end, content = array.array("Q"), 0, self.part
         with content.open("rb") as file:
             start = file.read(1)
             if start and (start == b"{") != (self._kind == "jsonl"):
@@ -117,14 +121,14 @@ class RowFile:
             file.seek(0)
             for number, place, row in scan(file, content):
                 if row is None:
-                    if any(line.strip() for line in list(file)[:1]):
+                    if next(file, b"").strip():
                         raise InputError(file=f"{content}, line {number}", expected="a row", found="something else")
                     break
                 if row.model != model:
                     raise self._error(f"rows of the model {model}", f"rows of {row.model}")
-                keys.append(_key(row.path))
+                keys.append(int(_key(row.path)))
                 end = place
-        self._held, self.rows = np.sort(np.asarray(keys, np.uint64)), len(keys)
+        self._held, self.rows = np.sort(np.frombuffer(keys, np.uint64)), len(keys)
         return end
 
     def _write(self, data: bytes) -> None:
@@ -139,5 +143,5 @@ class RowFile:
 
 
 def _key(path: str) -> np.uint64:
-    """A digest of a path: a million of them take 8 MB, and two are equal once in a hundred million such files."""
+    """A digest of a path. A million of them take 8 MB; two of a million are equal once in tens of millions of files."""
     return np.frombuffer(hashlib.blake2b(os.fsencode(path), digest_size=8).digest(), np.uint64)[0]

@@ -128,12 +128,14 @@ def read_rows(path: str | os.PathLike) -> Iterator[Row]:
 
 
 def scan(file: BinaryIO, path: str | os.PathLike) -> Iterator[tuple[int, int, Row | None]]:
-    """For each row its line, where its bytes end, and the row itself; None for the first that is none, the last given.
+    """The rows of an open file, as far as they are whole.
 
-    A CSV file's header is given, too, as a row of no bytes' content: it is left out here.
+    Yields:
+      The number of the row's line, where the row ends in bytes, and the row. What is no row, or is torn, is given as
+      None, and ends it.
 
     Raises:
-      InputError: a file that does not begin as rows do.
+      InputError: a CSV file with other columns.
     """
     columns: list[str] | None = None
     end = number = 0

@@ -118,6 +118,11 @@ def test_an_error_leaves_the_part_and_the_file_before_it(tmp_path):
         RowFile(path, "csv", "xyz", resume=True)
     with pytest.raises(InputError, match="expected rows in the format jsonl"):
         RowFile(path, "jsonl", "abc", resume=True)
+    path.write_bytes(header("csv") + row("a.png").line("csv"))
+    (tmp_path / "rows.csv.part").unlink()
+    with pytest.raises(InputError, match="expected rows of the model xyz"):
+        RowFile(path, "csv", "xyz", resume=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["rows.csv"]
 
 
 def test_two_writers_of_one_file_are_refused(tmp_path):
