@@ -128,7 +128,7 @@ class RowFile:
                     raise self._error(f"rows of the model {model}", f"rows of {row.model}")
                 keys.append(int(_key(row.path)))
                 end = place
-        self._held, self.rows = np.sort(np.frombuffer(keys, np.uint64)), len(keys)
+        self._held, self.rows = np.sort(np.array(keys, np.uint64)), len(keys)
         return end
 
     def _write(self, data: bytes) -> None:
