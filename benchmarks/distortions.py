@@ -26,10 +26,10 @@ import numpy as np
 import skimage.data
 from absl import flags
 from PIL import Image
+from script import run_script
 from skimage.metrics import peak_signal_noise_ratio
 from tqdm import tqdm
 
-from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.saqt.distortions import DISTORTIONS, LEVELS, Distortion, distort
 
 _REPEATS = flags.DEFINE_integer("repeats", 5, "how often each row is measured", lower_bound=1)

@@ -48,10 +48,10 @@ import numpy as np
 import torch_loop
 from absl import flags
 from processes import in_a_process
+from script import run_script
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
 from tqdm import tqdm
 
-from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.walk import images_below
 from glintiqa_jax.errors import InputError
 
@@ -230,9 +230,11 @@ def _busy_with_others() -> float:
 def _fields_of_variants() -> dict[str, dict[str, Any]]:
     """The settings of the networks that ``torch_glintiqa.py`` has, as plain values."""
     from glintiqa_jax.models.config import VARIANTS
-    from glintiqa_jax.settings import flat
+    from glintiqa_jax.settings import flat, to_json
 
-    leaves = {name: {path.rpartition(".")[2]: v for path, v in flat(c).items()} for name, c in VARIANTS.items()}
+    leaves = {
+        name: {path.rpartition(".")[2]: v for path, v in flat(to_json(c)).items()} for name, c in VARIANTS.items()
+    }
     return {name: fields for name, fields in leaves.items() if fields["kind"] == "resnet"}
 
 

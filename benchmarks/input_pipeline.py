@@ -36,8 +36,8 @@ from typing import Any, TypeVar
 import numpy as np
 from absl import flags
 from processes import in_a_process
+from script import run_script
 
-from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.errors import InputError
 
 _IMAGES = flags.DEFINE_integer("images", 1000, "how many images, at least 128", lower_bound=128)

@@ -27,9 +27,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 from PIL import Image
+from script import run_script
 from tqdm import tqdm
-
-from glintiqa_jax.cli.run import run_script
 
 _KILLS = flags.DEFINE_integer("kills", 12, "how many runs are killed", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "seed of the moments")

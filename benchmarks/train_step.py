@@ -47,10 +47,10 @@ import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 from processes import in_a_process
+from script import run_script
 from tqdm import tqdm
 
 from glintiqa_jax import settings
-from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.own import read_csv

@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
+from script import run_script
 from tqdm import tqdm
 
-from glintiqa_jax.cli.run import run_script
 from glintiqa_jax.data.images import decode_image
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import rmse, srocc

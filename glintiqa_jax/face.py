@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from jax.sharding import Mesh
@@ -10,17 +11,31 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
-from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.progress import TERMINAL, Log, quiet
+from glintiqa_jax.settings import group
 from glintiqa_jax.training import training
 from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.result import Result
 
 
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """An experiment and how images are split for it; ``settings.replace`` changes either, by the names of settings.
+
+    Attributes:
+      experiment: what is trained.
+      splitting: which images train, validate and test.
+    """
+
+    experiment: Experiment = group(Experiment())
+    splitting: Splitting = group(Splitting())
+
+
 def train(
     source: Source,
-    experiment: Experiment = Experiment(),
-    split: Split | Splitting = Splitting(),
+    experiment: Experiment | Recipe = Recipe(),
+    split: Split | Splitting | None = None,
     *,
     execution: Execution = Execution(),
     workdir: str | os.PathLike | None = None,
@@ -33,20 +48,24 @@ def train(
     Args:
       source: the images and their scores, from ``from_arrays``, ``from_folder`` or ``open_dataset``.
       experiment: what is trained; ``glintiqa_jax.recipes`` has examples.
-      split: which images train, validate and test, or how that is decided: as the source declares, else drawn by
-        content.
+      split: which images train, validate and test, or how that is decided; None for the recipe's way, which is
+        otherwise: as the source declares, else drawn by content.
       execution: where and how; no figure depends on it beyond its last digits.
-      workdir: keeps checkpoints, the model and the report, and resumes; None keeps nothing beyond the result.
+      workdir: keeps checkpoints, the model and the report, and resumes; None keeps nothing beyond the result and its
+        report: ``.model.save`` keeps the model, ``.report.html`` is the page.
       mesh: the devices; None for all of them.
       report: what the report contains; None for no report.
       log: where messages go.
 
     Returns:
-      The result: ``.model`` to score with, ``.figures``, ``.report``; None when a signal ended it, after saving.
+      The result: ``.model`` to score with, ``.figures``, ``.report``; None when a signal ended it, after
+        saving in ``workdir``.
 
     Raises:
       InputError: what cannot be trained on, before any long work.
     """
+    recipe = experiment if isinstance(experiment, Recipe) else Recipe(experiment)
+    experiment, split = recipe.experiment, recipe.splitting if split is None else split
     if isinstance(split, Splitting):
         shown = source.resized(experiment.images.max_short_side)
         smallest = experiment.model.crop_size

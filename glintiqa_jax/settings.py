@@ -1,4 +1,4 @@
-"""Fields of configurations: each has a default, a help and an effect, from which hashes, comparisons and flags follow.
+"""Fields of configurations: each has a default, a help and an effect, from which comparisons and flags follow.
 
 A configuration is a frozen dataclass. Its fields are settings, or configurations below it: a group has a name of its
 own, and a setting's name is unique over all groups, so that ``replace(config, learning_rate=1e-3)`` and a flag of
@@ -8,14 +8,12 @@ that name need no path.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import inspect
-import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.identity import function_id
 
 Effect = Literal["nothing", "rounding", "results", "shape"]
 """What a change of a setting changes: no figure; the last digits; figures; the shape of what is trained."""
@@ -33,12 +31,14 @@ class Setting:
       effect: what another value changes.
       choices: gives the accepted values, as their table may grow; None for any.
       flag: the name as a flag, if it differs from the field's.
+      formerly: names that the field had; files that have one of them are read all the same.
     """
 
     help: str
     effect: Effect = "results"
     choices: Callable[[], tuple[str, ...]] | None = None
     flag: str = ""
+    formerly: tuple[str, ...] = ()
 
 
 def setting(
@@ -48,20 +48,24 @@ def setting(
     effect: Effect = "results",
     choices: tuple[str, ...] | Mapping[str, Any] | None = None,
     flag: str = "",
+    formerly: tuple[str, ...] = (),
 ) -> Any:
     """A field of a configuration; ``choices`` may be a table, which is read when it is needed."""
     accepted = None if choices is None else (lambda: tuple(choices))
-    return dataclasses.field(default=default, metadata={"setting": Setting(help_text, effect, accepted, flag)})
+    return dataclasses.field(
+        default=default, metadata={"setting": Setting(help_text, effect, accepted, flag, formerly)}
+    )
 
 
-def group(default: Any, *, kinds: Mapping[str, type] | None = None) -> Any:
+def group(default: Any, *, kinds: Mapping[str, type] | None = None, formerly: tuple[str, ...] = ()) -> Any:
     """A configuration below another one.
 
     Args:
       default: a configuration, or None where the group may be absent.
       kinds: where it may be one of several configurations, the table of them by name; each has its name as ``kind``.
+      formerly: names that the group had, as of a setting.
     """
-    return dataclasses.field(default=default, metadata={"group": kinds})
+    return dataclasses.field(default=default, metadata={"group": kinds, "formerly": formerly})
 
 
 def is_group(field: dataclasses.Field) -> bool:
@@ -72,6 +76,11 @@ def is_group(field: dataclasses.Field) -> bool:
 def setting_of(field: dataclasses.Field) -> Setting | None:
     """A field's ``Setting``; None for a group and for other fields."""
     return field.metadata.get("setting")
+
+
+def _former_names(field: dataclasses.Field) -> tuple[str, ...]:
+    found = setting_of(field)
+    return found.formerly if found else field.metadata.get("formerly", ())
 
 
 def settings(config: Any) -> Iterator[tuple[str, dataclasses.Field, Any]]:
@@ -119,40 +128,51 @@ def to_json(config: Any) -> dict[str, Any]:
             kind = {_BY_KIND: value.kind} if field.metadata["group"] is not None else {}
             content[field.name] = kind | to_json(value)
         elif callable(value):
-            content[field.name] = _function(value)
+            content[field.name] = value.text if isinstance(value, Stored) else _function_id(field.name, value)
         else:
             content[field.name] = list(value) if isinstance(value, tuple) else value
     return content
 
 
-def _function(function: Callable) -> str:
-    """A function's name and a digest of its source: ``my.module.loss@d1f0c2...``."""
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A function as a file has it, by ``function_id``: equal to no function, but written as the same text."""
+
+    text: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise InputError(f"{self.text} is a function's name in a file; training needs the function")
+
+
+def _function_id(name: str, function: Callable) -> str:
     try:
-        told = inspect.getsource(function)
-    except (OSError, TypeError):  # of an object, or typed in
-        told = repr(getattr(getattr(function, "__code__", None), "co_code", type(function)))
-    name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    return f"{name}@{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        return function_id(function)
+    except InputError as error:
+        raise InputError(field=name, expected=error.expected, found=error.found) from error
 
 
-def _is_function(value: Any) -> bool:
-    """Whether a value is a function, or what ``to_json`` made of one."""
-    return callable(value) or (isinstance(value, str) and "@" in value)
+def _takes_functions(kind: type, name: str) -> bool:
+    return Callable in typing.get_args(typing.get_type_hints(kind)[name])
 
 
 def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
-    """The configuration that ``to_json`` wrote; settings that it lacks have their defaults.
+    """The configuration that ``to_json`` wrote; settings that it lacks have their defaults, and names that they
+    had before are read as those that they have.
 
     Raises:
       InputError: for settings that this version does not know, and values that the configuration refuses.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields |= {old: field for field in fields.values() for old in _former_names(field)}
     if unknown := sorted(set(content) - set(fields)):
         raise InputError(f"settings that this version does not know: {', '.join(unknown)}")
     values: dict[str, Any] = {}
-    for name, value in content.items():
+    for given, value in content.items():
+        name = fields[given].name
         if is_group(fields[name]) and value is not None:
             values[name] = from_json(*_group_from(kind, fields[name], dict(value)))
+        elif isinstance(value, str) and "@" in value and _takes_functions(kind, name):
+            values[name] = Stored(value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
@@ -175,18 +195,11 @@ def group_type(kind: type, field: dataclasses.Field) -> type:
     return found
 
 
-def flat(config: Any) -> dict[str, Any]:
-    """Every setting by its dotted name, as JSON has it; a group of several kinds is its kind, too."""
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their dotted names, of what ``to_json`` gave; a group of several kinds is its kind, too."""
     found: dict[str, Any] = {}
-
-    def walk(content: Mapping[str, Any], prefix: str) -> None:
-        for name, value in content.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                found[prefix + name] = value
-
-    walk(to_json(config), "")
+    for name, value in content.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
 
 
@@ -205,7 +218,7 @@ class Change:
 
 def changes(here: Any, there: Any) -> list[Change]:
     """The settings in which two configurations of one class differ, with what each changes."""
-    ours, theirs = flat(here), flat(there)
+    ours, theirs = flat(to_json(here)), flat(to_json(there))
     effects = {name: effect_of(field) for config in (here, there) for name, field, _ in settings(config)}
     names = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
     return [Change(name, ours.get(name), theirs.get(name), effects.get(name, "shape")) for name in names]
@@ -217,25 +230,12 @@ def effect_of(field: dataclasses.Field) -> Effect:
     return found.effect if found else "shape"
 
 
-def digest(config: Any) -> str:
-    """SHA-256 of what figures depend on beyond their last digits, defaults left out.
-
-    A setting that a later version adds changes no digest where it has its default.
-    """
-    defaults = flat(type(config)())
-    effects = {name: effect_of(field) for name, field, _ in settings(config)}
-    told = {
-        name: value
-        for name, value in flat(config).items()
-        if effects.get(name, "shape") in ("results", "shape") and (name not in defaults or value != defaults[name])
-    }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
 def check_choices(config: Any) -> None:
     """``InputError`` for a setting whose value is none of its choices; the configuration's own settings alone."""
     for field in dataclasses.fields(config):
         found = setting_of(field)
         choices, value = found and found.choices and found.choices(), getattr(config, field.name)
-        if choices and not _is_function(value) and value not in choices:
-            raise InputError(field=field.name, expected=f"one of {', '.join(choices)}", found=repr(value))
+        for each in value if isinstance(value, tuple) else (value,):
+            takes = callable(each) and _takes_functions(type(config), field.name)
+            if choices and each not in choices and not takes:
+                raise InputError(field=field.name, expected=f"one of {', '.join(choices)}", found=repr(each))

@@ -1,3 +1,3 @@
 """The version, where setup.cfg can read it without importing anything."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -15,7 +15,8 @@ from glintiqa_jax import settings
 from glintiqa_jax.cli.flags import Flags, define_experiment, define_report
 from glintiqa_jax.data import from_arrays
 from glintiqa_jax.data.databases import DATABASES, read_database
-from glintiqa_jax.data.pipeline import training_batches
+from glintiqa_jax.data.pipeline import Batching, training_batches
+from glintiqa_jax.data.transforms import TRANSFORMS
 from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values
 from glintiqa_jax.evaluation.metrics import METRICS, all_metrics
 from glintiqa_jax.evaluation.tables import Judged, metrics_table
@@ -26,7 +27,7 @@ from glintiqa_jax.training.losses import LOSSES
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SECTIONS = [section.split("\n", 1) for section in re.split(r"^##+ ", TEXT, flags=re.MULTILINE)]
 RECIPES = {title: code for title, text in SECTIONS for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)}
-TABLES = (BACKBONES, BASELINES, DATABASES, LOSSES, METRICS)
+TABLES = (BACKBONES, BASELINES, DATABASES, LOSSES, METRICS, TRANSFORMS)
 IMAGES = list(np.random.default_rng(0).integers(0, 200, (4, 40, 48, 3), np.uint8))
 
 
@@ -98,19 +99,20 @@ def test_a_set_of_distortions(follow):
 
 
 def test_a_transform(follow):
-    recipe, source = follow("A transform"), from_arrays(IMAGES, [0, 1, 2, 3], score_range=(0, 3))
-    batch = next(iter(training_batches(source, np.arange(4), np.zeros(4), recipe.batching)))
-    assert batch["image"].shape == (8, 32, 32, 3)
-    turned = {recipe.QuarterTurns()(IMAGES[0], 32, np.random.default_rng(seed)).tobytes() for seed in range(30)}
-    assert len(turned) == 4
+    follow("A transform")
+    batching = Batching(crop_size=32, batch_size=8, transforms=[TRANSFORMS["grey"]])
+    source = from_arrays(IMAGES, [0, 1, 2, 3], score_range=(0, 3))
+    batch = next(iter(training_batches(source, np.arange(4), np.zeros(4), batching)))
+    assert 0 < sum((crop == crop[..., :1]).all() for crop in batch["image"]) < 8
+    assert "grey" in flags()["transforms"].parser.syntactic_help
+    assert Images(transforms=("grey",))
 
 
 def test_a_setting(follow):
-    images = follow("A setting").TurnedImages
-    assert settings.digest(images()) == settings.digest(Images())
-    assert settings.digest(images(quarter_turns=True)) != settings.digest(images())
-    (change,) = settings.changes(images(), images(quarter_turns=True))
-    assert (change.name, change.effect) == ("quarter_turns", "results")
+    images = follow("A setting").SharpImages
+    assert not settings.changes(images(), settings.from_json(images, settings.to_json(Images())))
+    (change,) = settings.changes(images(), images(fewest_edges=0.1))
+    assert (change.name, change.effect) == ("fewest_edges", "results")
 
 
 def test_every_recipe_is_followed():

@@ -19,6 +19,7 @@ from glintiqa_jax.cli.main import JOBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = README + (ROOT / "docs" / "scoring.md").read_text()
 
 
 # What makes hours of a command seconds, and leaves it otherwise as it is.
@@ -51,11 +52,15 @@ CARD = [
 RESULTS = {
     "prepare_dataset": CARD,
     "train": [METRICS.format(name="(validation|test)"), *REPORT, "score an image:  glintiqa score .*"],
-    "score": [r"   score  image \(MOS 1 to 5, higher is better\)", r" *-?\d+\.\d{3}  .*\.(png|jpg)"],
+    "score": ["3 rows: scores.csv"],
+    "map": [r"\S+ .*, MOS 1 to 5, higher is better; worst .*: map.png"],
+    "compare": ["percent +score  behind the best .*", r" *-?\d.*(png|jpg)"],
+    "info": [r"[a-z ]{10}  .*"],
     "evaluate": [METRICS.format(name="(demo|csv) (test|all)")],
     "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
-    "compare": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
+    "compare_predictions": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
     "show_distortions": [],
+    "gallery": [r"gallery:  gallery/index\.html  \(3 photographs\)"],
     "build_saqt": CARD,
     "run_rounds": [METRICS.format(name="round 1"), ".*: median SROCC .*", *REPORT],
     "cross_dataset": [METRICS.format(name="(demo|csv) on (demo|csv)"), *REPORT],
@@ -68,8 +73,8 @@ SAID = (
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def commands() -> list[list[str]]:
@@ -136,5 +141,6 @@ def test_every_command_runs(tmp_path, monkeypatch):
 
     image = np.asarray(Image.open(tmp_path / "photo.jpg"))
     monkeypatch.chdir(tmp_path)
-    for block in blocks("python"):
-        exec(block.replace(*SHORTER_PYTHON), {"image": image})
+    names = {"image": image}  # a page is read from above to below
+    for block in blocks("python", PAGES):
+        exec(block.replace(*SHORTER_PYTHON), names)

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
 # From below to above: a room may import itself and what stands before it. CONTRIBUTING.md draws the same picture.
 ROOMS = (
     *("errors", "version", "lazily", "identity", "settings", "options", "progress", "interruptions", "compilation"),
-    *("models", "data", "sharding", "saqt", "scoring", "evaluation", "datasets", "training", "protocols"),
+    *("models", "data", "sharding", "saqt", "scoring", "gallery", "evaluation", "datasets"),
+    *("training", "protocols"),
     *("face", "recipes", "__init__", "cli"),
 )
 # What stands side by side.
@@ -20,6 +21,7 @@ APART = {
     "data": {"models", "compilation"},
     "models": {"progress", "interruptions", "options"},
     "scoring": {"saqt"},
+    "gallery": {"models", "saqt"},
     "evaluation": {"saqt"},
     "datasets": {"models", "scoring", "evaluation"},
     "training": {"datasets", "options"},

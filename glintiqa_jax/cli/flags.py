@@ -18,7 +18,7 @@ from glintiqa_jax.progress import Log, Terminal
 if TYPE_CHECKING:
     from glintiqa_jax.data.loading import Loading
     from glintiqa_jax.datasets.config import DataConfig
-    from glintiqa_jax.evaluation.report import ReportOptions
+    from glintiqa_jax.evaluation.config import ReportOptions
     from glintiqa_jax.protocols.runs import Running, Task
     from glintiqa_jax.training.experiment import Execution, Experiment
 
@@ -132,7 +132,7 @@ def define_experiment(values: Flags) -> None:
 
 def define_report(values: Flags) -> None:
     """Define the flags of reports."""
-    from glintiqa_jax.evaluation.report import ReportOptions
+    from glintiqa_jax.evaluation.config import ReportOptions
 
     define_settings(ReportOptions, values, "report")
 
@@ -140,7 +140,7 @@ def define_report(values: Flags) -> None:
 def report_options(values: Flags) -> ReportOptions:
     """The parsed report flags; ``InputError`` for a baseline that is unknown or not installed."""
     from glintiqa_jax.evaluation.baselines import check_baselines
-    from glintiqa_jax.evaluation.report import ReportOptions
+    from glintiqa_jax.evaluation.config import ReportOptions
 
     parsed = configured(ReportOptions(command=values.command), values.given(options(ReportOptions)))
     check_baselines(parsed.baselines)

@@ -24,6 +24,17 @@ def result(line: str) -> None:
         raise OSError(error.errno, error.strerror, _NAME) from error
 
 
+def result_bytes(data: bytes) -> None:
+    """Write bytes of the results, such as file names that are no text, above any progress bar, and flush them."""
+    try:
+        with tqdm.external_write_mode(file=sys.stdout):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, _NAME) from error
+
+
 def print_metrics(results: Mapping[str, Any]) -> None:
     """One line per split: ``test: SROCC 0.7123  PLCC ...  (500 images)``."""
     from glintiqa_jax.evaluation.metrics import result_line  # SciPy, after the flags

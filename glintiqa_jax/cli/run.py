@@ -41,8 +41,8 @@ class Job(Protocol):
     def define(self, values: Flags) -> None:
         """Define the job's flags, without importing what takes long."""
 
-    def run(self, values: Flags, arguments: list[str]) -> None:
-        """Do the job."""
+    def run(self, values: Flags, arguments: list[str]) -> int | None:
+        """Do the job; gives the exit code, if another than 0."""
 
 
 def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends_process: bool = True) -> None:
@@ -77,24 +77,6 @@ def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends
                 flush_results()
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Run a script whose flags are absl's global ones, as a job is run."""
-
-    class Script:
-        __doc__ = sys.modules["__main__"].__doc__
-
-        def define(self, values: Flags) -> None:
-            for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
-                if flag.name not in values:
-                    flags.DEFINE_flag(flag, values, "flags")
-
-        def run(self, values: Flags, arguments: list[str]) -> None:
-            flags.FLAGS.mark_as_parsed()
-            main()
-
-    run(Script, sys.argv[1:], "")
-
-
 def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Callable[[int], None]) -> None:
     try:
         job.define(values)
@@ -106,8 +88,10 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
         set_verbosity(values.verbosity)
         if rest and not hasattr(job, "ARGUMENTS"):
             raise InputError(expected="only --flags", found=" ".join(rest))
-        job.run(values, rest)
+        code = job.run(values, rest)
         flush_results()
+        if code:
+            sys.exit(code)
     except flags.Error as error:
         _fail(re.sub(r"^flag (--\w+)=None: .*", r"\1: needed, found nothing", str(error)))
     except InputError as error:
@@ -183,7 +167,8 @@ def _logging(log: Log) -> Iterator[Callable[[int], None]]:
     LOGGER.addHandler(handler)
 
     def set_verbosity(told: int) -> None:
-        logging.set_verbosity(told or logging.WARNING)  # at 0 this package speaks, at 1 all of them
+        # by default and at 0, libraries are heard in errors only: Orbax warns of a save that took seconds
+        logging.set_verbosity(told if told > 0 else logging.ERROR)
         LOGGER.setLevel(converter.absl_to_standard(told))
 
     def show(message: Warning | str, *_: Any) -> None:

@@ -2,14 +2,6 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["MixedSource", "Source", "Split", "from_arrays", "from_folder"]
-__getattr__ = lazily(
-    __name__,
-    arrays=(
-        "from_arrays",
-        "from_folder",
-    ),
-    source=("Source",),
-    mixture=("MixedSource",),
-    splits=("Split",),
+__getattr__, __all__ = lazily(
+    __name__, arrays="from_arrays from_folder", mixture="MixedSource", source="Source", splits="Split"
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from glintiqa_jax.data.scale import ScoreScale, opinion_scale
 from glintiqa_jax.data.source import Index, Source
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.progress import warn
+
+_MISSING = ("None", "nan", "<NA>", "NaT")  # as texts: what Python, NumPy and pandas have where nothing is known
 
 
 class ArraySource(Source):
@@ -88,14 +90,16 @@ def from_arrays(
       scores: the opinion of each, ``(images,)``, in any unit.
       score_range: the lowest and the highest possible score; needed.
       lower_is_better: the scores are DMOS-like.
-      groups: the content of each image; a content never crosses a split. By default each image is its own.
+      groups: the content of each image, of any type that has a text; a content never crosses a split. By default each
+        image is its own; an image without a content (None, NaN, "") is refused.
       names: unique; by default paths below their common folder, and numbers for images that are not files.
       splits: "train", "validation" or "test" (or val, dev, ...) of each; by default splits are drawn.
       score_stds: standard deviations of the opinions, in the unit of the scores.
 
     Raises:
-      InputError: arguments of different lengths, scores that are not finite or out of range, a name twice, a word that
-        is not a split, and an image that cannot be used, by its index.
+      InputError: arguments of different lengths, an image without a content, scores that are not finite or out of
+        range, negative deviations, a name twice, a word that is not a split, and an image that cannot be used, by its
+        index.
     """
     given = list(images) if not isinstance(images, str | bytes | os.PathLike) else []
     if not given:
@@ -108,20 +112,20 @@ def from_arrays(
     _check_range(raw_scores, scale)
     stds = [math.nan] * count if score_stds is None else _numbers("score_stds", score_stds, count)
     called = _names(given, names)
-    columns = {
-        "group": called if groups is None else _of_length("groups", groups, count),
-        "split": [""] * count if splits is None else _splits(splits, count),
-    }
+    contents = called if groups is None else _contents(groups, count)
+    declared = [""] * count if splits is None else _splits(splits, count)
     rated = [
         RatedImage(
             name=name,
             image=_as_kept(image, f"images[{number}]"),
             raw_score=score,
             score_std=std,
-            group=str(columns["group"][number]),
-            split=columns["split"][number],
+            group=group,
+            split=split,
         )
-        for number, (name, image, score, std) in enumerate(zip(called, given, raw_scores, stds, strict=True))
+        for number, (name, image, score, std, group, split) in enumerate(
+            zip(called, given, raw_scores, stds, contents, declared, strict=True)
+        )
     ]
     return ArraySource(
         Collection(
@@ -216,10 +220,23 @@ def _names(images: Sequence[Any], names: Sequence[str] | None) -> list[str]:
     return list(found)
 
 
-def _of_length(field: str, values: Sequence[Any], count: int) -> Sequence[Any]:
-    if len(values) != count:
-        raise InputError(field=field, expected=f"{count}, one for each image", found=len(values))
-    return values
+def _of_length(field: str, values: Iterable[Any], count: int) -> list[Any]:
+    """By position, whatever labels they have, as those of a pandas Series."""
+    found = list(values)
+    if len(found) != count:
+        raise InputError(field=field, expected=f"{count}, one for each image", found=len(found))
+    return found
+
+
+def _contents(groups: Iterable[Any], count: int) -> list[str]:
+    found = []
+    for number, group in enumerate(_of_length("groups", groups, count)):
+        text = str(group).strip()
+        if not text or (text in _MISSING and not isinstance(group, str)):
+            hint = "a content of its own is any text that no other image has"
+            raise InputError(field=f"groups[{number}]", expected="a content", found=repr(group), hint=hint)
+        found.append(str(group))
+    return found
 
 
 def _numbers(field: str, values: Sequence[float], count: int) -> list[float]:

@@ -37,6 +37,8 @@ from glintiqa_jax.data.records import (
     TOLD_BY,
     VERSION,
     Card,
+    NearDuplicates,
+    Written,
     records_folder,
 )
 from glintiqa_jax.data.workplace import workplace
@@ -198,7 +200,7 @@ def _is_prepared(folder: Path, identity: str, overwrite: bool) -> bool:
         return _is_whole(folder, card)
     if not overwrite:
         why = "from other files or with other options"
-        if card.told_by != TOLD_BY:
+        if card.written.told_by != TOLD_BY:
             why += ", or by an earlier version, whose records can be used as they are"
         raise InputError(f"already prepared, {why}", file=folder, hint="`overwrite` replaces it")
     return False
@@ -216,14 +218,14 @@ def _warn_of_former(folder: Path) -> None:
 
 def _is_former(card: Path) -> bool:
     try:
-        return Card.read(card.parent).told_by != TOLD_BY
+        return Card.read(card.parent).written.told_by != TOLD_BY
     except InputError:
         return False
 
 
 def _is_whole(folder: Path, card: Card) -> bool:
     """Whether the files that the card lists are there, by their sizes."""
-    sizes = card.files.items()
+    sizes = card.written.files.items()
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes)
 
 
@@ -267,21 +269,29 @@ def _write(checked: Checked[RatedImage], work: Path, config: str, said: dict[str
     card = Card(
         name=collection.name,
         scale=collection.scale,
-        images=len(rows),
-        groups=len({row["group"] for row in rows}),
-        score_min=min(scores),
-        score_max=max(scores),
         notes=list(collection.notes),
         skipped=[*collection.missing, *checked.skipped],
-        near_duplicate_pairs=len(pairs),
-        near_duplicates=[[rows[position]["name"] for position in pair] for pair in pairs[:_LISTED]],
-        identical=[[rows[position]["name"] for position in pair] for pair in identical[:_LISTED]],
-        index_sha256=hashlib.sha256((folder / INDEX).read_bytes()).hexdigest(),
-        files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-        told_by=TOLD_BY,
-        **said,
+        max_side=said["max_side"],
+        identity=said["identity"],
+        near_duplicates=NearDuplicates(
+            pairs=len(pairs),
+            named=[[rows[position]["name"] for position in pair] for pair in pairs[:_LISTED]],
+            identical=[[rows[position]["name"] for position in pair] for pair in identical[:_LISTED]],
+            merged=said["near_duplicates_merged"],
+        ),
+        written=Written(
+            index_sha256=hashlib.sha256((folder / INDEX).read_bytes()).hexdigest(),
+            files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+            told_by=TOLD_BY,
+        ),
     )
-    write_json(folder / CARD, dataclasses.asdict(card))
+    figures = {
+        "images": len(rows),
+        "groups": len({row["group"] for row in rows}),
+        "score_min": min(scores),
+        "score_max": max(scores),
+    }
+    write_json(folder / CARD, card.to_json() | figures)
     return folder
 
 

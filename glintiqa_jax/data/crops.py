@@ -31,63 +31,39 @@ class Crops:
         """The number of crops per image."""
         return self.random or self.grid**2
 
+    def places(self, height: int, width: int, name: str = "") -> list[tuple[int, int]]:
+        """Top and left of each crop of an image whose sides are no shorter than a crop.
+
+        The grid covers the image as evenly as possible, row by row; of one crop it is the central one. Places at random
+        are the released way to test (paper section IV-A), with 25 of them, each place as likely as any other.
+        """
+        down, across = height - self.crop_size, width - self.crop_size
+        if not self.random:
+            return [(top, left) for top in _offsets(down, self.grid) for left in _offsets(across, self.grid)]
+        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        tops, lefts = (rng.integers(room + 1, size=self.random).tolist() for room in (down, across))
+        return list(zip(tops, lefts, strict=True))
+
     def of(self, image: np.ndarray, name: str = "") -> np.ndarray:
-        """The crops of uint8 ``(height, width, 3)``: uint8 ``(count, crop_size, crop_size, 3)``.
+        """The crops of uint8 ``(height, width, 3)``: uint8 ``(count, crop_size, crop_size, 3)``, not flipped.
 
         Raises:
           BadImageError: when the image is smaller than a crop.
         """
-        if not self.random:
-            return grid_crops(image, self.crop_size, self.grid)
-        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        return random_crops(image, self.crop_size, self.random, rng)
+        side = self.crop_size
+        places = self.places(*checked_size(image, side), name)
+        return np.stack([image[top : top + side, left : left + side] for top, left in places])
 
 
-def grid_crops(image: np.ndarray, crop_size: int, grid: int) -> np.ndarray:
-    """A fixed grid of crops that covers the image as evenly as possible: the same crops for every image of a size.
+def mirrored(image: np.ndarray, side: int) -> np.ndarray:
+    """``(height, width, 3)`` continued by its mirror image, on all four sides alike, up to ``side`` pixels a side.
 
-    Args:
-      image: uint8 ``(height, width, 3)``, neither side shorter than the crop.
-      crop_size: side of a crop, in pixels.
-      grid: crops per side; with 1, the central crop.
-
-    Returns:
-      uint8 ``(grid * grid, crop_size, crop_size, 3)``, row by row.
-
-    Raises:
-      BadImageError: when the image is smaller than the crop.
+    A longer side stays as it is. What is added shows nothing that was not there, and has no edge.
     """
-    height, width = checked_size(image, crop_size)
-    return np.stack(
-        [
-            image[top : top + crop_size, left : left + crop_size]
-            for top in _offsets(height - crop_size, grid)
-            for left in _offsets(width - crop_size, grid)
-        ]
-    )
-
-
-def random_crops(image: np.ndarray, crop_size: int, crops: int, rng: np.random.Generator) -> np.ndarray:
-    """Crops at random places, not flipped: the released way to test (paper section IV-A), with 25 of them.
-
-    Args:
-      image: uint8 ``(height, width, 3)``, neither side shorter than the crop.
-      crop_size: side of a crop, in pixels.
-      crops: how many.
-      rng: draws the places, each as likely as any other.
-
-    Returns:
-      uint8 ``(crops, crop_size, crop_size, 3)``.
-
-    Raises:
-      BadImageError: when the image is smaller than the crop.
-    """
-    height, width = checked_size(image, crop_size)
-    tops = rng.integers(height - crop_size + 1, size=crops)
-    lefts = rng.integers(width - crop_size + 1, size=crops)
-    return np.stack(
-        [image[top : top + crop_size, left : left + crop_size] for top, left in zip(tops, lefts, strict=True)]
-    )
+    missing = [max(side - length, 0) for length in image.shape[:2]]
+    if not any(missing):
+        return image
+    return np.pad(image, [(lack // 2, lack - lack // 2) for lack in missing] + [(0, 0)], mode="symmetric")
 
 
 def checked_size(image: np.ndarray, crop_size: int) -> tuple[int, int]:

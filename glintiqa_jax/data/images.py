@@ -20,10 +20,13 @@ BAD_IMAGE_POLICIES = ("fail", "skip")
 MAX_PIXELS = 2**29  # of one image: 1.5 GB as RGB, more than twice a 200-megapixel photograph
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706  # tags of a TIFF
+_ANIMATED = frozenset({"AVIF", "FLI", "GIF", "PNG", "TIFF", "WEBP"})  # not MPO, whose others are no other moments
 _NOTHING: Mapping[str, bytes] = types.MappingProxyType({})
 
 
-def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_image(
+    encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS, notes: list[str] | None = None
+) -> np.ndarray:
     """Decode with Pillow into uint8 RGB ``(height, width, 3)`` as a viewer would show it.
 
     ``pixels.py`` has a table of what becomes of each kind of image. Broken metadata or a missing end marker of a JPEG
@@ -33,6 +36,7 @@ def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> 
       encoded: the file's bytes.
       name: what errors call the image; its ending is a hint for formats without a signature.
       max_pixels: the largest width times height that is decoded; 0 is no limit.
+      notes: gets what of the file the pixels do not show, as "alpha over white" and "the first of 12 frames".
 
     Raises:
       BadImageError: when Pillow cannot decode the bytes, or the image is larger; ``name`` is in the message.
@@ -50,8 +54,12 @@ def decode_image(encoded: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> 
             if image.format == "TIFF" and _is_camera_raw(content, image):
                 raise BadImageError("camera raw, of which only a preview could be decoded", file=visible(name))
             image.info.update(info)
+            frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED and notes is not None else 1
             image.load()
-            return from_pillow(image)
+            pixels = from_pillow(image, notes)
+            if notes is not None and frames > 1:
+                notes.append(f"the first of {frames} frames")
+            return pixels
 
     with warnings_ignored():
         try:
@@ -103,10 +111,7 @@ def limit_short_side(image: np.ndarray, limit: int) -> np.ndarray:
 def limit_long_side(image: np.ndarray, limit: int) -> np.ndarray:
     """Shrink uint8 ``(height, width, 3)`` so that its longer side is at most ``limit`` pixels; 0 is no limit."""
     height, width = image.shape[:2]
-    if limit == 0 or max(height, width) <= limit:
-        return image
-    scale = limit / max(height, width)
-    return resized(image, (max(round(height * scale), 1), max(round(width * scale), 1)))
+    return resized(image, limited_long_size(height, width, limit))
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -119,6 +124,14 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == tuple(size):
         return image
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def limited_long_size(height: int, width: int, limit: int) -> tuple[int, int]:
+    """The (height, width) that ``limit_long_side`` gives an image of this size."""
+    if limit == 0 or max(height, width) <= limit:
+        return height, width
+    scale = limit / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def limited_size(height: int, width: int, limit: int) -> tuple[int, int]:

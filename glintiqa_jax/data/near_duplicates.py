@@ -13,9 +13,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-import scipy.fft
 from etils import epath
 
 from glintiqa_jax.errors import InputError
@@ -46,17 +44,15 @@ class Look:
     @classmethod
     def of(cls, encoded: bytes, pixels: np.ndarray) -> Look:
         """The look of an image file's bytes and its decoded pixels, uint8 ``(height, width, 3)``."""
+        import cv2  # half a second, which scoring does not need
+        import scipy.fft
+
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         picture = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         # (32, 32) -> (8, 8) -> (63,): the lowest frequencies, less the mean
         low = scipy.fft.dctn(picture.astype(np.float32), norm="ortho")[:_HASHED, :_HASHED].ravel()[1:]
         bits = int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
         return cls(hashlib.sha256(encoded).hexdigest(), bits, picture)
-
-    def is_near(self, other: Look) -> bool:
-        """Whether the bytes are the same, or the pictures except for brightness and contrast."""
-        pictures = np.stack([self.picture, other.picture])
-        return self.digest == other.digest or bool(_alike(pictures, np.array([0]), np.array([1]))[0])
 
 
 def near_duplicates(looks: Sequence[Look], groups: Sequence[str]) -> list[tuple[int, int]]:

@@ -16,10 +16,11 @@ from typing import Any
 import grain
 import numpy as np
 
+from glintiqa_jax.data.augmentation import Ladder, RandomCropsAndFlips
 from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.source import Source
-from glintiqa_jax.data.transforms import Ladder, RandomCropsAndFlips, Transform
+from glintiqa_jax.data.transforms import Transform
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.interruptions import deaf_children, end_with_parent
 from glintiqa_jax.progress import LOGGER
@@ -38,7 +39,7 @@ class Batching:
       seed: of the order, the crops, the flips and the transforms.
       crops_per_image: crops of an image each time it comes up, side by side in a batch; it is decoded once for them.
       vertical_flips: flip upside down, too, as released.
-      transforms: what happens to an image before it is cropped, in this order.
+      transforms: what happens to an image before it is cropped, in this order, each at most once.
       ladder: makes worse versions of each crop, which follow it and count as crops; their target is the image's.
     """
 

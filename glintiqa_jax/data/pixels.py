@@ -53,13 +53,14 @@ class BadImageError(InputError):
     """An image that cannot be used; the message names it and says why."""
 
 
-def to_pixels(image: Any, name: str = "image") -> np.ndarray:
+def to_pixels(image: Any, name: str = "image", notes: list[str] | None = None) -> np.ndarray:
     """An image in memory as ``decode_image`` gives a file's: uint8 RGB ``(height, width, 3)``.
 
     Args:
       image: a Pillow image, or an array or nested lists ``(height, width)`` or ``(height, width, channels)`` of grey,
         grey and alpha, RGB, or RGB and alpha; bool, integers or floats.
       name: what errors call it.
+      notes: gets what of the image the pixels do not show.
 
     Raises:
       BadImageError: for other shapes and types, values out of range and those that are not finite.
@@ -67,18 +68,18 @@ def to_pixels(image: Any, name: str = "image") -> np.ndarray:
     if isinstance(image, Image.Image):
         try:
             image.load()
-            return from_pillow(image)
+            return from_pillow(image, notes)
         except ValueError as error:
             raise BadImageError(str(error), file=name) from error
         except (OSError, SyntaxError) as error:
             raise BadImageError(f"not an image that can be decoded ({error})", file=name) from error
     try:
-        return _from_array(_as_array(image))
+        return _from_array(_as_array(image), notes)
     except ValueError as error:
         raise BadImageError(str(error), file=name) from error
 
 
-def from_pillow(image: Image.Image) -> np.ndarray:
+def from_pillow(image: Image.Image, notes: list[str] | None = None) -> np.ndarray:
     """A loaded image as uint8 RGB ``(height, width, 3)``; ``ValueError`` for samples that are not brightness."""
     if 0 in image.size:
         raise ValueError(f"expected an image of some pixels, found {image.width}x{image.height}")
@@ -98,6 +99,8 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     if not image.has_transparency_data:
         return np.asarray(to_srgb(image.convert("L" if image.mode == "1" else "RGB"), info).convert("RGB"))
     layers = image if image.mode == "LA" else image.convert("RGBA")
+    if notes is not None and np.asarray(layers.getchannel("A")).min() < 255:
+        notes.append("alpha over white")
     colours = to_srgb(layers.convert(layers.mode[:-1]), info)
     colours.putalpha(layers.getchannel("A"))
     colours = colours.convert("RGBA")
@@ -138,7 +141,7 @@ def _as_array(image: Any) -> np.ndarray:
     return array
 
 
-def _from_array(array: np.ndarray) -> np.ndarray:
+def _from_array(array: np.ndarray, notes: list[str] | None) -> np.ndarray:
     shape = array.shape
     if array.ndim == 4:
         raise ValueError(f"{_SHAPES}, found {shape}, a batch; give one image at a time")
@@ -155,7 +158,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(pixels)
     if channels == 1:
         return np.repeat(pixels.reshape(*shape[:2], 1), 3, axis=2)  # (height, width) -> (height, width, 3)
-    return from_pillow(Image.fromarray(np.ascontiguousarray(pixels)))
+    return from_pillow(Image.fromarray(np.ascontiguousarray(pixels)), notes)
 
 
 def _eight_bits(samples: np.ndarray, *, sixteen_bit: bool) -> np.ndarray:

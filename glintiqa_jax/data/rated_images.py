@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glintiqa_jax.data.scale import ScoreScale
+from glintiqa_jax.errors import InputError
 
 LEAVES_OUT = "`on_bad_image='skip'` leaves them out"
 SPLIT_NAMES = ("train", "validation", "test")
@@ -41,6 +42,9 @@ class RatedImage:
       split: "train", "validation" or "test" where the source fixes it, else "".
       distortion_type: number of the distortion in its database's numbering, 0 where there is none.
       distortion_level: level of the distortion, 0 where there is none.
+
+    Raises:
+      InputError: a negative deviation.
     """
 
     name: str
@@ -52,6 +56,11 @@ class RatedImage:
     split: str = ""
     distortion_type: int = 0
     distortion_level: int = 0
+
+    def __post_init__(self) -> None:
+        if self.score_std < 0:
+            found = f"{self.score_std:g} of {self.name}"
+            raise InputError(field="score_std", expected="a standard deviation of 0 or more", found=found)
 
     def encoded(self) -> bytes:
         """The image file's bytes; for an array its shape and values."""

@@ -37,6 +37,13 @@ INDEX_COLUMNS = (
     "width",
     "sha256",
 )
+_PLAIN = ("name", "notes", "skipped", "max_side", "identity")
+_NEAR = {
+    "pairs": "near_duplicate_pairs",
+    "named": "near_duplicates",
+    "identical": "identical",
+    "merged": "near_duplicates_merged",
+}  # by our names, the card's
 TOLD_BY = "content"  # by what the identity of records identifies their files
 # Of a record only these are read, the rest is in the index: converting all features takes four times as long.
 _READ = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "name": tfds.features.Text()})
@@ -44,46 +51,66 @@ _UNDECODED = {"image": tfds.decode.SkipDecoding()}
 
 
 @dataclasses.dataclass(frozen=True)
+class NearDuplicates:
+    """The images of different contents that show nearly the same.
+
+    Attributes:
+      pairs: how many pairs there are.
+      named: the names of the first thousand of them.
+      identical: those of them whose files are the same.
+      merged: they share a group.
+    """
+
+    pairs: int
+    named: list[list[str]]
+    identical: list[list[str]]
+    merged: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was written beside the card.
+
+    Attributes:
+      index_sha256: of ``index.csv``.
+      files: sizes of the records' files by name.
+      told_by: by what the card's identity identifies the images' files.
+    """
+
+    index_sha256: str
+    files: dict[str, int]
+    told_by: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Card:
-    """The content of ``card.json``.
+    """What ``card.json`` says of prepared records, beside figures of what is in ``index.csv``.
 
     Attributes:
       name: the database's, or "csv" or "demo".
       scale: what the scores mean.
-      images: how many there are.
-      groups: how many contents they show.
-      score_min: the lowest score.
-      score_max: the highest.
       notes: what the reader noticed.
       skipped: images that were left out, and why.
       max_side: the longer side to which images were shrunk; 0: files are stored as they are.
-      near_duplicate_pairs: how many pairs across contents show nearly the same.
-      near_duplicates: the names of the first thousand of them.
-      identical: those of them whose files are the same.
-      near_duplicates_merged: they share a group.
-      index_sha256: of ``index.csv``.
       identity: a digest of what the records hold; neither of where the images were, nor of when they were written.
-      told_by: by what the identity identifies files.
-      files: sizes of the records' files by name.
+      near_duplicates: images that show nearly the same.
+      written: the files.
     """
 
     name: str
     scale: ScoreScale
-    images: int
-    groups: int
-    score_min: float
-    score_max: float
     notes: list[str]
     skipped: list[str]
     max_side: int
-    near_duplicate_pairs: int
-    near_duplicates: list[list[str]]
-    identical: list[list[str]]
-    near_duplicates_merged: bool
-    index_sha256: str
     identity: str
-    files: dict[str, int]
-    told_by: str = ""
+    near_duplicates: NearDuplicates
+    written: Written
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as the file has them; ``read`` is the inverse."""
+        content = {name: getattr(self, name) for name in _PLAIN}
+        near = {key: getattr(self.near_duplicates, name) for name, key in _NEAR.items()}
+        return content | {"scale": dataclasses.asdict(self.scale)} | near | dataclasses.asdict(self.written)
 
     @classmethod
     def read(cls, folder: Path) -> Card:
@@ -96,10 +123,15 @@ class Card:
         except ValueError as error:
             raise InputError(file=path, expected="what a preparation wrote", found=f"no JSON ({error})") from error
         try:
-            scale = {field.name: content["scale"][field.name] for field in dataclasses.fields(ScoreScale)}
-            content |= {"scale": ScoreScale(**scale), "identity": content.get("identity", content.get("fingerprint"))}
-            known = [field.name for field in dataclasses.fields(cls) if field.name in content]
-            return cls(**{name: content[name] for name in known})
+            content["identity"] = content.get("identity", content.get("fingerprint"))
+            return cls(
+                **{name: content[name] for name in _PLAIN},
+                scale=ScoreScale(
+                    **{field.name: content["scale"][field.name] for field in dataclasses.fields(ScoreScale)}
+                ),
+                near_duplicates=NearDuplicates(**{name: content[key] for name, key in _NEAR.items()}),
+                written=Written(content["index_sha256"], content["files"], content.get("told_by") or ""),
+            )
         except (KeyError, TypeError, AttributeError) as error:
             expected = f"what a preparation of version {VERSION} wrote"
             raise InputError(file=path, expected=expected, found="something else") from error
@@ -124,8 +156,8 @@ class RecordSource(Source):
         self.card = card = Card.read(self.folder)
         self.name, self.scale, self.identity = card.name, card.scale, card.identity
         self.skipped, self.max_side = card.skipped, card.max_side
-        self.merges_near_duplicates = card.near_duplicates_merged
-        self.index = _read_index(self.folder / INDEX, card.index_sha256)
+        self.merges_near_duplicates = card.near_duplicates.merged
+        self.index = _read_index(self.folder / INDEX, card.written.index_sha256)
         self._records: Any = None
 
     def looks(self) -> list[Look]:
@@ -136,7 +168,7 @@ class RecordSource(Source):
         scores = dict(zip(self.index.names, self.index.raw_scores, strict=True))
         return [
             f"warning: {one} and {other} are the same file, scored {scores[one]:g} and {scores[other]:g}"
-            for one, other in self.card.identical
+            for one, other in self.card.near_duplicates.identical
             if scores[one] != scores[other]
         ]
 

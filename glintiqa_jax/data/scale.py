@@ -45,13 +45,12 @@ class ScoreScale:
 
     def to_quality(self, raw):
         """Scores in the database's unit to quality in [0, 1], higher is better."""
-        quality = (np.asarray(raw) - self.low) / (self.high - self.low)
+        quality = (_array(raw) - self.low) / (self.high - self.low)
         return 1.0 - quality if self.lower_is_better else quality
 
     def to_raw(self, quality):
         """Quality in [0, 1] (predictions may lie outside) back to the database's unit and direction."""
-        quality = np.asarray(quality)
-        quality = 1.0 - quality if self.lower_is_better else quality
+        quality = 1.0 - _array(quality) if self.lower_is_better else _array(quality)
         return quality * (self.high - self.low) + self.low
 
     def facts(self) -> list[object]:
@@ -62,6 +61,11 @@ class ScoreScale:
         """For people: ``MOS 1 to 5, higher is better``."""
         direction = "lower is better" if self.lower_is_better else "higher is better"
         return f"{self.unit} {self.low:g} to {self.high:g}, {direction}"
+
+
+def _array(values):
+    """Arrays as they are, JAX's inside a computation, too."""
+    return values if hasattr(values, "dtype") else np.asarray(values)
 
 
 def opinion_scale(score_range: tuple[float, ...], lower_is_better: bool) -> ScoreScale:

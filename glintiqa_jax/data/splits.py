@@ -22,14 +22,55 @@ _RELEASED_SEED = 12345  # times the number of the round (paper section IV-A, as 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Record positions of the three parts, each increasing, none sharing a group with another.
+    """Positions of the images of the three parts.
 
     Validation may be empty, and so may test if all else trains.
+
+    Attributes:
+      train: positions, any sequence of integers; kept increasing, as int64 ``(images,)``, and so are the others.
+      validation: of the images that select the step to keep.
+      test: of the images that are tested.
+      shares_contents: images of one content may be in several parts, whose figures flatter.
+
+    Raises:
+      InputError: what is no sequence of integers.
     """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    shares_contents: bool = dataclasses.field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for part in SPLIT_NAMES:
+            given = np.asarray(getattr(self, part))
+            if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+                found = f"an array of {given.dtype}, shape {given.shape}"
+                raise InputError(field=f"split.{part}", expected="positions, a sequence of integers", found=found)
+            object.__setattr__(self, part, np.sort(given.astype(np.int64)))
+
+    def check(self, names: Sequence[str], groups: Sequence[str]) -> None:
+        """``InputError`` unless each position is an image's, in one part once, and each group in one part.
+
+        Args:
+          names: of the source's images.
+          groups: their content groups, which may be in several parts where ``shares_contents``.
+        """
+        declared: dict[int, str] = {}
+        for part in SPLIT_NAMES:
+            for position in getattr(self, part).tolist():
+                if not 0 <= position < len(names):
+                    expected = f"positions from 0 to {len(names) - 1}"
+                    raise InputError(field=f"split.{part}", expected=expected, found=position)
+                if position in declared:
+                    expected, found = "each image once", f"{names[position]}, which is in {declared[position]!r}"
+                    raise InputError(field=f"split.{part}", expected=expected, found=found)
+                declared[position] = part
+        if not self.shares_contents:
+            try:
+                _torn(list(declared.values()), [groups[position] for position in declared])
+            except InputError as error:
+                raise InputError(str(error), field="split", hint="`shares_contents=True` allows that") from error
 
 
 def split_by_group(groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
@@ -95,14 +136,7 @@ def split_as_declared(
         groups to hold one out from.
     """
     declared = list(splits)
-    sides: dict[str, set[str]] = {}
-    for group, side in zip(groups, declared, strict=True):
-        sides.setdefault(group, set()).add(side)
-    torn = {group: found for group, found in sides.items() if len(found) > 1}
-    if torn and not leave_out:
-        raise InputError(
-            f"{len(torn)} content groups are on two sides of the declared split: {first_five(sorted(torn))}"
-        )
+    torn = _torn(declared, groups, refused=not leave_out)
     for position, group in enumerate(groups):
         if group in torn:
             kept = next(name for name in reversed(SPLIT_NAMES) if name in torn[group])  # test before validation
@@ -121,6 +155,19 @@ def split_as_declared(
             "validation" if g in held_out and s == "train" else s for g, s in zip(groups, declared, strict=True)
         ]
     return _from_names(declared)
+
+
+def _torn(declared: Sequence[str], groups: Sequence[str], *, refused: bool = True) -> dict[str, set[str]]:
+    """The groups that are on several sides of a split, and which; ``InputError`` for any where they are ``refused``."""
+    sides: dict[str, set[str]] = {}
+    for group, side in zip(groups, declared, strict=True):
+        sides.setdefault(group, set()).add(side)
+    torn = {group: found for group, found in sides.items() if len(found) > 1}
+    if torn and refused:
+        raise InputError(
+            f"{len(torn)} content groups are on two sides of the declared split: {first_five(sorted(torn))}"
+        )
+    return torn
 
 
 def save_split(path: Path, split: Split, names: Sequence[str], database: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from glintiqa_jax.data.pillow import is_image
@@ -31,6 +32,8 @@ _SYSTEM = frozenset(
 # What a sensor saw, of which Pillow would find the small preview alone.
 _RAW = re.compile(r"\.(3fr|arw|cr[23]|dng|erf|iiq|kdc|mef|mrw|nef|nrw|orf|pef|raf|raw|rw2|srw|x3f)", re.IGNORECASE)
 _SHOWN = 3  # names for each reason
+_NO_IMAGE, _HOLDS_IT = "no image", "link to a folder that holds it"
+_FOLDER, _LINK = "folder", "link to a folder"
 
 
 @dataclasses.dataclass
@@ -104,57 +107,136 @@ def only_images(files: Iterable[Path]) -> Found:
     """The images among some files, with damaged ones if their names end as images' do."""
     found = Found()
     for path in files:
-        if _RAW.fullmatch(path.suffix):
-            found.leave_out("camera raw, to be developed first", path)
-            continue
-        try:
-            good = is_image(path)
-        except OSError:
-            found.leave_out("cannot be read", path)
-            continue
-        if good:
-            found.images.append(path)
+        if reason := _unfit(path):
+            found.leave_out(reason, path)
         else:
-            found.leave_out("no image", path)
+            found.images.append(path)
     return found
+
+
+def _unfit(path: Path) -> str:
+    """Why a file is no image to be decoded; empty for one that is, or that seems to be."""
+    if _RAW.fullmatch(path.suffix):
+        return "camera raw, to be developed first"
+    try:
+        return "" if is_image(path) else _NO_IMAGE
+    except OSError:
+        return "cannot be read"
+
+
+class ImageStream:
+    """The images that some paths name, one by one: files, the images below folders, and what patterns match.
+
+    However many there are, no more than the names of one folder are held at a time. The order depends on the paths
+    alone.
+
+    Args:
+      paths: files, folders, and patterns as of ``glob`` where no file has that name.
+      is_listed: the paths can be read but once.
+
+    Attributes:
+      is_listed: the argument.
+      left_out: how many files in folders were left out, as they are no images.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike], *, is_listed: bool = False):
+        self._paths, self.is_listed = paths, is_listed
+        self.left_out = 0
+
+    def __iter__(self) -> Iterator[tuple[Path, str]]:
+        """Each path, and why it cannot be scored; the reason is empty for what seems to be an image."""
+        self.left_out = 0
+        for given in self._paths:
+            yield from self._named(os.fspath(given))
+
+    def _named(self, given: str, *, matched: bool = False) -> Iterator[tuple[Path, str]]:
+        path = Path(given)
+        try:
+            path = path.expanduser()
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except (OSError, ValueError, RuntimeError) as error:
+            if matched or not glob.has_magic(given):
+                yield path, "nothing there" if isinstance(error, FileNotFoundError) else visible(error)
+            # unlike pathlib's, it takes a whole path
+            elif matches := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207
+                for match in matches:
+                    yield from self._named(match, matched=True)
+            else:
+                yield path, "nothing matches"
+            return
+        if not given:  # which pathlib takes for the folder one is in
+            yield path, "an empty path"
+        elif is_folder:
+            yield from self._below(path)
+        else:
+            yield path, ""
+
+    def _below(self, folder: Path) -> Iterator[tuple[Path, str]]:
+        empty = True
+        for path, reason in walk(folder):
+            reason = reason or _unfit(path)
+            if reason in (_NO_IMAGE, _HOLDS_IT):
+                self.left_out += 1
+                continue
+            empty = False
+            yield path, reason
+        if empty:
+            yield folder, "no images in this folder"
 
 
 def files_below(folder: Path) -> Found:
-    """All files in a folder and below, whatever they are, but hidden and system files.
-
-    Linked folders are followed, each folder once however often it is linked. Nothing is opened.
-    """
+    """All files in a folder and below, as ``walk`` finds them."""
     found = Found()
-    links: list[Path] = []
-    seen: set[tuple[int, int]] = set()
-
-    def visit(start: Path) -> None:
-        waiting = [start]
-        while waiting:
-            place = waiting.pop()
-            try:
-                status = place.stat()
-                if (status.st_dev, status.st_ino) in seen:
-                    continue
-                seen.add((status.st_dev, status.st_ino))
-                with os.scandir(place) as entries:
-                    for entry in entries:
-                        _sort_in(entry, place / entry.name, found, waiting, links)
-            except OSError:
-                found.leave_out("folder that cannot be read", place)
-
-    visit(folder)
-    while links:  # after all that is there itself, which so keeps its own path
-        links.sort()
-        link = links.pop(0)
-        if Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link)):
-            found.leave_out("link to a folder that holds it", link)
+    for path, reason in walk(folder):
+        if reason:
+            found.leave_out(reason, path)
         else:
-            visit(link)
-    found.images.sort()
-    for left in found.left_out.values():
-        left.sort()
+            found.images.append(path)
     return found
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    """All files in a folder and below, whatever they are, but hidden and system files; nothing is opened.
+
+    Linked folders are followed, each folder once however often it is linked, and by its own path if it has one here.
+
+    Yields:
+      Path and reason, in the order of the paths: the reason is empty for a file, else it says what else is there.
+    """
+    roots = [os.path.realpath(folder)]  # and those that links led to
+    seen: set[str] = set()  # folders below links
+
+    def visit(place: Path, real: str) -> Iterator[tuple[Path, str]]:
+        if len(roots) > 1:
+            if real in seen:
+                return
+            seen.add(real)
+        try:
+            with os.scandir(place) as entries:
+                found = sorted((entry.name, _kind(entry)) for entry in entries if not is_system_name(entry.name))
+        except OSError:
+            yield place, "folder that cannot be read"
+            return
+        for name, kind in found:
+            path = place / name
+            if kind == _FOLDER:
+                yield from visit(path, f"{real}{os.sep}{name}")
+            elif kind == _LINK:
+                target = os.path.realpath(path)
+                if Path(real).is_relative_to(target):
+                    yield path, _HOLDS_IT
+                elif not any(_is_visited(target, root) for root in roots):
+                    roots.append(target)
+                    yield from visit(path, target)
+            else:
+                yield path, kind
+
+    return visit(folder, roots[0])
+
+
+def _is_visited(folder: str, root: str) -> bool:
+    """Whether a walk of a root comes to a folder, by real folders alone."""
+    return Path(folder).is_relative_to(root) and not any(map(is_system_name, Path(folder).relative_to(root).parts))
 
 
 def is_system_name(name: str) -> bool:
@@ -162,17 +244,15 @@ def is_system_name(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
-def _sort_in(entry: os.DirEntry, path: Path, found: Found, folders: list[Path], links: list[Path]) -> None:
-    if is_system_name(entry.name):
-        return
+def _kind(entry: os.DirEntry) -> str:
+    """``_FOLDER``, ``_LINK`` to one, nothing for a file, or what else it is."""
     try:
         if entry.is_dir():
-            (links if entry.is_symlink() else folders).append(path)
-        elif entry.is_file():
-            found.images.append(path)
-        elif entry.is_symlink():
-            found.leave_out("link to nothing" if not path.exists() else "no regular file", path)
-        else:
-            found.leave_out("no regular file", path)
+            return _LINK if entry.is_symlink() else _FOLDER
+        if entry.is_file():
+            return ""
+        if entry.is_symlink() and not Path(entry.path).exists():
+            return "link to nothing"
     except OSError:  # links that go round in circles, too
-        found.leave_out("link to nothing" if entry.is_symlink() else "no regular file", path)
+        return "link to nothing" if entry.is_symlink() else "no regular file"
+    return "no regular file"

@@ -2,16 +2,4 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["DataConfig", "Splitting", "open_data", "open_dataset", "split_data"]
-__getattr__ = lazily(
-    __name__,
-    opening=(
-        "open_dataset",
-        "open_data",
-        "split_data",
-    ),
-    config=(
-        "DataConfig",
-        "Splitting",
-    ),
-)
+__getattr__, __all__ = lazily(__name__, config="DataConfig Splitting", opening="open_data open_dataset split_data")

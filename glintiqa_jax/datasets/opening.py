@@ -133,7 +133,7 @@ def open_data(
             for note in part.notes:
                 say(note)
             part = _described(RecordSource(prepare_as_configured(config, part, on_bad_image=on_bad_image)))
-            pairs = part.card.near_duplicate_pairs
+            pairs = part.card.near_duplicates.pairs
             if pairs and not part.merges_near_duplicates:
                 say(f"warning: {pairs} pairs of images show nearly the same; `merge_near_duplicates` joins them")
             for line in part.contradictions():

@@ -2,16 +2,6 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["METRICS", "Evaluated", "Metric", "ReportOptions", "evaluate"]
-__getattr__ = lazily(
-    __name__,
-    evaluating=("evaluate",),
-    metrics=(
-        "METRICS",
-        "Metric",
-    ),
-    report=(
-        "Evaluated",
-        "ReportOptions",
-    ),
+__getattr__, __all__ = lazily(
+    __name__, config="ReportOptions", evaluating="evaluate", metrics="METRICS Metric", report="Evaluated"
 )

@@ -1,12 +1,10 @@
-"""Arrays of predictions and scores: checks, and powers of two that keep squares in the range of floats."""
+"""Arrays of predictions and scores, checked."""
 
 from __future__ import annotations
 
 import warnings
 
 import numpy as np
-
-_ORDINARY = 200  # powers of two, either way, whose fourth powers are numbers
 
 
 def checked(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,12 +30,3 @@ def undefined(name: str, why: str, *, stacklevel: int = 3) -> float:
 def constant(values: np.ndarray) -> bool:
     """Whether fewer than two different values are there."""
     return len(values) < 2 or bool(np.min(values) == np.max(values))
-
-
-def power_of(values: np.ndarray) -> int:
-    """The power of two by which values are to be divided, which is exact, before they are squared.
-
-    It is 0 unless squares would overflow or vanish, so that ordinary values stay as they are.
-    """
-    power = int(np.frexp(np.max(np.abs(values), initial=0.0))[1])
-    return power if abs(power) > _ORDINARY else 0

@@ -13,17 +13,19 @@ import pickletools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from glintiqa_jax.data.digests import digest
 from glintiqa_jax.data.files import write_csv
-from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.tables import read_table
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.identity import digest as code_digest
 from glintiqa_jax.progress import progress_bar
+
+if TYPE_CHECKING:
+    from glintiqa_jax.data.source import Source
 
 Measure = Callable[[np.ndarray], float]
 
@@ -150,6 +152,8 @@ def _load(name: str) -> Measure:
 
 
 def _laplacian_variance(image: np.ndarray) -> float:
+    import cv2
+
     return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
 
 

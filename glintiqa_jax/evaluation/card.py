@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from glintiqa_jax.data.databases import DATABASES
 from glintiqa_jax.data.records import RecordSource
-from glintiqa_jax.errors import visible
+from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.document import Items, Plot, Section, write_markdown
 
 _COLUMNS = 6  # images in a row of the contact sheet, and pairs of near-duplicates shown
@@ -30,11 +30,11 @@ def write_card(source: RecordSource) -> Path:
 
 def describe(source: RecordSource) -> list[str]:
     """A card's text, a line each."""
-    card, index = source.card, source.index
+    card, index, near = source.card, source.index, source.card.near_duplicates
     widths, heights = index.widths, index.heights
     lines = [
         f"{len(source):,} images of {len(set(index.groups)):,} contents",
-        f"scores {card.score_min:g} to {card.score_max:g} of {source.scale.describe()}",
+        f"scores {index.raw_scores.min():g} to {index.raw_scores.max():g} of {source.scale.describe()}",
         f"resolution {widths.min()}x{heights.min()} to {widths.max()}x{heights.max()}"
         + (
             f", the longer side shrunk to at most {card.max_side} (Pillow, bicubic, antialiased)"
@@ -45,11 +45,10 @@ def describe(source: RecordSource) -> list[str]:
     if any(index.splits):
         counts = {name: index.splits.count(name) for name in dict.fromkeys(index.splits) if name}
         lines.append("published split: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    pairs = card.near_duplicate_pairs
-    treated = "share a group" if card.near_duplicates_merged else "keep their groups (`merge_near_duplicates`)"
-    lines.append(f"near-duplicate pairs across contents: {pairs}" + (f"; they {treated}" if pairs else ""))
-    if card.identical:
-        lines.append(f"of them byte for byte the same, which always share a group: {len(card.identical)}")
+    treated = "share a group" if near.merged else "keep their groups (`merge_near_duplicates`)"
+    lines.append(f"near-duplicate pairs across contents: {near.pairs}" + (f"; they {treated}" if near.pairs else ""))
+    if near.identical:
+        lines.append(f"of them byte for byte the same, which always share a group: {len(near.identical)}")
     return [*lines, *source.contradictions(), f"left out: {len(card.skipped)}"]
 
 
@@ -65,34 +64,20 @@ def _contact_sheet(source: RecordSource, order: np.ndarray) -> Figure:
     count = min(_COLUMNS, len(order))
     middle = (len(order) - count) // 2
     rows = {"worst": order[:count], "middle": order[middle : middle + count], "best": order[::-1][:count]}
-    figure = Figure(figsize=(2 * count, 2 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for row, (title, positions) in zip(grid, rows.items(), strict=True):
-        for axes, position in zip(row, positions, strict=True):
-            _show(axes, source, int(position), title)
-    return figure
+    return plots.contact_sheet(source, [[_cell(source, int(one), title) for one in row] for title, row in rows.items()])
 
 
 def _pairs(source: RecordSource) -> Figure:
     position = {name: number for number, name in enumerate(source.index.names)}
-    shown = source.card.near_duplicates[:_COLUMNS]
-    figure = Figure(figsize=(2 * len(shown), 4), layout="constrained")
-    grid = figure.subplots(2, len(shown), squeeze=False)
-    for column, pair in enumerate(shown):
-        for row, name in enumerate(pair):
-            _show(grid[row][column], source, position[name], "")
-    return figure
-
-
-def _show(axes, source: RecordSource, position: int, title: str) -> None:
-    name = source.index.names[position]
-    axes.imshow(source[position]["image"])
-    label = visible(name)
-    label = label if len(label) <= 22 else "..." + label[-19:]
-    axes.set_title(
-        f"{title} {source.index.raw_scores[position]:.4g}".strip() + f"\n{label}", fontsize=7, parse_math=False
+    shown = source.card.near_duplicates.named[:_COLUMNS]
+    return plots.contact_sheet(
+        source, [[_cell(source, position[name]) for name in row] for row in zip(*shown, strict=True)]
     )
-    axes.axis("off")
+
+
+def _cell(source: RecordSource, position: int, title: str = "") -> tuple[int, str]:
+    score, name = source.index.raw_scores[position], source.index.names[position]
+    return position, f"{title} {score:.4g}".strip() + f"\n{plots.short(name)}"
 
 
 def _sections(source: RecordSource) -> list[Section]:
@@ -111,8 +96,8 @@ def _sections(source: RecordSource) -> list[Section]:
             f"Licence: {database.origin.licence}. Content: {database.content.of}.",
         ]
     sections = [Section(title, [facts, *origin, *pictures])]
-    if card.near_duplicates:
-        pairs = Items([f"{one}, {other}" for one, other in card.near_duplicates])
+    if named := card.near_duplicates.named:
+        pairs = Items([f"{one}, {other}" for one, other in named])
         plot = Plot("near_duplicates", _pairs(source), "near-duplicate pairs")
         sections.append(Section("Near-duplicates", [plot, pairs]))
     if card.skipped:

@@ -12,10 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-import scipy.stats
 
-from glintiqa_jax.evaluation.arrays import checked, constant, power_of, undefined
-from glintiqa_jax.evaluation.mapping import fit_logistic4
+from glintiqa_jax.evaluation.arrays import checked, constant, undefined
 
 UNDEFINED = "undefined"
 _SMALLEST, _LARGEST = 5e-4, 1e7  # figures that decimals show; beyond, four significant digits
@@ -23,29 +21,35 @@ _SMALLEST, _LARGEST = 5e-4, 1e7  # figures that decimals show; beyond, four sign
 
 def srocc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Spearman rank order correlation, in [-1, 1]; ties get their mean rank."""
-    return _correlation("SROCC", scipy.stats.spearmanr, predicted, target)
+    from scipy.stats import spearmanr
+
+    return _correlation("SROCC", spearmanr, predicted, target)
 
 
 def plcc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Pearson linear correlation of the raw predictions, in [-1, 1]; no mapping is fitted."""
-    return _correlation("PLCC", _pearson, predicted, target)
+    from scipy.stats import pearsonr
+
+    return _correlation("PLCC", pearsonr, predicted, target)
 
 
 def krocc(predicted: np.ndarray, target: np.ndarray) -> float:
     """Kendall rank order correlation tau-b, in [-1, 1]."""
-    return _correlation("KROCC", scipy.stats.kendalltau, predicted, target)
+    from scipy.stats import kendalltau
+
+    return _correlation("KROCC", kendalltau, predicted, target)
 
 
 def rmse(predicted: np.ndarray, target: np.ndarray) -> float:
     """Root mean squared error of the raw predictions, in the scores' unit."""
-    differences, power = _differences(predicted, target)
-    return _times_power(np.sqrt(_mean("RMSE", np.square(differences))), power)
+    predicted, target = checked(predicted, target)
+    return math.sqrt(_mean("RMSE", np.square(predicted - target)))
 
 
 def mae(predicted: np.ndarray, target: np.ndarray) -> float:
     """Mean absolute error of the raw predictions, in the scores' unit."""
-    differences, power = _differences(predicted, target)
-    return _times_power(_mean("MAE", np.abs(differences)), power)
+    predicted, target = checked(predicted, target)
+    return _mean("MAE", np.abs(predicted - target))
 
 
 def outlier_ratio(predicted: np.ndarray, target: np.ndarray, target_std: np.ndarray) -> float:
@@ -62,7 +66,7 @@ def outlier_ratio(predicted: np.ndarray, target: np.ndarray, target_std: np.ndar
     target_std, _ = checked(target_std, target)
     if (target_std < 0).any():
         raise ValueError(f"{(target_std < 0).sum()} standard deviations of scores are negative")
-    return _mean("outlier ratio", np.abs(predicted / 2 - target / 2) > target_std)  # halves do not overflow
+    return _mean("outlier ratio", np.abs(predicted - target) > 2 * target_std)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +163,8 @@ def columns_of(
 
     Predictions that are not in the ``same_unit`` as the scores have no ``in_unit`` errors.
     """
+    from glintiqa_jax.evaluation.mapping import fit_logistic4
+
     mapped, deviations = fit_logistic4(predicted, target)(predicted), () if target_std is None else (target_std,)
     return {
         key: (mapped if metric.mapped else predicted, target, *(deviations if metric.needs_std else ()))
@@ -192,22 +198,6 @@ def _correlation(name: str, statistic: Callable, predicted: np.ndarray, target: 
         if constant(values):
             return undefined(name, f"the {len(values)} {side} are all equal", stacklevel=4)
     return float(statistic(predicted, target).statistic)
-
-
-def _pearson(predicted: np.ndarray, target: np.ndarray):
-    return scipy.stats.pearsonr(*(np.ldexp(values, -power_of(values)) for values in (predicted, target)))
-
-
-def _differences(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:
-    """The errors of predictions, divided by a power of two, and that power."""
-    predicted, target = checked(predicted, target)
-    power = power_of(np.concatenate([predicted, target]))
-    return np.ldexp(predicted, -power) - np.ldexp(target, -power), power
-
-
-def _times_power(value: float, power: int) -> float:
-    with np.errstate(over="ignore"):  # an error beyond all numbers is infinite
-        return float(np.ldexp(value, power))
 
 
 def _mean(name: str, values: np.ndarray) -> float:

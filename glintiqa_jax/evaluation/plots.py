@@ -8,12 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import visible
-from glintiqa_jax.evaluation.arrays import power_of
 from glintiqa_jax.evaluation.mapping import fit_logistic4
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
@@ -84,12 +82,10 @@ def scatter(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], scale: str) -> 
     for axes in grid[len(panels) :]:
         axes.axis("off")
     for number, (axes, (title, (predicted, target))) in enumerate(zip(grid, panels.items(), strict=False)):
-        power = power_of(predicted)  # axes are for ordinary numbers
-        predicted = np.ldexp(predicted, -power)
         axes.scatter(predicted, target, s=8, alpha=0.4, linewidths=0)
         line = np.linspace(predicted.min(), predicted.max(), 200)
         axes.plot(line, fit_logistic4(predicted, target)(line), color="black", linewidth=1.2, label="logistic fit")
-        axes.set_xlabel(f"prediction / 2^{power}" if power else "prediction", parse_math=False)
+        axes.set_xlabel("prediction")
         if number % columns == 0:
             axes.set_ylabel(f"opinion score ({scale})")
         if len(panels) > 1:
@@ -148,22 +144,33 @@ def best_and_worst(predictions: Predictions, source: Source, order: Sequence[int
       source: where they are.
       order: rows of the predictions, the best predicted first.
     """
-    count = min(_SHOWN, len(order))
-    figure = Figure(figsize=(2 * count, 4.2), layout="constrained")
-    grid = figure.subplots(2, count, squeeze=False)
-    for row, (title, chosen) in enumerate((("best", order[:count]), ("worst", order[::-1][:count]))):
-        for axes, index in zip(grid[row], chosen, strict=True):
-            _show(axes, predictions, source, int(index), title)
+    names, predicted, target = predictions.names, predictions.predicted, predictions.target
+    rows = [
+        [
+            (
+                int(predictions.positions[row]),
+                f"{title}: {short(names[row])}\npredicted {predicted[row]:.2f}, people {target[row]:.2f}",
+            )
+            for row in chosen[:_SHOWN]
+        ]
+        for title, chosen in (("best", order), ("worst", order[::-1]))
+    ]
+    return contact_sheet(source, rows)
+
+
+@_in_our_style
+def contact_sheet(source: Source, rows: Sequence[Sequence[tuple[int, str]]]) -> Figure:
+    """Images side by side: the position of each and what is above it, row by row, all rows of one length."""
+    figure = Figure(figsize=(2 * len(rows[0]), 2.1 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for axes, (position, title) in zip(grid.ravel(), [cell for row in rows for cell in row], strict=True):
+        axes.imshow(source[position]["image"])
+        axes.set_title(title, fontsize=7, parse_math=False)  # a name may hold a $
+        axes.axis("off")
     return figure
 
 
-def _show(axes: Axes, predictions: Predictions, source: Source, index: int, title: str) -> None:
-    axes.imshow(source[int(predictions.positions[index])]["image"])
-    name = visible(predictions.names[index])
-    axes.set_title(
-        f"{title}: {name if len(name) <= 24 else name[:21] + '...'}\n"
-        f"predicted {predictions.predicted[index]:.2f}, people {predictions.target[index]:.2f}",
-        fontsize=7,
-        parse_math=False,  # a name may hold a $
-    )
-    axes.axis("off")
+def short(name: str) -> str:
+    """A name that fits above an image: its end is what tells it from others."""
+    shown = visible(name)
+    return shown if len(shown) <= 24 else "..." + shown[-21:]

@@ -10,48 +10,18 @@ from typing import Any
 import numpy as np
 
 from glintiqa_jax.data.source import Source
-from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
 from glintiqa_jax.evaluation.baselines import BASELINES, baseline_values
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Block, Listing, Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, known
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
-from glintiqa_jax.evaluation.tables import RESAMPLES, Judged, comparison_table, metrics_table, types_table
-from glintiqa_jax.settings import setting
+from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table, types_table
 
 CONSTANT = "constant: the training images' mean score"
 FLATTERED = "selected on the test split itself, as released: these figures flatter"
 _SHOWN = 6  # images in the tables of the best and the worst
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportOptions:
-    """What a report contains; none of it changes a run's figures.
-
-    Attributes:
-      baselines: names of ``BASELINES``.
-      pictures: show the best and the worst predicted images, rather than only name them.
-      latex: write the tables for LaTeX, too.
-      resamples: of the bootstrap intervals.
-      baselines_folder: the cache of baselines, for other reports on the same images; the run's folder when None.
-      command: that the report was made by; empty in a notebook.
-    """
-
-    baselines: tuple[str, ...] = setting(
-        ("laplacian_variance",),
-        f"baselines that stand beside the network in reports: {', '.join(BASELINES)}; empty: none",
-        effect="nothing",
-    )
-    pictures: bool = setting(True, "show the best and the worst predicted images in reports", effect="nothing")
-    latex: bool = setting(False, "write the tables of reports for LaTeX, too, to tables.tex", effect="nothing")
-    resamples: int = setting(RESAMPLES, "resamples of the bootstrap intervals in reports", effect="nothing")
-    baselines_folder: Path | None = None
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1:
-            raise InputError(field="resamples", expected="at least 1", found=self.resamples)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,35 +15,33 @@ from typing import Literal
 import numpy as np
 import scipy.stats
 
-from glintiqa_jax.evaluation.arrays import checked, constant, power_of, undefined
-from glintiqa_jax.evaluation.mapping import Fit, fit_logistic4
+from glintiqa_jax.evaluation.arrays import checked, constant, undefined
+from glintiqa_jax.evaluation.mapping import fit_logistic4
 
 Statistic = Callable[..., float]
 
 # Of fewer images (or, where they come in groups, of one group alone) resamples say nothing: of two, half of them are
 # one image twice and the others have a correlation of 1.
 FEWEST_IMAGES = 10
+_SIGNIFICANCE = 0.05  # of the F-test
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
     """A figure with its 95 % bootstrap interval, by the percentile method; NaN where undefined.
 
-    An interval is undefined for fewer than ``FEWEST_IMAGES`` images.
+    An interval is undefined for fewer than ``FEWEST_IMAGES`` images. Resamples that give no figure, as the correlation
+    of constant values, are left out.
 
     Attributes:
       low: 2.5th percentile over the resamples.
       high: 97.5th percentile.
       estimate: the figure on all images, which a biased figure's interval need not hold.
-      resamples: how many were drawn.
-      undefined: how many of them gave no figure, as the correlation of constant values, and are left out.
     """
 
     low: float
     high: float
     estimate: float
-    resamples: int
-    undefined: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,18 +62,13 @@ class FTest:
 
     Attributes:
       ratio: the larger variance over the smaller, at least 1.
-      critical: what the ratio must exceed.
       p_value: one-sided, of a ratio at least as large.
-      better: which model has the significantly smaller variance, or None.
-      kurtosis: of each model's residuals; the test takes them to be Gaussian, whose kurtosis is 3, and Sheikh et al.
-        accept 2 to 4.
+      better: which model has the significantly smaller variance (5 %), or None.
     """
 
     ratio: float
-    critical: float
     p_value: float
     better: Literal["first", "second"] | None
-    kurtosis: tuple[float, float]
 
 
 def bootstrap_interval(
@@ -136,19 +129,12 @@ def paired_bootstrap(
     return Difference(**dataclasses.asdict(_interval(estimate, drawn)), p_value=p_value)
 
 
-def residual_f_test(
-    first: np.ndarray,
-    second: np.ndarray,
-    target: np.ndarray,
-    *,
-    fit: Fit = fit_logistic4,
-    significance: float = 0.05,
-) -> FTest:
+def residual_f_test(first: np.ndarray, second: np.ndarray, target: np.ndarray) -> FTest:
     """The F-test on residual variances after each model's own mapping (Sheikh et al. 2006; ITU-T P.1401, 7.6.4).
 
     A variance is the sum of squared residuals over the degrees of freedom, images less the mapping's parameters. As in
     that literature the larger variance is tested one-sided, so that one of two equal models is called better in up to
-    twice ``significance`` of cases, and the residuals of two models count as independent, which on the same images they
+    10 % of cases, and the residuals of two models count as independent, which on the same images they
     seldom are: ``paired_bootstrap`` does without both. Constant predictions count as those of a model that always says
     the mean score. Equal scores, or no more images than parameters, give NaN with a warning.
 
@@ -156,14 +142,11 @@ def residual_f_test(
       first: ``(images,)``, predictions of one model.
       second: ``(images,)``, predictions of the other.
       target: ``(images,)``.
-      fit: what is fitted to each model's predictions.
-      significance: in (0, 1), how often a ratio may exceed the critical one by chance.
     """
     fits = []
     for predicted in (first, second):
         predicted, scores = checked(predicted, target)
-        scores = np.ldexp(scores, -power_of(scores))  # a ratio of variances knows no unit
-        mapping = fit(predicted, scores)
+        mapping = fit_logistic4(predicted, scores)
         fits.append((scores - mapping(predicted), len(scores) - len(mapping.parameters)))
     if constant(scores):
         return _no_f_test("the scores are all equal")
@@ -174,30 +157,14 @@ def residual_f_test(
     if variances[larger] <= 1e-18 * scores.var():  # no more than rounding
         return _no_f_test("neither mapping leaves residuals")
     ratio = variances[larger] / variances[smaller] if variances[smaller] else float("inf")
-    distribution = scipy.stats.f(fits[larger][1], fits[smaller][1])
-    p_value = float(distribution.sf(ratio))
+    p_value = float(scipy.stats.f.sf(ratio, fits[larger][1], fits[smaller][1]))
     better: Literal["first", "second"] = "first" if smaller == 0 else "second"
-    return FTest(
-        ratio=ratio,
-        critical=float(distribution.isf(significance)),
-        p_value=p_value,
-        better=better if p_value < significance else None,
-        kurtosis=(_kurtosis(fits[0][0]), _kurtosis(fits[1][0])),
-    )
+    return FTest(ratio, p_value, better if p_value < _SIGNIFICANCE else None)
 
 
 def _no_f_test(why: str) -> FTest:
     nan = undefined("F-test", why, stacklevel=4)
-    return FTest(nan, nan, nan, None, (nan, nan))
-
-
-def _kurtosis(residuals: np.ndarray) -> float:
-    """Fourth moment over the second squared, about 0, which is the mean of least-squares residuals."""
-    largest = np.abs(residuals).max()
-    if not largest:
-        return float("nan")
-    second = np.mean((residuals / largest) ** 2)
-    return float(np.mean((residuals / largest) ** 4) / second**2)
+    return FTest(nan, nan, None)
 
 
 def _bootstrap(
@@ -233,4 +200,4 @@ def _resampled_rows(images: int, groups: np.ndarray | None, resamples: int, seed
 def _interval(estimate: float, drawn: np.ndarray) -> Interval:
     found = drawn[~np.isnan(drawn)]
     low, high = np.quantile(found, (0.025, 0.975)) if len(found) else (np.nan, np.nan)
-    return Interval(float(low), float(high), estimate, resamples=len(drawn), undefined=len(drawn) - len(found))
+    return Interval(float(low), float(high), estimate)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from glintiqa_jax.evaluation.config import RESAMPLES
 from glintiqa_jax.evaluation.document import Table
 from glintiqa_jax.evaluation.metrics import METRICS, UNDEFINED, Metric, columns_of, how_to_read
 from glintiqa_jax.evaluation.significance import (
@@ -22,8 +23,6 @@ from glintiqa_jax.evaluation.significance import (
     residual_f_test,
 )
 
-RESAMPLES = 1000
-"""The default number of resamples of a bootstrap."""
 _FEW = 10  # contents, below which resamples of them hardly differ
 More = Mapping[str, Sequence[str]]
 """Further columns of a table by their titles, with one cell for each row."""

@@ -9,8 +9,34 @@ from glintiqa_jax import settings
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.backbones import BACKBONES, EfficientNetLite0Config, ResNetConfig, ViTConfig
 from glintiqa_jax.models.backbones.protocol import LocalBackboneConfig
-from glintiqa_jax.models.integration import Integration
-from glintiqa_jax.settings import group, setting
+from glintiqa_jax.settings import check_choices, group, setting
+
+ATTENTION_LAYOUTS = ("released", "transposed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Integration:
+    """How the two branches are integrated (paper section III-C), and the dropout on the way to the score."""
+
+    use_cwsa: bool = setting(True, "channel-wise self-attention", effect="shape")
+    use_siem: bool = setting(True, "spatial interaction (3x3 convolution)", effect="shape")
+    attention_layout: str = setting(
+        "released",
+        "CWSA's output: 'released' keeps its index shuffle, 'transposed' has none",
+        choices=ATTENTION_LAYOUTS,
+    )
+    identity_start: bool = setting(
+        False, "integration starts by passing the local feature on: steadies training from scratch"
+    )
+    attention_dropout: float = setting(0.5, "dropout rate in CWSA")
+    head_dropout: float = setting(0.5, "dropout rate in the quality head")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("attention_dropout", "head_dropout"):
+            rate = getattr(self, name)
+            if not 0.0 <= rate < 1.0:
+                raise InputError(field=name, expected="a rate from 0 to below 1", found=rate)
 
 
 @dataclasses.dataclass(frozen=True)

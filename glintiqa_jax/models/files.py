@@ -7,15 +7,16 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
-from flax import nnx
 
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.torch_files import TorchFileError, read_torch_file
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 Weights = Mapping[str, np.ndarray]
 Source = str | os.PathLike | Weights
@@ -39,12 +40,16 @@ def load_weights(model: nnx.Module, source: Source) -> None:
     Raises:
       WeightsError: listing every missing, unexpected and misshaped name; the model stays as it was.
     """
+    from flax import nnx
+
     slots = {path: Slot(dotted(path), variable.shape) for path, variable in nnx.to_flat_state(nnx.state(model))}
     fill(model, read_weights(source), slots)
 
 
 def arrays_of(model: nnx.Module | nnx.State) -> dict[str, np.ndarray]:
     """Every parameter and statistic of a model, or of a state, by its dotted name, ``vgfe.blocks.0.fc1.kernel``."""
+    from flax import nnx
+
     state = model if isinstance(model, nnx.State) else nnx.state(model)
     return {dotted(path): np.asarray(variable[...]) for path, variable in nnx.to_flat_state(state)}
 
@@ -112,6 +117,9 @@ def fill(
     Raises:
       WeightsError: listing every missing, unexpected and misshaped name.
     """
+    import jax.numpy as jnp
+    from flax import nnx
+
     variables = dict(nnx.to_flat_state(nnx.state(model)))
     known = {slot.name for slot in slots.values()}
     problems = {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +11,6 @@ from flax import nnx
 
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import ModelConfig, variant_config
-from glintiqa_jax.models.freezing import freeze, split_model
 from glintiqa_jax.models.initialisation import initial_state
 from glintiqa_jax.models.integration import IntegrationStage, MultiKernelEmbedding
 
@@ -131,15 +128,3 @@ def abstract_model(config: ModelConfig) -> GlintIQA:
 def _abstract_parts(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
     """Its definition and state, which a run asks for several times; tracing takes half a second."""
     return nnx.split(nnx.eval_shape(lambda: GlintIQA(config, rngs=nnx.Rngs(0))))
-
-
-def parameter_counts(config: ModelConfig, frozen: Sequence[str] = ()) -> tuple[int, int]:
-    """Parameters of a network, (total, trained), counted without building any array; ``frozen`` as of ``freeze``."""
-    model = abstract_model(config)
-    total = _parameters(nnx.state(model, nnx.Param))
-    freeze(model, frozen)
-    return total, _parameters(split_model(model)[1])
-
-
-def _parameters(state: nnx.State) -> int:
-    return sum(math.prod(variable.shape) for _, variable in nnx.to_flat_state(state))

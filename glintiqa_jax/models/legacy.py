@@ -9,15 +9,14 @@ import numpy as np
 
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.backbones import BACKBONES, ViTConfig
-from glintiqa_jax.models.config import ModelConfig
-from glintiqa_jax.models.integration import Integration
+from glintiqa_jax.models.config import Integration, ModelConfig
 
 _LITE = "efficientnet_lite0"
-_FREEZING: dict[str, Any] = {"frozen_blocks": 5, "frozen_stages": 0, "batch_statistics": True, "train_embeddings": True}
+_FREEZING = {"frozen_blocks", "frozen_stages", "batch_statistics", "train_embeddings"}
 
 
-def from_old(old: Mapping[str, Any]) -> tuple[ModelConfig, tuple[str, ...]]:
-    """The network that an old ``GlintIQAConfig`` describes, and what of it was frozen, as patterns of ``freeze``.
+def from_old(old: Mapping[str, Any]) -> ModelConfig:
+    """The network that an old ``GlintIQAConfig`` describes; what of it was frozen matters to training alone.
 
     Args:
       old: its fields, as JSON has them.
@@ -36,24 +35,12 @@ def from_old(old: Mapping[str, Any]) -> tuple[ModelConfig, tuple[str, ...]]:
     if kind not in cnns:
         raise InputError(field="cnn", expected=f"one of {', '.join(cnns)}", found=repr(kind))
     use_vit, use_cnn = fields.pop("use_vit", True), fields.pop("use_cnn", True)
-    frozen: dict[str, Any] = {name: fields.pop(name, default) for name, default in _FREEZING.items()}
     sizes = taken(ModelConfig)
-    if fields:
-        raise InputError(f"settings that this version does not know: {', '.join(sorted(fields))}")
-    config = ModelConfig(
+    if unknown := sorted(fields.keys() - _FREEZING):
+        raise InputError(f"settings that this version does not know: {', '.join(unknown)}")
+    return ModelConfig(
         vit=vit if use_vit else None, cnn=cnns[kind] if use_cnn else None, integration=integration, **sizes
     )
-    patterns = []
-    if use_vit and frozen["frozen_blocks"]:
-        blocks = "|".join(map(str, range(frozen["frozen_blocks"])))
-        patterns.append(rf"^vgfe\.(patch_embed|blocks\.({blocks}))\.")
-    if use_vit and not frozen["train_embeddings"]:
-        patterns.append(r"^vgfe\.(cls_token|pos_embed)$")
-    if use_cnn and frozen["frozen_stages"]:
-        patterns.append(cnns[kind].up_to(frozen["frozen_stages"]))
-    if use_cnn and not frozen["batch_statistics"]:
-        patterns.append(r"^clfe\..*\.(mean|var)$")
-    return config, tuple(patterns)
 
 
 def convert_arrays(old: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

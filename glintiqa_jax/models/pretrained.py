@@ -22,6 +22,11 @@ class HubFile:
     file: str
     licence: str
 
+    @property
+    def terms(self) -> str:
+        """Where it is from, and its licence."""
+        return f"{self.repository}: {self.licence}"
+
     def path(self, say: Callable[[str], None]) -> Path:
         """The file in the Hub's cache, downloaded where it is not there yet; ``say`` is told of that."""
         try:
@@ -58,6 +63,11 @@ class PackagedFile:
     package: str
     pattern: str
     licence: str
+
+    @property
+    def terms(self) -> str:
+        """Where it is from, and its licence."""
+        return f"{self.package}: {self.licence}"
 
     def path(self, say: Callable[[str], None]) -> Path:
         """The installed file."""
@@ -99,6 +109,12 @@ def has_weights(source: str, config: Any) -> bool:
         return source not in ("timm", "package") or bool(origins(source, config))
     except WeightsError:
         return False
+
+
+def licences(source: str, config: Any) -> list[str]:
+    """Of what ``find_weights`` finds, a line each; none of a file of one's own, whose licence is not known here."""
+    known = source in ("timm", "package") and has_weights(source, config)
+    return [origin.terms for origin in origins(source, config)] if known else []
 
 
 def find_weights(source: str, config: Any, *, say: Callable[[str], None]) -> list[Path]:

@@ -2,15 +2,11 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["Running", "Task", "compare", "cross_dataset", "run_ablations", "run_rounds"]
-__getattr__ = lazily(
+__getattr__, __all__ = lazily(
     __name__,
-    rounds=("run_rounds",),
-    cross_dataset=("cross_dataset",),
-    ablations=("run_ablations",),
-    runs=(
-        "Running",
-        "Task",
-    ),
-    comparison=("compare",),
+    ablations="run_ablations",
+    comparison="compare",
+    cross_dataset="cross_dataset",
+    rounds="run_rounds",
+    runs="Running Task",
 )

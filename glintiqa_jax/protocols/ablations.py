@@ -15,8 +15,9 @@ from glintiqa_jax.data.paths import check_path, local_path
 from glintiqa_jax.data.splits import split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Block, Plot, Section, Table, write_document
-from glintiqa_jax.evaluation.report import FLATTERED, ReportOptions
+from glintiqa_jax.evaluation.report import FLATTERED
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, differences_table, metrics_table, summary_table
 from glintiqa_jax.models.backbones import ViTConfig
 from glintiqa_jax.models.config import VARIANTS, describe
@@ -32,8 +33,9 @@ from glintiqa_jax.protocols.rounds import (
     train_rounds,
     with_one_home_of_baselines,
 )
-from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, splits_of
+from glintiqa_jax.protocols.runs import Running, Task, claim, commits, splits_of
 from glintiqa_jax.training.provenance import provenance
+from glintiqa_jax.training.result import Result
 from glintiqa_jax.training.step import trained_parameters
 
 Rows = dict[str, Task]
@@ -202,7 +204,7 @@ def run_ablations(
     rounds: int = 10,
     saqt_weights: str = "",
     running: Running = Running(),
-) -> dict[str, dict[str, list[Run]]] | None:
+) -> dict[str, dict[str, list[Result]]] | None:
     """Train and test every row of some tables, and report each beside the first.
 
     Rows that are the same experiment are run once. Another call skips what is complete; tables can be added.
@@ -238,7 +240,7 @@ def run_ablations(
     with sole_user(folder, "workdir"):
         _check_same_images({name: round_task(row, 1) if rounds else row for name, row in tasks.items()}, running)
         claim(folder, "ablations", {"full": task}, rounds=rounds > 0)
-        runs: dict[str, list[Run]] = {}
+        runs: dict[str, list[Result]] = {}
         for place, (name, row) in enumerate(tasks.items(), start=1):
             running.log.say(f"row {place} of {len(tasks)}: {folder / name}")
             if (found := _train(row, folder / name, rounds, running)) is None:
@@ -270,17 +272,17 @@ def _check_same_images(tasks: Mapping[str, Task], running: Running) -> None:
             )
 
 
-def _train(task: Task, workdir: Path, rounds: int, running: Running) -> list[Run] | None:
+def _train(task: Task, workdir: Path, rounds: int, running: Running) -> list[Result] | None:
     if rounds:
         return train_rounds(task, workdir, rounds=rounds, running=running)
-    result = running.train(task, workdir)
-    return None if result is None else [Run("the run", result)]
+    result = running.train(task, workdir, "the run")
+    return None if result is None else [result]
 
 
 def _report(
     task: Task,
     rows: Mapping[str, Rows],
-    by_table: Mapping[str, Mapping[str, list[Run]]],
+    by_table: Mapping[str, Mapping[str, list[Result]]],
     workdir: Path,
     report: ReportOptions,
 ) -> None:
@@ -306,13 +308,13 @@ def _report(
     write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
-def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: bool, resamples: int) -> list[Block]:
+def _table(table: str, rows: Rows, runs: Mapping[str, list[Result]], *, explained: bool, resamples: int) -> list[Block]:
     judged: dict[str, list[Judged]] = {}
     trained, notes = [], []
     for label, found in runs.items():
         for place, name in enumerate(databases(found[0])):
             title = f"{label}, on {name}" if len(databases(found[0])) > 1 else label
-            if rows[label].experiment.validation.selection == "test_best":
+            if rows[label].experiment.validation.watched == "test":
                 notes.append(f"The row '{title}' is {FLATTERED}.")
             judged[title] = [list(rows_of(run).values())[place] for run in found]
             trained.append(f"{trained_parameters(rows[label].experiment) / 1e6:.2f} M")
@@ -329,10 +331,8 @@ def _table(table: str, rows: Rows, runs: Mapping[str, list[Run]], *, explained: 
         f"{label}, {found[0].name}" if len(found) > 1 else label: found[0].history for label, found in runs.items()
     }
     first = next(iter(rows.values())).experiment
-    watched = (
-        "test" if all(row.experiment.validation.selection == "test_best" for row in rows.values()) else "validation"
-    )
-    figure = plots.learning_curve(curves, watched, first.objective.loss_name)
+    watched, metric = first.validation.watched, first.validation.selection_metric
+    figure = plots.learning_curve(curves, watched, first.objective.loss_name, metric=metric)
     return [*blocks, Plot(f"learning_curves_{table}", figure, f"learning curves of {table}")]
 
 

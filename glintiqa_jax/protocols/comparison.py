@@ -12,11 +12,13 @@ import numpy as np
 from glintiqa_jax.data.tables import first_five, read_numbers, read_table
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Block, Plot, Section, write_document
-from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.tables import Judged, comparison_table, metrics_table
 from glintiqa_jax.protocols.runs import claim
 from glintiqa_jax.training.provenance import provenance
+
+_SMALLEST, _LARGEST = 1e-38, 1e38  # single precision's, whose squares double precision holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,11 @@ def compare(
     if columns.std and (negative := [image for image in images if scored[image][1] < 0]):
         problem = f"standard deviations below 0, of {first_five(negative)}"
         raise InputError(problem, file=f"{scores}, column {columns.std!r}")
+    for path, said in ((scores, scored), *((predictions[name], said) for name, said in found.items())):
+        largest = max(abs(number) for numbers in said.values() for number in numbers)
+        if largest and not _SMALLEST <= largest <= _LARGEST:
+            expected = f"numbers whose largest is {_SMALLEST:g} to {_LARGEST:g} in size"
+            raise InputError(file=path, expected=expected, found=f"{largest:g}")
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*predictions.values(), scores)}
     files = {"scores": digests[scores], "predictions": {name: digests[path] for name, path in predictions.items()}}
     claim(workdir, "comparison", {}, files=files, columns=dataclasses.asdict(columns))

@@ -17,23 +17,18 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.datasets.opening import usable_positions
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Plot, Section, Table, write_document
 from glintiqa_jax.evaluation.evaluating import evaluate, new_positions
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.published import ACROSS, SOURCE, reference
-from glintiqa_jax.evaluation.report import (
-    CONSTANT,
-    FLATTERED,
-    Evaluated,
-    ReportOptions,
-    cited,
-    residuals_section,
-)
+from glintiqa_jax.evaluation.report import CONSTANT, FLATTERED, Evaluated, cited, residuals_section
 from glintiqa_jax.evaluation.tables import Judged, compared, in_words, metrics_table
 from glintiqa_jax.models.config import describe
-from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, quiet, splits_of
+from glintiqa_jax.protocols.runs import Running, Task, claim, commits, quiet, splits_of
 from glintiqa_jax.training.provenance import provenance
+from glintiqa_jax.training.result import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Cell:
       training_quality: the mean quality of the images that were trained on.
     """
 
-    run: Run
+    run: Result
     tested_on: str
     evaluated: Evaluated
     training_quality: float
@@ -102,14 +97,14 @@ def cross_dataset(
 
 def _runs_and_cells(
     tasks: Mapping[str, Task], tests: Mapping[str, Source], workdir: Path, running: Running
-) -> tuple[list[Run], list[Cell]] | None:
+) -> tuple[list[Result], list[Cell]] | None:
     """Each network, trained, and its tests; None when a signal ended a training after saving."""
     runs, cells = [], []
     for name, task in tasks.items():
         running.log.say(f"training on {name}: {workdir / name}")
-        if (result := running.train(task, workdir / name)) is None:
+        if (run := running.train(task, workdir / name, name)) is None:
             return None
-        run, home = Run(name, result), task.source
+        home = task.source
         quality = float(np.mean(home.scale.to_quality(home.index.raw_scores[run.training_positions(home)])))
         runs.append(run)
         for tested_on, source in tests.items():
@@ -133,7 +128,7 @@ def _check(tasks: Mapping[str, Task], tests: Mapping[str, Source], running: Runn
                 new_positions(known, source, usable)
 
 
-def _tested(run: Run, tested_on: str, source: Source, running: Running) -> Evaluated:
+def _tested(run: Result, tested_on: str, source: Source, running: Running) -> Evaluated:
     """A run on all of another database: what its file says, where that is of this run and these images."""
     path = run.workdir.parent / f"{run.name}_on_{tested_on}.csv"
     of = {"run": run.figures["params_sha256"], "step": run.figures["best_step"], "images": source.identity}
@@ -141,12 +136,12 @@ def _tested(run: Run, tested_on: str, source: Source, running: Running) -> Evalu
     if said.is_file():
         content = json.loads(said.read_text(encoding="utf-8"))
         if content["of"] == of:
-            source = source.resized(run.result.model.card.view.max_short_side)
+            source = source.resized(run.model.card.view.max_short_side)
             return Evaluated(source, read_predictions(path, source), content["left_out"])
     running.log.say(f"testing {run.name} on {tested_on}: {path}")
     said.unlink(missing_ok=True)
     evaluated = evaluate(
-        run.result.model,
+        run.model,
         source,
         mesh=running.mesh,
         batch_size=running.execution.eval_batch_size,
@@ -171,7 +166,7 @@ def matrix(cells: Sequence[Cell], judged: Mapping[str, Judged], key: str, *, res
     return Table([f"{METRICS[key].title}, trained on", *(f"tested on {column}" for column in columns)], table)
 
 
-def _report(task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell], report: ReportOptions) -> None:
+def _report(task: Task, workdir: Path, runs: Sequence[Result], cells: Sequence[Cell], report: ReportOptions) -> None:
     judged = {cell.title: cell.evaluated.judged(cell.evaluated.databases[0]) for cell in cells}
     panels = {title: (one.predicted, one.target) for title, one in judged.items()}
     all_names = dict.fromkeys([*(run.name for run in runs), *(cell.tested_on for cell in cells)])
@@ -188,8 +183,9 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell
     if published:
         remarks.append(f"Published SROCC ({SOURCE}): {' '.join(published)}")
     experiment = task.experiment
-    watched = "test" if experiment.validation.selection == "test_best" else "validation"
-    curves = plots.learning_curve({run.name: run.history for run in runs}, watched, experiment.objective.loss_name)
+    validation, loss = experiment.validation, experiment.objective.loss_name
+    histories = {run.name: run.history for run in runs}
+    curves = plots.learning_curve(histories, validation.watched, loss, metric=validation.selection_metric)
     matrices = [matrix(cells, judged, key, resamples=report.resamples) for key in compared(list(judged.values()))]
     sections = [
         Section(
@@ -220,12 +216,12 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], cells: Sequence[Cell
     write_document(workdir, [*sections, provenance(report.command).section(*more)], latex=report.latex)
 
 
-def _how(task: Task, runs: Sequence[Run]) -> str:
+def _how(task: Task, runs: Sequence[Result]) -> str:
     training = (
         "all images but those that validate" if task.splitting.split_by == "all" else "the training part of a split"
     )
     kept = "kept is the step that is best on validation images of that database"
-    if task.experiment.validation.selection == "test_best":
+    if task.experiment.validation.watched == "test":
         kept = f"kept is the step that is best on test images of that database: {FLATTERED}"
     elif "validation" not in runs[0].figures:
         kept = "kept is the last step, as there is no validation split"

@@ -17,27 +17,22 @@ from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation import plots
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import Plot, Section, write_document
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.published import SOURCE, WITHIN, reference
-from glintiqa_jax.evaluation.report import (
-    FLATTERED,
-    Evaluated,
-    ReportOptions,
-    cited,
-    residuals_section,
-    training_mean,
-)
+from glintiqa_jax.evaluation.report import FLATTERED, Evaluated, cited, residuals_section, training_mean
 from glintiqa_jax.evaluation.tables import Judged, metrics_table, summary_table
 from glintiqa_jax.models.config import describe
-from glintiqa_jax.protocols.runs import Run, Running, Task, claim, commits, splits_of
+from glintiqa_jax.protocols.runs import Running, Task, claim, commits, splits_of
 from glintiqa_jax.training.provenance import provenance
+from glintiqa_jax.training.result import Result
 
 
 def run_rounds(
     task: Task, workdir: str | os.PathLike, *, rounds: int = 10, running: Running = Running()
-) -> list[Run] | None:
+) -> list[Result] | None:
     """Train and test once for each round, on splits drawn by its seed, and report the median over the rounds.
 
     Each round is a run of its own in ``round_01`` and so on, with its checkpoints, its split and its report. Run again,
@@ -85,15 +80,15 @@ def check_rounds(task: Task, rounds: int) -> None:
         raise InputError(f"round {rounds} cannot be run ({error})", field="rounds", value=rounds) from error
 
 
-def train_rounds(task: Task, workdir: Path, *, rounds: int, running: Running) -> list[Run] | None:
+def train_rounds(task: Task, workdir: Path, *, rounds: int, running: Running) -> list[Result] | None:
     """The runs of all rounds, those that are complete as they are; None when a signal ended one after saving."""
     runs = []
     for number in range(1, rounds + 1):
         folder = workdir / f"round_{number:02d}"
         running.log.say(f"round {number} of {rounds}: {folder}")
-        if (result := running.train(round_task(task, number), folder)) is None:
+        if (run := running.train(round_task(task, number), folder, f"round {number}")) is None:
             return None
-        runs.append(Run(f"round {number}", result))
+        runs.append(run)
     return runs
 
 
@@ -104,31 +99,31 @@ def round_task(task: Task, number: int) -> Task:
     return dataclasses.replace(task.change(seed=seed), splitting=splitting)
 
 
-def median_run(runs: Sequence[Run]) -> Run:
+def median_run(runs: Sequence[Result]) -> Result:
     """The run whose SROCC is the median's, or the next below."""
     ordered = sorted(runs, key=lambda run: METRICS["srocc"].worth(run.figures["test"]["srocc"]))
     return ordered[(len(ordered) - 1) // 2]
 
 
-def tested(run: Run) -> Evaluated:
+def tested(run: Result) -> Evaluated:
     """A run's predictions of its test split, which every round has."""
     assert run.tested is not None
     return run.tested
 
 
-def baselines_of(run: Run, report: ReportOptions) -> dict[str, Judged]:
+def baselines_of(run: Result, report: ReportOptions) -> dict[str, Judged]:
     """What baselines say of a run's test images."""
     evaluated = tested(run)
     mean = training_mean(evaluated.source, run.training_positions(evaluated.source))
     return evaluated.baselines(report.baselines, report.baselines_folder or run.workdir, mean)
 
 
-def databases(run: Run) -> list[str]:
+def databases(run: Result) -> list[str]:
     """The databases that a run was tested on."""
     return tested(run).databases
 
 
-def rows_of(run: Run, name: str = "the network") -> dict[str, Judged]:
+def rows_of(run: Result, name: str = "the network") -> dict[str, Judged]:
     """A run's predictions, a row for each database it was tested on."""
     found = databases(run)
     return {f"{name}, on {one}" if len(found) > 1 else name: tested(run).judged(one) for one in found}
@@ -140,7 +135,7 @@ def published_column(names: Sequence[str], rows: int) -> dict[str, list[str]]:
     return {"published, SROCC / PLCC": found + ["-"] * (rows - len(names))} if set(found) != {"-"} else {}
 
 
-def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOptions) -> None:
+def _report(task: Task, workdir: Path, runs: Sequence[Result], report: ReportOptions) -> None:
     source, experiment, splitting = task.source, task.experiment, task.splitting
     rows: dict[str, list[Judged]] = {}
     for run in runs:
@@ -149,9 +144,9 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOption
     note = f"Baselines are of the same images. {cited(report.baselines)}".strip()
     if any(name in WITHIN for name in databases(runs[0])):
         note += f" Published: {SOURCE}."
-    watched, kept = "validation", "the step that is best on validation; the test split was used once in each round"
-    if experiment.validation.selection == "test_best":
-        watched, kept = "test", f"the step that is best on the test split: {FLATTERED}"
+    kept = "the step that is best on validation; the test split was used once in each round"
+    if experiment.validation.watched == "test":
+        kept = f"the step that is best on the test split: {FLATTERED}"
         note += f" The network's rows are {FLATTERED}."
     elif "validation" not in runs[0].figures:
         kept = "the last step, as there is no validation split"
@@ -174,7 +169,10 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOption
                 Plot(
                     "learning_curves",
                     plots.learning_curve(
-                        {run.name: run.history for run in runs}, watched, experiment.objective.loss_name
+                        {run.name: run.history for run in runs},
+                        experiment.validation.watched,
+                        experiment.objective.loss_name,
+                        metric=experiment.validation.selection_metric,
                     ),
                     "learning curves of all rounds",
                 )
@@ -188,7 +186,7 @@ def _report(task: Task, workdir: Path, runs: Sequence[Run], report: ReportOption
     write_document(workdir, sections, latex=report.latex)
 
 
-def _each_round(runs: Sequence[Run], resamples: int) -> Section:
+def _each_round(runs: Sequence[Result], resamples: int) -> Section:
     found = {
         f"{run.name}{ending.removeprefix('the network')}": judged
         for run in runs
@@ -198,7 +196,7 @@ def _each_round(runs: Sequence[Run], resamples: int) -> Section:
     return Section("Each round", [metrics_table(found, more={"kept step": kept}, resamples=resamples)])
 
 
-def _pooled(runs: Sequence[Run]) -> Evaluated:
+def _pooled(runs: Sequence[Result]) -> Evaluated:
     """The tests of all rounds as one; an image that several rounds tested is there as often."""
     parts = [tested(run).predictions for run in runs]
     positions, predicted, deviation = (

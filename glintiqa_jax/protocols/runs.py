@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from glintiqa_jax import settings
@@ -18,8 +17,8 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.document import MARKDOWN
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.training.description import FILE as RUN
 from glintiqa_jax.training.experiment import Execution, Experiment
@@ -45,12 +44,11 @@ class Running:
     report: ReportOptions = ReportOptions()
     log: Log = TERMINAL
 
-    def train(self, task: Task, workdir: Path) -> Result | None:
-        """The result of a task; None where a signal ended it after saving."""
-        split = task.split(self)
-        return train(
+    def train(self, task: Task, workdir: Path, name: str) -> Result | None:
+        """The result of a task, called ``name`` in tables; None where a signal ended it after saving."""
+        result = train(
             task.source,
-            split,
+            task.split(self),
             task.experiment,
             execution=self.execution,
             workdir=workdir,
@@ -58,6 +56,7 @@ class Running:
             report=self.report,
             log=self.log,
         )
+        return result and dataclasses.replace(result, name=name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,50 +103,13 @@ class Task:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-      name: what tables call it.
-      result: its figures and predictions.
-    """
-
-    name: str
-    result: Result
-
-    @property
-    def workdir(self) -> Path:
-        return self.result.workdir
-
-    @property
-    def figures(self) -> Mapping[str, Any]:
-        """The content of its ``results.json``."""
-        return self.result.figures
-
-    @property
-    def tested(self) -> Evaluated | None:
-        """Its predictions of the test split; None where it has none."""
-        return self.result.evaluated.get("test")
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The rows of its ``metrics.jsonl``."""
-        return self.result.history
-
-    def training_positions(self, source: Source) -> np.ndarray:
-        """Positions of the images that it was trained on, by its ``split.json``."""
-        trained = set(json.loads((self.workdir / "split.json").read_text(encoding="utf-8"))["train"])
-        return np.flatnonzero([name in trained for name in source.index.names])
-
-
-def commits(runs: Sequence[Run]) -> tuple[str, str]:
+def commits(runs: Sequence[Result]) -> tuple[str, str]:
     """A row of a report's last table: by which commits the runs were made, which may be older than the report."""
     found = dict.fromkeys(run.figures["commit"] or "none" for run in runs)
     return "commit of the runs", ", ".join(found)
 
 
-def splits_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def splits_of(runs: Sequence[Result]) -> list[tuple[str, str]]:
     """Rows of a report's last table: each run's split."""
     return [
         (f"split of {run.name}", f"{run.workdir.name}/split.json, SHA-256 {run.figures['split_sha256']}")
@@ -179,7 +141,12 @@ def claim(folder: Path, protocol: str, tasks: Mapping[str, Task], **facts: Any) 
             theirs = _completed(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(file=path, expected="what a protocol began with", found="something else") from error
-        if changed := _differences(mine, theirs):
+        ours, theirs = settings.flat(mine), settings.flat(theirs)
+        if changed := [
+            f"{name}: {ours.get(name)!r} here, {theirs.get(name)!r} there"
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]:
             found = f"another one's: {'; '.join(changed)}"
             raise InputError(field="workdir", value=folder, expected=expected, found=found)
         return
@@ -205,13 +172,3 @@ def _completed(content: dict[str, Any]) -> dict[str, Any]:
         for name, task in content["tasks"].items()
     }
     return content | {"tasks": tasks}
-
-
-def _differences(mine: Any, theirs: Any, name: str = "") -> list[str]:
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        return [
-            line
-            for key in sorted(mine.keys() | theirs.keys())
-            for line in _differences(mine.get(key), theirs.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if mine == theirs else [f"{name}: {mine!r} here, {theirs!r} there"]

@@ -1,4 +1,5 @@
-"""Whole experiments as files of flags: ``glintiqa train --recipe=quickstart``, or ``recipes.quickstart(steps=500)``.
+"""Whole experiments as files of flags: ``glintiqa train --recipe=quickstart``, or ``recipes.quickstart(steps=500)``,
+which ``glintiqa_jax.train`` takes.
 
 Each comment at a file's head says its command, what it needs, how long it takes and what to expect.
 """
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from glintiqa_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from glintiqa_jax.training.experiment import Experiment
+    from glintiqa_jax.face import Recipe
 
 _FOLDER = Path(__file__).resolve().parent
 VARIANT = "glintiqa_s16_r50"
@@ -32,35 +33,48 @@ def path(name: str) -> Path:
     return _FOLDER / f"{name}.flags"
 
 
-def read(name: str, **replaced: Any) -> Experiment:
-    """A recipe as an experiment; where it is kept and what it is trained on is not part of it.
+def read(name: str, *, variant: str = "", **replaced: Any) -> Recipe:
+    """A recipe; where it is kept and what it is trained on is not part of it.
+
+    A warm-up that other ``steps`` leave no room for becomes a tenth of them.
 
     Args:
       name: of the recipe.
+      variant: a network of ``VARIANTS`` rather than the recipe's; what the recipe says of the network holds for it.
       replaced: other values of settings, by their names.
 
     Raises:
-      InputError: for an unknown recipe or setting, and what the experiment refuses.
+      InputError: for an unknown recipe, variant or setting, and what the settings refuse.
     """
     from glintiqa_jax import settings
+    from glintiqa_jax.datasets.config import DataConfig
+    from glintiqa_jax.face import Recipe
     from glintiqa_jax.models.config import VARIANTS
     from glintiqa_jax.options import configured, options
     from glintiqa_jax.recipes.flagfiles import expanded
     from glintiqa_jax.training.experiment import Experiment
 
-    known, given, variant = options(Experiment), {}, VARIANT
+    known, given, chosen = options(Recipe), {}, VARIANT
     for line in expanded([f"--recipe={name}"]):
         flag, _, text = line.removeprefix("--").partition("=")
         if flag == "variant":
-            variant = text
+            chosen = text
         elif flag in known:
             given[flag] = known[flag].value(text or "true")
         elif flag.removeprefix("no") in known:
             given[flag.removeprefix("no")] = False
-    return settings.replace(configured(Experiment(model=VARIANTS[variant]), given), **replaced)
+        elif flag != "workdir" and flag not in options(DataConfig):
+            raise InputError(file=path(name), expected="settings", found=line)
+    if (variant or chosen) not in VARIANTS:
+        raise InputError(field="variant", expected=f"one of {', '.join(VARIANTS)}", found=repr(variant or chosen))
+    recipe = configured(Recipe(Experiment(model=VARIANTS[variant or chosen])), given)
+    steps, warmup = replaced.get("steps"), recipe.experiment.timing.warmup_steps
+    if isinstance(steps, int) and 0 < steps <= warmup:
+        replaced = {"warmup_steps": steps // 10} | replaced
+    return settings.replace(recipe, **replaced)
 
 
-def __getattr__(name: str) -> Callable[..., Experiment]:
+def __getattr__(name: str) -> Callable[..., Recipe]:
     if name not in names():
         raise AttributeError(f"no recipe {name!r}: there are {', '.join(names())}")
     return functools.partial(read, name)

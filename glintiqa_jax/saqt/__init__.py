@@ -2,12 +2,4 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["KADID", "DistortionSet", "distort"]
-__getattr__ = lazily(
-    __name__,
-    distortions=(
-        "distort",
-        "KADID",
-        "DistortionSet",
-    ),
-)
+__getattr__, __all__ = lazily(__name__, distortions="DistortionSet KADID distort")

@@ -12,7 +12,7 @@ from glintiqa_jax.saqt.kadid_scores import MEAN_SCORES
 
 @dataclasses.dataclass(frozen=True)
 class LevelLadder:
-    """Distorted versions of a crop, a ``data.transforms.Ladder``.
+    """Distorted versions of a crop, a ``data.augmentation.Ladder``.
 
     One of KADID-10k's distortions is drawn, and different levels of it, in the order in which KADID-10k's observers saw
     them get worse, which for contrast and mean shift is not that of their numbers. No range is stretched, so that

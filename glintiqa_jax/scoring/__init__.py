@@ -2,10 +2,12 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["Calibration", "Comparison", "Model", "ModelCard", "Score", "View", "load_model", "save_model"]
-__getattr__ = lazily(
+__getattr__, __all__ = lazily(
     __name__,
-    card=("Calibration", "ModelCard", "View"),
-    files=("load_model", "save_model"),
-    model=("Comparison", "Model", "Score"),
+    card="Calibration ModelCard View",
+    files="load_model save_model",
+    maps="QualityMap Window",
+    model="Model",
+    rows="Row read_rows",
+    score="Comparison Score",
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.crops import Crops
-from glintiqa_jax.data.images import limit_long_side, limit_short_side
+from glintiqa_jax.data.images import limit_long_side, limit_short_side, limited_long_size, limited_size
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import ModelConfig
@@ -20,6 +20,10 @@ from glintiqa_jax.models.config import ModelConfig
 FORMAT = 1
 """Of ``card.json``. A later version of this package reads all earlier formats."""
 OUTPUTS = ("quality", "raw")
+COVERAGE = 0.95
+"""Of intervals, unless another is asked for."""
+_KEPT = 1000  # images of a calibration
+_MOST = 4.0  # medians that are added to a deviation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,10 @@ class View:
         """uint8 ``(height, width, 3)`` as large as the model sees it."""
         return limit_short_side(limit_long_side(pixels, self.max_side), self.max_short_side)
 
+    def shown_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) that ``shown`` gives an image of this size."""
+        return limited_size(*limited_long_size(height, width, self.max_side), self.max_short_side)
+
     def crops(self, crop_size: int) -> Crops:
         """The crops of a shown image."""
         return Crops(crop_size, self.grid, self.random_crops, self.seed)
@@ -51,28 +59,59 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How far predictions were off on images that were not trained on (split conformal prediction).
+    """How far predictions were off on images that were not trained on: split conformal prediction.
+
+    An interval is as wide as errors were, in proportion to how far an image's crops disagree (normalised
+    nonconformity: Papadopoulos et al. 2008, Lei et al. 2018).
 
     Attributes:
-      coverage: the share of images, in (0, 1), whose score lay within ``half_width`` of the prediction.
-      half_width: in the unit of the scale.
-      images: how many it was measured on.
+      errors: absolute differences of prediction and score, in the unit of the scale; of a thousand images at most.
+      deviations: standard deviations over the crops of the same images, in the same unit.
+      images: how many there were.
     """
 
-    coverage: float
-    half_width: float
+    errors: tuple[float, ...]
+    deviations: tuple[float, ...]
     images: int
 
     @classmethod
-    def of(cls, predicted: np.ndarray, target: np.ndarray, *, coverage: float = 0.9) -> Calibration | None:
-        """From predictions and scores ``(images,)`` in one unit; None for too few of them.
+    def of(cls, predicted: np.ndarray, target: np.ndarray, deviation: np.ndarray) -> Calibration:
+        """From predictions, scores and deviations over crops, ``(images,)``, in one unit."""
+        errors = np.abs(predicted - target)
+        kept = np.arange(len(errors))
+        if len(errors) > _KEPT:  # evenly from the order that intervals look at
+            kept = np.argsort(errors / (deviation + _floor(errors, deviation)))
+            kept = kept[np.linspace(0, len(errors) - 1, _KEPT).round().astype(int)]
+        kept_errors, deviations = (tuple(float(f"{v:.4g}") for v in values[kept]) for values in (errors, deviation))
+        return cls(kept_errors, deviations, len(errors))
 
-        The half width is the ``ceil((n + 1) coverage)``-th smallest of n errors.
+    def half_width(self, deviation: float, coverage: float = COVERAGE) -> float | None:
+        """Half the interval of an image whose crops' scores have this standard deviation, in the unit of the scale.
+
+        The half width of n images is the ``ceil((n + 1) coverage)``-th smallest of their errors, each over its own
+        deviation, times this one; None if n is too small to say.
         """
-        rank = int(np.ceil((len(target) + 1) * coverage))
-        if rank > len(target):
+        rank = int(np.ceil((len(self.errors) + 1) * coverage))
+        if rank > len(self.errors):
             return None
-        return cls(coverage, float(np.sort(np.abs(predicted - target))[rank - 1]), len(target))
+        errors, deviations = np.asarray(self.errors), np.asarray(self.deviations)
+        floor = _floor(errors, deviations)
+        return float(np.sort(errors / (deviations + floor))[rank - 1]) * (deviation + floor)
+
+
+def _floor(errors: np.ndarray, deviations: np.ndarray) -> float:
+    """What is added to every deviation: crops may agree by chance, and of one crop none disagrees.
+
+    Errors are taken to grow as ``a + b deviation``, fitted by least squares, so that ``a / b`` is added. It is one to
+    four times the median deviation: an interval adapts at least a little, and never to chance alone.
+    """
+    median = float(np.median(deviations))
+    if median == 0:
+        return 1.0
+    spread = deviations - deviations.mean()
+    slope = float((spread * errors).sum() / max((spread**2).sum(), 1e-12 * median**2))
+    start = float(errors.mean()) - slope * float(deviations.mean())
+    return float(np.clip(start / slope, median, _MOST * median)) if slope > 0 else _MOST * median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,19 +172,19 @@ class ModelCard:
     results: Mapping[str, Mapping[str, float | int | None]] = dataclasses.field(default_factory=dict)
     origin: Origin = Origin()
 
-    def to_scale(self, said: np.ndarray) -> np.ndarray:
-        """The network's output in the unit and direction of ``scale``; any shape."""
-        return np.asarray(said) if self.output == "raw" else self.scale.to_raw(said)
+    def to_scale(self, said: Any) -> Any:
+        """The network's output, an array of NumPy's or JAX's, in the unit and direction of ``scale``; any shape."""
+        return said if self.output == "raw" else self.scale.to_raw(said)
 
     def with_results(
-        self, figures: Mapping[str, Any], validated: tuple[np.ndarray, np.ndarray] | None = None
+        self, figures: Mapping[str, Any], validated: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     ) -> ModelCard:
         """The card of a finished run.
 
         Args:
           figures: by the name of the split, among other things.
-          validated: predictions and scores of images that were not trained on, ``(images,)`` in the unit of the scale,
-            to calibrate with.
+          validated: predictions, scores and deviations over crops of images that were not trained on, ``(images,)`` in
+            the unit of the scale, to calibrate with.
         """
         results = {name: value for name, value in figures.items() if isinstance(value, Mapping)}
         calibration = Calibration.of(*validated) if validated is not None else None

@@ -63,7 +63,7 @@ def _of_version_0_1(
     """The card and the parameters of a checkpoint of version 0.1.0, whose description holds its training's flags."""
     config, scale = description["config"], dict(description["scale"])
     raw = scale.pop("raw_target")
-    network, _ = legacy.from_old(config["model"])
+    network = legacy.from_old(config["model"])
     trained_on = None
     if description["data_fingerprint"] != _IMPORTED:
         trained_on = TrainedOn(

@@ -11,7 +11,7 @@ from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.files import load_weights, save_weights
-from glintiqa_jax.models.glintiqa import new_model
+from glintiqa_jax.models.glintiqa import abstract_model
 from glintiqa_jax.scoring.card import read_card
 from glintiqa_jax.scoring.model import Model
 
@@ -75,7 +75,7 @@ def load_model(path: str | os.PathLike | None = None) -> Model:
 
 def _load(folder: Path) -> Model:
     card = read_card(folder / CARD)
-    network = new_model(card.network)
+    network = abstract_model(card.network)  # whose initial values nobody needs
     load_weights(network, folder / WEIGHTS)
     looks = folder / TRAINED_ON
     return Model(network, card, looks=load_looks(looks) if looks.is_file() else None)

@@ -2,74 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
+import collections
+import concurrent.futures
+import functools
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import numpy as np
 from flax import nnx
 
-from glintiqa_jax.data.images import MAX_PIXELS, decode_image, resized
+from glintiqa_jax.data.crops import Crops, mirrored
+from glintiqa_jax.data.images import MAX_PIXELS, decode_image
 from glintiqa_jax.data.near_duplicates import Look
 from glintiqa_jax.data.pixels import BadImageError, to_pixels
-from glintiqa_jax.errors import visible
+from glintiqa_jax.errors import InputError, visible
+from glintiqa_jax.models.files import arrays_of
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.scoring.card import ModelCard
+from glintiqa_jax.scoring.maps import QualityMap, quality_map
 from glintiqa_jax.scoring.predict import Predict
+from glintiqa_jax.scoring.pure import crops_of
+from glintiqa_jax.scoring.score import Comparison, Score
 from glintiqa_jax.sharding import make_mesh
 
-_WINDOWS = 16  # crops of a map that are scored at once
+SMALLEST_SIDE = 32  # in pixels; of less, nobody can say how good it looks
+_WINDOWS = 16  # of a map that are scored at once
+_DECODERS = min(4, os.cpu_count() or 1)  # threads beside the one that computes
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One image's score.
+class _Prepared(NamedTuple):
+    """An image that is ready to be scored: uint8 ``(crops, crop, crop, 3)``, and what its ``Score`` says of it."""
 
-    Attributes:
-      value: in the unit and direction of the model's scale; ``float(score)`` gives it, too.
-      percent: quality from 0, the worst of the scale, to 100, the best; an extraordinary image may lie outside.
-      interval: lowest and highest opinion score to expect, in the unit of ``value``, with the coverage of the card's
-        calibration; None if the model is not calibrated.
-    """
-
-    value: float
-    percent: float
-    interval: tuple[float, float] | None = None
-
-    def __float__(self) -> float:
-        return self.value
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Two images compared.
-
-    Attributes:
-      first: the score of one.
-      second: the score of the other.
-      difference: by how much the second is better, in percent of the scale; negative where it is worse.
-      certain: whether that exceeds the error of two predictions; None if the model is not calibrated.
-    """
-
-    first: Score
-    second: Score
-    difference: float
-    certain: bool | None
-
-    @property
-    def better(self) -> str:
-        """The better one: "first", "second" or "neither"."""
-        return "neither" if not self.difference else "second" if self.difference > 0 else "first"
+    crops: np.ndarray
+    width: int
+    height: int
+    notes: tuple[str, ...]
 
 
 class Model:
     """A network and its card.
 
     A score is the mean over a fixed set of crops of one image: a function of that image alone, whatever else is scored
-    before or after it.
+    before or after it. An image smaller than a crop is continued by its mirror image.
 
     Args:
       network: with its values.
@@ -84,9 +62,42 @@ class Model:
         self, network: GlintIQA, card: ModelCard, *, looks: Sequence[Look] | None = None, max_pixels: int = MAX_PIXELS
     ):
         self.network, self.card, self.looks, self.max_pixels = network, card, looks, max_pixels
-        graphdef, self._state = nnx.split(network)
+        self._graphdef, self._state = nnx.split(network)
         # One device: an image is one batch, so that a score cannot depend on its neighbours.
-        self._predict = Predict(graphdef, make_mesh(devices=jax.local_devices()[:1]))
+        self._predict = Predict(self._graphdef, make_mesh(devices=jax.local_devices()[:1]))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits: of the weights, and of what else of the card a score depends on."""
+        card = self.card
+        found = hashlib.sha256(repr((card.network, card.scale, card.view, card.output, card.calibration)).encode())
+        for name, array in sorted(arrays_of(self.network).items()):
+            found.update(f"{name} {array.dtype} {array.shape}".encode())
+            found.update(array.tobytes())
+        return found.hexdigest()[:16]
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Scores as a pure function of pixels, which can be differentiated, transformed and compiled.
+
+        Args:
+          images: ``(batch, height, width, 3)`` of one size: uint8, or floats in [0, 1].
+
+        Returns:
+          float32 ``(batch,)`` in the unit and direction of ``card.scale``, whose ``to_quality`` brings it to [0, 1],
+          higher is better. Of floats, pixels are not rounded on the way, so that a gradient is exact.
+
+        Raises:
+          InputError: when the images are of another shape or type.
+        """
+        if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < SMALLEST_SIDE:
+            expected = f"(batch, height, width, 3) of {SMALLEST_SIDE} pixels a side or more"
+            raise InputError(field="images", expected=expected, found=str(images.shape))
+        if images.dtype != np.uint8 and not jax.numpy.issubdtype(images.dtype, np.floating):
+            raise InputError(field="images", expected="uint8, or floats in [0, 1]", found=str(images.dtype))
+        crops = crops_of(images, self.card.view, self._crops)
+        # (batch, crops, crop, crop, 3) -> (batch * crops, crop, crop, 3), and scores back
+        said = nnx.merge(self._graphdef, self._state)(crops.reshape(-1, *crops.shape[2:]))
+        return self.card.to_scale(said.reshape(crops.shape[:2])).mean(axis=1)
 
     def score(self, image: Any) -> Score:
         """The score of one image, which is brought to the pixels that a viewer would show.
@@ -94,67 +105,73 @@ class Model:
         Args:
           image: a file's path or its bytes, a Pillow image, or an array or nested lists ``(height, width)`` or
             ``(height, width, channels)`` of grey or RGB, with alpha or without: integers of 8 or 16 bits, or floats in
-            0..1 or 0..255. Neither side is shorter than the model's crop.
+            0..1 or 0..255; at least 32 pixels a side.
 
         Raises:
           BadImageError: for anything else; a ``ValueError``.
         """
-        pixels, name = self._pixels(image)
-        try:
-            crops = self.card.view.crops(self.card.network.crop_size).of(self.card.view.shown(pixels), name)
-        except ValueError as error:
-            raise BadImageError(f"{visible(name)}: {error}") from error
-        return self._as_score(float(self.card.to_scale(self._said(crops)).mean()))
+        return self._scored(self._prepared(image))
 
-    def map(self, image: Any, *, overlap: float = 0.5) -> np.ndarray:
-        """Quality over an image: the scores of overlapping windows, blended to the image's size.
+    @overload
+    def score_many(self, images: Iterable[Any], *, errors: Literal["raise"] = "raise") -> Iterator[Score]: ...
+
+    @overload
+    def score_many(self, images: Iterable[Any], *, errors: Literal["return"]) -> Iterator[Score | BadImageError]: ...
+
+    def score_many(
+        self, images: Iterable[Any], *, errors: Literal["raise", "return"] = "raise"
+    ) -> Iterator[Score | BadImageError]:
+        """The scores of any number of images, one by one and in their order; images are decoded beside.
+
+        Args:
+          images: each as for ``score``, or the error that is known of it already; a few are read ahead.
+          errors: whether an image that cannot be scored ends it, or gives the error in the place of its score.
+
+        Raises:
+          BadImageError: as for ``score``, unless errors are returned.
+        """
+        waiting: collections.deque[concurrent.futures.Future[_Prepared]] = collections.deque()
+
+        def finished() -> Score | BadImageError:
+            try:
+                return self._scored(waiting.popleft().result())
+            except BadImageError as error:
+                if errors == "raise":
+                    raise
+                return error
+
+        pool = concurrent.futures.ThreadPoolExecutor(_DECODERS)
+        try:
+            for image in images:
+                waiting.append(pool.submit(self._prepared, image))
+                if len(waiting) > 2 * _DECODERS:
+                    yield finished()
+            while waiting:
+                yield finished()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def map(self, image: Any, *, overlap: float = 0.5) -> QualityMap:
+        """Quality over an image.
 
         Args:
           image: as for ``score``.
           overlap: of neighbouring windows, as a share of a window's side, in [0, 1).
 
-        Returns:
-          float32 ``(height, width)`` in the unit of the scale.
-
         Raises:
           BadImageError: as for ``score``.
-          ValueError: an overlap outside [0, 1).
+          InputError: an overlap outside [0, 1).
         """
         if not 0 <= overlap < 1:
-            raise ValueError(f"overlap: expected a share from 0 to below 1, found {overlap}")
-        pixels, name = self._pixels(image)
-        shown, crop = self.card.view.shown(pixels), self.card.network.crop_size
-        if min(shown.shape[:2]) < crop:
-            height, width = shown.shape[:2]
-            raise BadImageError(
-                f"{visible(name)}: an image of {width}x{height} pixels is smaller than the crop of {crop}"
-            )
-        places = [
-            (top, left)
-            for top in _starts(shown.shape[0], crop, overlap)
-            for left in _starts(shown.shape[1], crop, overlap)
-        ]
-        total, weights = np.zeros(shown.shape[:2]), np.zeros(shown.shape[:2])
-        side = np.sin(np.pi * (np.arange(crop) + 0.5) / crop)  # a window says most of its middle
-        weight = np.outer(side, side)
-        for start in range(0, len(places), _WINDOWS):
-            some = places[start : start + _WINDOWS]
-            windows = [shown[top : top + crop, left : left + crop] for top, left in some]
-            windows += windows[-1:] * (_WINDOWS - len(windows))  # one shape, compiled once
-            scores = self.card.to_scale(self._said(np.stack(windows)))
-            for (top, left), score in zip(some, scores, strict=False):
-                total[top : top + crop, left : left + crop] += weight * score
-                weights[top : top + crop, left : left + crop] += weight
-        return resized((total / weights).astype(np.float32), pixels.shape[:2])
+            raise InputError(field="overlap", expected="a share from 0 to below 1", found=overlap)
+        pixels, name = self._pixels(image, [])
+        _check_size(pixels, name)
+        crop = self.card.network.crop_size
+        return quality_map(pixels, self.card.view.shown(pixels), crop, overlap, self._window_scores, self.card.scale)
 
     def compare(self, first: Any, second: Any) -> Comparison:
         """Which of two images is better, and whether by more than chance; images and errors as for ``score``."""
-        one, other = self.score(first), self.score(second)
-        certain = None
-        if self.card.calibration is not None:
-            # errors of two predictions are taken to be independent
-            certain = abs(one.value - other.value) > np.sqrt(2) * self.card.calibration.half_width
-        return Comparison(one, other, other.percent - one.percent, certain if certain is None else bool(certain))
+        return Comparison(self.score(first), self.score(second))
 
     def save(self, folder: str | os.PathLike) -> Path:
         """Write the model as a folder, which ``load_model`` opens; see ``save_model``."""
@@ -162,32 +179,62 @@ class Model:
 
         return save_model(self, folder)
 
-    def _as_score(self, value: float) -> Score:
+    @property
+    def _crops(self) -> Crops:
+        return self.card.view.crops(self.card.network.crop_size)
+
+    def _prepared(self, image: Any) -> _Prepared:
+        if isinstance(image, BadImageError):
+            raise image
+        notes: list[str] = []
+        pixels, name = self._pixels(image, notes)
+        _check_size(pixels, name)
+        height, width = pixels.shape[:2]
+        shown = self.card.view.shown(pixels)
+        crop = self.card.network.crop_size
+        if min(shown.shape[:2]) < crop:
+            notes.append(f"mirrored at its edges to {crop} pixels")
+        return _Prepared(self._crops.of(mirrored(shown, crop)), width, height, tuple(notes))
+
+    def _scored(self, image: _Prepared) -> Score:
+        scores = self.card.to_scale(self._said(image.crops))
+        value, deviation, scale = float(scores.mean()), float(scores.std()), self.card.scale
         interval = None
-        if (calibration := self.card.calibration) is not None:
-            interval = (value - calibration.half_width, value + calibration.half_width)
-        return Score(value, 100.0 * float(self.card.scale.to_quality(value)), interval)
+        calibration = self.card.calibration
+        if calibration is not None and (half := calibration.half_width(deviation)) is not None:
+            low, high = (min(max(end, scale.low), scale.high) for end in (value - half, value + half))
+            interval = (low, high)
+        return Score(value, deviation, interval, scale, image.width, image.height, image.notes)
 
     def _said(self, crops: np.ndarray) -> np.ndarray:
         """uint8 ``(crops, crop, crop, 3)`` to what the network says, float64 ``(crops,)``."""
         return np.asarray(self._predict(crops[None], self._state), np.float64)[0]
 
-    def _pixels(self, image: Any) -> tuple[np.ndarray, str]:
+    def _window_scores(self, windows: np.ndarray) -> np.ndarray:
+        """uint8 ``(windows, crop, crop, 3)`` to scores ``(windows,)``, by batches of one shape, compiled once."""
+        count = len(windows)
+        windows = np.concatenate([windows, np.repeat(windows[-1:], -count % _WINDOWS, axis=0)])
+        batches = [self._said(windows[start : start + _WINDOWS]) for start in range(0, count, _WINDOWS)]
+        return self.card.to_scale(np.concatenate(batches))[:count]
+
+    def _pixels(self, image: Any, notes: list[str]) -> tuple[np.ndarray, str]:
         """uint8 ``(height, width, 3)``, and what errors call it."""
         if isinstance(image, bytes | bytearray | memoryview):
-            return decode_image(bytes(image), "image", max_pixels=self.max_pixels), "image"
+            return decode_image(bytes(image), "image", max_pixels=self.max_pixels, notes=notes), "image"
         if not isinstance(image, str | os.PathLike):
-            return to_pixels(image), "image"
+            return to_pixels(image, notes=notes), "image"
         if not os.fspath(image):  # which pathlib takes for the folder one is in
             raise BadImageError("expected an image, found an empty path")
         try:
             encoded = Path(image).read_bytes()
         except (OSError, ValueError) as error:
-            raise BadImageError(f"{visible(image)}: cannot be read ({getattr(error, 'strerror', error)})") from error
-        return decode_image(encoded, str(image), max_pixels=self.max_pixels), str(image)
+            why = getattr(error, "strerror", None) or error
+            raise BadImageError(f"cannot be read ({why})", file=visible(image)) from error
+        return decode_image(encoded, str(image), max_pixels=self.max_pixels, notes=notes), str(image)
 
 
-def _starts(side: int, crop: int, overlap: float) -> list[int]:
-    """Where windows begin along a side: evenly, from edge to edge, with at least this overlap."""
-    count = 1 + int(np.ceil((side - crop) / max(crop * (1 - overlap), 1)))
-    return [round(place) for place in np.linspace(0, side - crop, count)]
+def _check_size(pixels: np.ndarray, name: str) -> None:
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        expected = f"at least {SMALLEST_SIDE} pixels a side"
+        raise BadImageError(file=visible(name), expected=expected, found=f"{width}x{height}")

@@ -2,5 +2,4 @@
 
 from glintiqa_jax.lazily import lazily
 
-__all__ = ["Execution", "Experiment", "Result", "train"]
-__getattr__ = lazily(__name__, experiment=("Execution", "Experiment"), result=("Result",), training=("train",))
+__getattr__, __all__ = lazily(__name__, experiment="Execution Experiment", result="Result", training="train")

@@ -101,7 +101,7 @@ class CheckpointStore:
                 f"{lack}; what was saved before is intact, and with free space the same command resumes from it"
             )
         said = self._description.to_json() | {"unseen_losses": [float(loss) for loss in unseen_losses]}
-        items = {name: storage.saving(part) for name, part in arrays.items()}
+        items = {name: ocp.args.PyTreeSave(part) for name, part in arrays.items()}
         self._manager.save(
             step,
             args=ocp.args.Composite(description=ocp.args.JsonSave(said), **items),

@@ -16,6 +16,7 @@ import numpy as np
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.loading import Loading
+from glintiqa_jax.data.transforms import TRANSFORMS
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.models.config import ModelConfig
@@ -94,6 +95,9 @@ class Images:
     batch_size: int = setting(32, "crops per step, over all devices")
     crops_per_image: int = setting(1, "crops of an image each time it comes up, side by side in a batch")
     vertical_flips: bool = setting(True, "flip crops upside down, too, as released")
+    transforms: tuple[str, ...] = setting(
+        (), "what is done to images before they are cropped, in this order, comma-separated", choices=TRANSFORMS
+    )
     ranked_levels: int = setting(
         0,
         "after each crop, and counted in the batch, this many levels of one of KADID-10k's distortions of it, up to 5, "
@@ -104,6 +108,7 @@ class Images:
     )
 
     def __post_init__(self) -> None:
+        settings.check_choices(self)
         check_numbers(self)
         _at_least(self, 0, "max_short_side", "ranked_levels")
         _at_least(self, 1, "batch_size", "crops_per_image", "accumulate")
@@ -116,6 +121,8 @@ class Images:
                 if self.ranked_levels:
                     batch += f" by {versions}, the versions of a crop with `ranked_levels={self.ranked_levels}`"
                 raise InputError(field=name, expected=f"a divisor of {batch}", found=getattr(self, name))
+        if len(set(self.transforms)) < len(self.transforms):
+            raise InputError(field="transforms", expected="each at most once", found=",".join(self.transforms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +258,11 @@ class Validation:
         _at_least(self, 1, "eval_every", "eval_grid")
         _at_least(self, 0, "eval_random_crops")
 
+    @property
+    def watched(self) -> str:
+        """The part of the split that says which step is kept."""
+        return "test" if self.selection == "test_best" else "validation"
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -272,6 +284,9 @@ class Experiment:
         if images.ranked_levels and self.model.crop_size < _SMALLEST_DISTORTED:
             expected = f"{_SMALLEST_DISTORTED} or more, which distortions need, with `ranked_levels`"
             raise InputError(field="crop_size", expected=expected, found=self.model.crop_size)
+        if images.ranked_levels and self.objective.target != "quality":
+            expected = "'quality' with `ranked_levels`, whose steps are measured on it"
+            raise InputError(field="target", expected=expected, found=self.objective.target)
         scored = images.batch_size // (1 + images.ranked_levels)
         if self.objective.row.whole_batch and scored // images.accumulate < 2:
             raise InputError(

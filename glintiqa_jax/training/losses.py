@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-
-import jax
-import jax.numpy as jnp
-from jax.scipy.special import ndtr
+from typing import TYPE_CHECKING
 
 from glintiqa_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import jax
 
 # Where smooth L1 turns from square to straight: a tenth of the scale is about the deviation of a mean opinion score.
 SMOOTH_L1_BETA = 0.1
@@ -25,12 +25,16 @@ _TINY = 1e-8
 
 def l1_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     """Mean absolute error of two ``(batch,)`` arrays; the loss of the paper (section IV-A)."""
+    import jax.numpy as jnp
+
     _check(predicted, target)
     return jnp.mean(jnp.abs(predicted - target))
 
 
 def smooth_l1_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     """L1 whose point is rounded (Girshick 2015): ``error ** 2 / (2 beta)`` below beta, ``error - beta / 2`` above."""
+    import jax.numpy as jnp
+
     _check(predicted, target)
     error = jnp.abs(predicted - target)
     square, straight = jnp.square(error) / (2 * SMOOTH_L1_BETA), error - SMOOTH_L1_BETA / 2
@@ -42,6 +46,9 @@ def plcc_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
 
     A batch whose predictions or targets are all equal has a PLCC of 0, and a finite gradient.
     """
+    import jax
+    import jax.numpy as jnp
+
     _check(predicted, target)
     p, t = predicted - jnp.mean(predicted), target - jnp.mean(target)
     plcc = jnp.sum(p * t) * jax.lax.rsqrt(jnp.sum(p * p) * jnp.sum(t * t) + _TINY)
@@ -54,6 +61,9 @@ def norm_in_norm_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     Both sides are centred and divided by their Euclidean norm; the loss is the L1 distance of the two, over
     ``2 sqrt(batch)``, the largest that it can be.
     """
+    import jax
+    import jax.numpy as jnp
+
     _check(predicted, target)
 
     def normalised(x: jax.Array) -> jax.Array:
@@ -69,6 +79,9 @@ def fidelity_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
     With p the truth of "the first is better" (1/2 for ties) and q its probability by Thurstone's model, the normal
     distribution function of the predictions' difference over its deviation: ``1 - sqrt(p q) - sqrt((1 - p) (1 - q))``.
     """
+    import jax.numpy as jnp
+    from jax.scipy.special import ndtr
+
     _check(predicted, target)
     first, second = jnp.triu_indices(predicted.size, 1)
     better = 0.5 * (1.0 + jnp.sign(target[first] - target[second]))
@@ -85,6 +98,9 @@ def ladder_loss(scores: jax.Array) -> jax.Array:
     Over all pairs of a ladder, the mean of ``log(1 + exp(-d / LADDER_STEP))`` (RankNet, Burges et al. 2005), d being by
     how much the better one's score is higher. It does not say how high the scores are.
     """
+    import jax
+    import jax.numpy as jnp
+
     better, worse = jnp.triu_indices(scores.shape[1], 1)
     return jnp.mean(jax.nn.softplus((scores[:, worse] - scores[:, better]) / LADDER_STEP))
 

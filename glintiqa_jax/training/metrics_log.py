@@ -44,7 +44,7 @@ class MetricsLog:
 
     def best(self, split: str, metric: str) -> float | None:
         """The best figure of every evaluation on a split so far; None before the first that has one."""
-        found = [row[split][metric] for row in self._rows if split in row]
+        found = [row[split].get(metric) for row in self._rows if split in row]
         return max((value for value in found if value is not None), key=METRICS[metric].worth, default=None)
 
     def close(self) -> None:

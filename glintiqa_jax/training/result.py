@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.document import MARKDOWN, PAGE
@@ -24,13 +26,18 @@ RESULTS = "results.json"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A report's folder; a notebook shows the page.
+    """A run's report; a notebook shows the page.
 
     Attributes:
-      folder: where ``report.md``, ``report.html`` and the plots are.
+      result: the run, whose folder is there as long as this is.
     """
 
-    folder: Path
+    result: Result
+
+    @property
+    def folder(self) -> Path:
+        """Where ``report.md``, ``report.html`` and the plots are."""
+        return self.result.workdir
 
     @property
     def html(self) -> str:
@@ -52,11 +59,13 @@ class Result:
       workdir: its folder.
       figures: the content of its ``results.json``: ``figures["test"]["srocc"]``.
       evaluated: its predictions of the validation and the test split, if there are any.
+      name: what tables of several runs call it.
     """
 
     workdir: Path
     figures: Mapping[str, Any]
     evaluated: Mapping[str, Evaluated]
+    name: str = "the run"
 
     @classmethod
     def load(cls, workdir: Path, source: Source) -> Result:
@@ -74,9 +83,19 @@ class Result:
         return load_model(self.workdir / MODEL)
 
     @property
-    def report(self) -> Report:
-        """Figures, plots, best and worst images."""
-        return Report(self.workdir)
+    def report(self) -> Report | None:
+        """Figures, plots, best and worst images; None where the run was to leave none."""
+        return Report(self) if (self.workdir / PAGE).is_file() else None
+
+    @property
+    def tested(self) -> Evaluated | None:
+        """Its predictions of the test split; None where it has none."""
+        return self.evaluated.get("test")
+
+    def training_positions(self, source: Source) -> np.ndarray:
+        """Positions of the images that it was trained on, by its ``split.json``."""
+        trained = set(json.loads((self.workdir / "split.json").read_text(encoding="utf-8"))["train"])
+        return np.flatnonzero([name in trained for name in source.index.names])
 
     @property
     def history(self) -> list[dict[str, Any]]:

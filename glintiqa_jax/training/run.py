@@ -17,6 +17,7 @@ from tqdm import tqdm
 from glintiqa_jax.data.pipeline import Batching, training_batches
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split
+from glintiqa_jax.data.transforms import TRANSFORMS
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, predict_source
@@ -71,9 +72,8 @@ class Run:
         self._log: MetricsLog | None = None
         self._unseen: list[tuple[jax.Array | float, np.ndarray]] = []  # of the steps since a look: loss, positions
         self._saved_at = time.monotonic()
-        # the split that says which step is kept, and its images
-        by_test = experiment.validation.selection == "test_best"
-        self.watched, self._watched = ("test", split.test) if by_test else ("validation", split.validation)
+        self.watched = experiment.validation.watched
+        self._watched: np.ndarray = getattr(split, self.watched)
         self._selection = experiment.validation.selection_metric
         self._metric = METRICS[self._selection]
 
@@ -133,7 +133,7 @@ class Run:
             self._save(state, step)
         self.store.wait()
         if stopped and processes.is_first():
-            self.log.warn(f"stopped at step {step} and saved; the same command resumes from there")
+            self.log.warn(f"stopped at step {step}")
         return None if stopped else state
 
     def _step(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> TrainState:
@@ -184,6 +184,7 @@ class Run:
             batch_size=images.batch_size,
             crops_per_image=images.crops_per_image,
             vertical_flips=images.vertical_flips,
+            transforms=[TRANSFORMS[name] for name in images.transforms],
             ladder=LevelLadder(images.ranked_levels) if images.ranked_levels else None,
             seed=self.experiment.start.seed,
         )

@@ -37,11 +37,6 @@ def manager(folder: epath.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder, options=options, handler_registry=registry)
 
 
-def saving(arrays: Any) -> ocp.args.PyTreeSave:
-    """Nested dicts and lists of arrays, to be written."""
-    return ocp.args.PyTreeSave(arrays)
-
-
 def restoring(abstract: Any, sharding: Any) -> ocp.args.PyTreeRestore:
     """The same arrays, to be read in the given shardings."""
     target = jax.tree.map(
@@ -63,7 +58,7 @@ def check_storage(folder: epath.Path) -> None:
     try:
         processes.by_the_first(lambda: folder.mkdir(parents=True, exist_ok=True))
         with checkpointer() as both:
-            both.save(written, args=ocp.args.Composite(model=saving(tried)), force=True)
+            both.save(written, args=ocp.args.Composite(model=ocp.args.PyTreeSave(tried)), force=True)
             items = ocp.args.Composite(model=restoring(tried, {"probe": on_all}))
             read = both.restore(written, args=items)["model"]
         if not np.array_equal(everywhere(read["probe"]), numbers):

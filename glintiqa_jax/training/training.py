@@ -27,12 +27,14 @@ from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.baselines import check_baselines
+from glintiqa_jax.evaluation.config import ReportOptions
+from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, ReportOptions, Training, write_report
+from glintiqa_jax.evaluation.report import Evaluated, Training, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
-from glintiqa_jax.models.pretrained import check_weights, find_weights
+from glintiqa_jax.models.pretrained import check_weights, find_weights, licences
 from glintiqa_jax.models.weights import WeightsError, load_backbone
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
@@ -86,7 +88,7 @@ def train(
       execution: where and how; no figure depends on it beyond its last digits.
       workdir: where everything goes: ``config.json``, ``split.json``, ``metrics.jsonl``, ``checkpoints/``, ``model/``,
         ``predictions_*.csv``, ``report.md`` and ``report.html`` and, last, ``results.json``. None for a temporary
-        folder, which is there as long as the result is.
+        folder, which is there as long as the result or its report is; nothing else of it is kept.
       mesh: the devices; None for all of them, as ``execution.devices`` says.
       report: what goes into the report beside the run; None for no report.
       log: where messages go.
@@ -102,19 +104,32 @@ def train(
     """
     if report is not None:
         check_baselines(report.baselines)
-    folder = local_path("workdir", tempfile.mkdtemp(prefix="glintiqa_") if workdir is None else workdir)
     if experiment.objective.target == "raw" and len(source.parts) > 1:
         expected = "'quality' for several databases, whose scores have units of their own"
         raise InputError(field="target", expected=expected, found="'raw'")
-    with noticing(folder, execution), _sole_user(folder, _checkpoints(folder, execution)):
-        mesh = mesh or make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
-        check_fits(experiment, execution, mesh)
-        source = source.resized(experiment.images.max_short_side)
-        check_source(source, split, experiment)
-        result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
-    if workdir is None and result is not None:
-        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    with contextlib.ExitStack() as temporary:
+        folder = local_path("workdir", _temporary_folder(temporary) if workdir is None else workdir)
+        with noticing(folder, execution), _sole_user(folder, _checkpoints(folder, execution)):
+            mesh = mesh or make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
+            check_fits(experiment, execution, mesh)
+            source = source.resized(experiment.images.max_short_side)
+            check_source(source, split, experiment)
+            if split.shares_contents:
+                processes.tell("warning: the split may have one content in several parts; its figures flatter", log)
+            result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
+        if result is None:
+            if processes.is_first():
+                resumes = "it is saved; the same command resumes from there"
+                log.warn(resumes if workdir is not None else "without a `workdir`, nothing of it is kept")
+        elif workdir is None:
+            weakref.finalize(result, temporary.pop_all().close)
     return result
+
+
+def _temporary_folder(until: contextlib.ExitStack) -> str:
+    folder = tempfile.mkdtemp(prefix="glintiqa_")
+    until.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextlib.contextmanager
@@ -176,10 +191,19 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
 
 def check_source(source: Source, split: Split, experiment: Experiment) -> None:
     """``InputError`` for images, or a split of them, that an experiment cannot be trained or selected on."""
+    split.check(source.index.names, source.index.groups)
     if not len(split.train):
         raise InputError(field="split", expected="images to train on", found="none")
     if experiment.validation.selection == "test_best" and not len(split.test):
         raise InputError(field="selection", value="test_best", expected="a test split to select on", found="none")
+    metric, watched = experiment.validation.selection_metric, getattr(split, experiment.validation.watched)
+    if METRICS[metric].needs_std and not np.isfinite(source.index.score_stds[watched]).all():
+        raise InputError(
+            field="selection_metric",
+            value=metric,
+            expected="standard deviations of the scores of all images that select",
+            found="images without",
+        )
     crop_size = experiment.model.crop_size
     used, sizes = np.concatenate([split.train, split.validation, split.test]), source.sizes()
     small = used[sizes[used].min(axis=1) < crop_size]
@@ -302,6 +326,7 @@ class _Job:
 
     def _card(self, source: Source, split: Split) -> ModelCard:
         experiment = self.experiment
+        weights = [line for name in experiment.start.backbone_weights for line in licences(name, experiment.model)]
         return ModelCard(
             network=experiment.model,
             scale=source.scale,
@@ -316,7 +341,7 @@ class _Job:
             trained_on=TrainedOn(
                 source.name, len(split.train), source.identity, split_digest(split, source.index.names)
             ),
-            origin=Origin(settings.to_json(experiment), library_versions(), commit(), tuple(source.licences)),
+            origin=Origin(settings.to_json(experiment), library_versions(), commit(), (*weights, *source.licences)),
         )
 
     def _begun(self) -> list[tuple[Description | None, str]]:
@@ -340,9 +365,8 @@ class _Job:
 
     def _looks(self, source: Source, split: Split) -> list[Look]:
         """The looks of the images that train or select, each file once, so that no test takes them for new images."""
-        selects = split.test if self.experiment.validation.selection == "test_best" else split.validation
         looks = source.looks()
-        positions = np.concatenate([split.train, split.validation, selects])
+        positions = np.concatenate([split.train, split.validation, getattr(split, self.experiment.validation.watched)])
         different = list({looks[position].digest: looks[position] for position in positions}.values())
         return different if len(different) <= _MOST_COMPARED else []
 
@@ -366,7 +390,9 @@ class _Job:
         for name, part in predictions.items():
             part.write_csv(self.workdir / f"predictions_{name}.csv")
         validated = predictions.get("validation")
-        held_out = None if validated is None else (validated.predicted, validated.target)
+        held_out = None
+        if validated is not None:
+            held_out = (validated.predicted, validated.target, validated.crop_deviation)
         card = self._card(source, split).with_results(results, held_out)
         save_model(Model(network, card, looks=self._looks(source, split)), self.workdir / MODEL)
         if self.options is not None:

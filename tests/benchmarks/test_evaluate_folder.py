@@ -15,7 +15,7 @@ from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.glintiqa import create_model
 from glintiqa_jax.models.weights import export_glintiqa
 from glintiqa_jax.saqt.scenes import dead_leaves
-from glintiqa_jax.settings import flat
+from glintiqa_jax.settings import flat, to_json
 
 torch = pytest.importorskip("torch")
 
@@ -30,7 +30,7 @@ def network(monkeypatch):
     import torch_glintiqa
 
     def make(variant: str, weights: dict[str, np.ndarray]):
-        fields = {name.rpartition(".")[2]: value for name, value in flat(VARIANTS[variant]).items()}
+        fields = {name.rpartition(".")[2]: value for name, value in flat(to_json(VARIANTS[variant])).items()}
         model = torch_glintiqa.GlintIQA(SimpleNamespace(**fields))
         model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()}, strict=True)
         return model

@@ -22,6 +22,7 @@ from glintiqa_jax.cli.main import main
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "--variant=glintiqa_tiny",
+    "--model_tapped_blocks=0",
     "--steps=12",
     "--batch_size=8",
     "--eval_every=6",
@@ -68,45 +69,17 @@ def test_train_says_what_it_found_and_how_to_go_on(trained):
     assert f"SROCC {results['test']['srocc']:.4f}" in done.stdout
     assert "test:" in done.stdout
     assert f"glintiqa train --flagfile={folder}/own.flags" in (folder / "run" / "report.md").read_text()
-    assert f"glintiqa score --checkpoint={folder}/run PATH" in done.stdout
-
-
-def test_score_prints_a_table_and_writes_it(trained, tmp_path):
-    folder, _, _ = trained
-    done = run("score", f"--checkpoint={folder}/run", folder / "images", f"--output={tmp_path}/scores.csv")
-    assert done.returncode == 0, done.stderr
-    header, *lines = done.stdout.splitlines()
-    assert "MOS 0 to 95, higher is better" in header
-    with (tmp_path / "scores.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(lines) == 20
-    for row, line in zip(rows, lines, strict=True):
-        printed, path = line.split(maxsplit=1)
-        assert path == row["image"]
-        assert float(printed) == pytest.approx(float(row["score"]), abs=1e-3)
-
-
-def test_score_leaves_out_bad_images_when_asked(trained, tmp_path):
-    folder, _, _ = trained
-    write_images(tmp_path / "photos", 2)
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"")
-    refused = run("score", f"--checkpoint={folder}/run", tmp_path / "photos")
-    assert refused.returncode == 2
-    assert "broken.jpg: not an image" in refused.stderr
-    done = run("score", f"--checkpoint={folder}/run", tmp_path / "photos", "--on_bad_image=skip")
-    assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 3
-    assert done.stderr.splitlines()[-1] == "1 of 3 images were left out"
+    assert f"glintiqa score --model={folder}/run PATH" in done.stdout
 
 
 def test_evaluate_repeats_the_test_figures_and_takes_other_data(trained, tmp_path):
     folder, _, data = trained
     results = json.loads((folder / "run" / "results.json").read_text())
-    done = run("evaluate", f"--checkpoint={folder}/run", f"--output={tmp_path}/predictions.csv")
+    done = run("evaluate", f"--model={folder}/run", f"--output={tmp_path}/predictions.csv")
     assert done.returncode == 0, done.stderr
     assert f"csv test:  SROCC {results['test']['srocc']:.4f}" in done.stdout
     assert (tmp_path / "predictions.csv").read_text() == (folder / "run" / "predictions_test.csv").read_text()
-    other = run("evaluate", f"--checkpoint={folder}/run", "--dataset=csv", *data)
+    other = run("evaluate", f"--model={folder}/run", "--dataset=csv", *data)
     assert other.returncode == 0, other.stderr
     assert "csv all:" in other.stdout
     assert f"({results['test']['images']} images)" in other.stdout  # it has seen the others
@@ -124,20 +97,20 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
         done = run("convert_weights", f"--input={folder}/run", f"--output={tmp_path}/{mistaken}")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"--output={tmp_path}/{message}" in done.stderr
-    variant = ["--variant=glintiqa_tiny", "--eval_grid=2"]
+    variant = ["--variant=glintiqa_tiny", "--model_tapped_blocks=0", "--eval_grid=2"]
     # the exported network gives quality in [0, 1]
     back = [f"--input={tmp_path}/out.safetensors", "--score_range=0,1", f"--output={tmp_path}/back"]
     done = run("convert_weights", *back, *variant)
     assert done.returncode == 0, done.stderr
-    assert f"--checkpoint={tmp_path}/back PATH" in done.stdout
+    assert f"--model={tmp_path}/back PATH" in done.stdout
     scores = []
     for checkpoint, name in ((folder / "run", "first.csv"), (tmp_path / "back", "second.csv")):
-        done = run("score", f"--checkpoint={checkpoint}", folder / "images", f"--output={tmp_path}/{name}")
+        done = run("score", f"--model={checkpoint}", folder / "images", f"--output={tmp_path}/{name}")
         assert done.returncode == 0, done.stderr
         with (tmp_path / name).open() as file:
             scores.append(np.array([float(row["score"]) for row in csv.DictReader(file)]))
     np.testing.assert_allclose(scores[0], 95 * scores[1], rtol=1e-4)
-    done = run("evaluate", f"--checkpoint={tmp_path}/back")
+    done = run("evaluate", f"--model={tmp_path}/back")
     assert done.returncode == 2
     assert "--dataset: needed" in done.stderr
 
@@ -154,12 +127,12 @@ def test_evaluate_refuses_its_own_data_when_they_have_changed(trained, tmp_path)
     """Who is tested may then have been trained on."""
     folder, _, _ = trained
     moved = shutil.copytree(folder / "data", tmp_path / "moved")
-    again = run("evaluate", f"--checkpoint={folder}/run", f"--data_dir={moved}")
+    again = run("evaluate", f"--model={folder}/run", f"--data_dir={moved}")
     assert again.returncode == 0, again.stderr
     scores = (folder / "scores.csv").read_text()
     try:
         (folder / "scores.csv").write_text(scores.replace("image03.png,15", "image03.png,16"))
-        done = run("evaluate", f"--checkpoint={folder}/run", f"--data_dir={tmp_path}/data")
+        done = run("evaluate", f"--model={folder}/run", f"--data_dir={tmp_path}/data")
     finally:
         (folder / "scores.csv").write_text(scores)
     assert done.returncode == 2
@@ -195,8 +168,8 @@ MISTAKES = [
     ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
     ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
     ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
-    ("evaluate", ["--checkpoint=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
-    ("evaluate", ["--checkpoint=x", "--split_seed=3"], "--split_seed: needs --dataset"),
+    ("evaluate", ["--model=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
+    ("evaluate", ["--model=x", "--split_seed=3"], "--split_seed: needs --dataset"),
     ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),
     ("prepare_dataset", ["--dataset=clive", "--source=nowhere"], "--source=nowhere: expected the folder of a"),
     ("prepare_dataset", ["--dataset=clive", "--source=."], "expected AllImages_release.mat, in any case"),
@@ -235,23 +208,22 @@ MISTAKES = [
         "--input=image00.png: expected",
     ),
     ("train", ["--workdir=x", "extra"], "expected only --flags, found extra"),
-    ("score", ["--checkpoint=nowhere", "."], "--checkpoint=nowhere: expected"),
-    ("score", ["--checkpoint=nowhere"], "expected images or folders to score, found none"),
-    ("score", ["--checkpoint=x", "--output=no/where.csv", "."], "--output=no/where.csv: expected"),
-    ("score", ["--checkpoint=x", "--output=", "."], "--output: expected a file to write, found nothing"),
-    ("score", ["--checkpoint=x", "--output=image00.png", "image00.png"], "--output=image00.png: expected another"),
-    ("evaluate", ["--checkpoint=nowhere"], "--checkpoint=nowhere: expected"),
-    ("evaluate", ["--checkpoint=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
+    ("evaluate", ["--model=nowhere"], "--model=nowhere: expected"),
+    ("evaluate", ["--model=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
     ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round=2: is for the rounds to say"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),
     ("ablations", ["--workdir=x", "--tables=heads"], "--tables: expected each of branches"),
     ("ablations", ["--workdir=x", "--tables=saqt"], "--saqt_weights: needed with saqt in --tables"),
-    ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"], "--predictions: expected NAME=FILE.csv"),
-    ("compare", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
     (
-        "compare",
+        "compare_predictions",
+        ["--workdir=x", "--scores=x.csv", "--predictions=a.csv"],
+        "--predictions: expected NAME=FILE.csv",
+    ),
+    ("compare_predictions", ["--workdir=x", "--scores=x.csv", "--predictions=a=a.csv"], "x.csv: cannot be read"),
+    (
+        "compare_predictions",
         ["--workdir=x", "--scores=x.csv", "--predictions="],
         "--predictions: expected NAME=FILE.csv, each",
     ),
@@ -270,47 +242,6 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path, monkeypatch, job, argum
     assert not (tmp_path / "x").exists()
 
 
-def test_a_scoring_that_is_ended_leaves_what_it_has_scored(trained, tmp_path):
-    """By a signal, in --output, and says how many; the file before it, where nothing was scored yet."""
-    folder, _, _ = trained
-    command = [sys.executable, ROOT / "experiments" / "score.py", f"--checkpoint={folder}/run", "--output=scores.csv"]
-    with subprocess.Popen(
-        [*command, *[folder / "images"] * 100], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for _ in range(10):
-            process.stdout.readline()
-        process.terminate()
-        _, said = process.communicate()
-    assert process.returncode == 143
-    with (tmp_path / "scores.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert 8 <= len(rows) < 2000
-    assert all(float(row["score"]) == float(row["score"]) for row in rows)
-    assert heard(said) == (
-        f"interrupted; {len(rows)} of 2000 images were scored and are in scores.csv; the same command scores all of "
-        "them anew\n"
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
-
-
-def test_scores_go_wherever_output_says(trained, tmp_path):
-    """Whole, where nobody reads the table; alone, to stdout; and a full disk is one line."""
-    folder, _, _ = trained
-    score = f"{sys.executable} {ROOT}/experiments/score.py --checkpoint={folder}/run {folder}/images"
-    for command, code, shown, said in [
-        (
-            f"{score} --output=all.csv | head -1; wc -l < all.csv",
-            0,
-            ["   score  image (MOS 0 to 95, higher is better)", "21"],
-            "",
-        ),
-        (f"{score} --output=/dev/stdout | cut -d, -f1 | head -2", 0, ["image", f"{folder}/images/image00.png"], ""),
-        (f"{score} --output=/dev/full", 2, [], "error: /dev/full: the disk is full\n"),
-    ]:
-        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-        assert (done.returncode, done.stdout.splitlines(), heard(done.stderr)) == (code, shown, said), command
-
-
 @pytest.mark.parametrize("command", ["score", "evaluate"])
 def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
     """As in a container that runs as any number."""
@@ -321,7 +252,7 @@ def test_without_a_home_or_a_name_for_the_user(trained, tmp_path, command):
     kept = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "PATH"))}
     images = [folder / "images"] if command == "score" else []
     done = subprocess.run(
-        [sys.executable, ROOT / "experiments" / f"{command}.py", f"--checkpoint={folder}/run", *images],
+        [sys.executable, ROOT / "experiments" / f"{command}.py", f"--model={folder}/run", *images],
         env=kept | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         capture_output=True,
         text=True,

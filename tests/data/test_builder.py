@@ -133,8 +133,8 @@ def test_identical_files_always_share_a_group_and_near_ones_on_request(tmp_path)
     collection, names = twins(tmp_path)
     as_is = RecordSource(prepare(collection, tmp_path / "data"))
     assert as_is.index.groups == [names[0], names[0], *names[2:]]
-    assert as_is.card.identical == [[names[0], names[1]]]
-    assert as_is.card.near_duplicates == [[names[0], names[1]], [names[0], names[2]], [names[1], names[2]]]
+    assert as_is.card.near_duplicates.identical == [[names[0], names[1]]]
+    assert as_is.card.near_duplicates.named == [[names[0], names[1]], [names[0], names[2]], [names[1], names[2]]]
     assert len(set(as_is.index.groups)) == 5
     merged = RecordSource(prepare(collection, tmp_path / "data", merge_near_duplicates=True))
     assert merged.index.groups == [names[0]] * 3 + names[3:]

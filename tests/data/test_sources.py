@@ -178,6 +178,13 @@ def test_arrays_are_of_any_kind_and_may_be_all_that_is_given():
         ),
         ({"names": ["a"]}, "names: expected 10, one for each image, found 1"),
         ({"groups": GROUPS[1:]}, "groups: expected 10, one for each image, found 9"),
+        ({"groups": [*GROUPS[1:], None]}, r"groups\[9\]: expected a content, found None"),
+        ({"groups": [1.0, float("nan"), *range(8)]}, r"groups\[1\]: expected a content, found nan"),
+        ({"groups": ["", *GROUPS[1:]]}, r"groups\[0\]: expected a content, found ''"),
+        (
+            {"score_stds": [*SCORES[1:], -1.0]},
+            "score_std: expected a standard deviation of 0 or more, found -1 of 9.png",
+        ),
         ({"splits": ["train"]}, "splits: expected 10, one for each image, found 1"),
         ({"splits": [*SPLITS[1:], "tset"]}, r"splits\[9\]: expected train, validation, test, found 'tset'"),
         ({"images": [*PICTURES[1:], "nowhere.png"]}, r"images\[9\]=nowhere.png: expected an image file, found nothing"),
@@ -193,6 +200,23 @@ def test_arrays_are_of_any_kind_and_may_be_all_that_is_given():
 def test_what_makes_no_source_is_named(options, message):
     with pytest.raises(InputError, match=f"^{message}"):
         of_arrays(**options)
+
+
+class Labelled(dict):
+    """As a pandas Series: ``[number]`` is by label, whatever the order; iteration is by position."""
+
+    def __iter__(self):
+        return iter(self.values())
+
+
+def test_groups_and_splits_are_taken_by_position():
+    """Labels are not positions any more where a table was sorted or filtered."""
+    labels = list(range(COUNT))[::-1]
+    options = {
+        name: Labelled(zip(labels, values, strict=True)) for name, values in (("groups", GROUPS), ("splits", SPLITS))
+    }
+    assert of_arrays(**options).index.groups == GROUPS
+    assert of_arrays(**options).index.splits == of_arrays(splits=iter(SPLITS)).index.splits
 
 
 def test_bad_files_of_a_folder_are_named_or_left_out(folder, tmp_path):

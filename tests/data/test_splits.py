@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glintiqa_jax.data.splits import (
+    Split,
     load_split,
     released_seed,
     save_split,
@@ -138,3 +139,31 @@ def test_bad_split_files_are_refused(tmp_path, text, message):
         load_split(tmp_path / "split.json", ["0", "1", "2"], ["a", "b", "a"], "mine")
     with pytest.raises(InputError, match="expected the name of a way to split, or a file"):
         load_split(tmp_path / "nowhere.json", ["0"], ["a"], "mine")
+
+
+def test_a_split_is_made_of_any_integers():
+    split = Split([2, 0], (3,), np.array([], np.float64))
+    assert split.train.dtype == split.test.dtype == np.int64
+    assert (split.train.tolist(), split.validation.tolist(), split.test.tolist()) == ([0, 2], [3], [])
+    for wrong in ([0.5], ["a"], [[0]], 3, None):
+        with pytest.raises(InputError, match=r"^split.train: expected positions, a sequence of integers, found an arr"):
+            Split(wrong, [], [])
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (Split([0, 1], [], [4]), "^split.test: expected positions from 0 to 3, found 4$"),
+        (Split([0, -1], [], [2]), "^split.train: expected positions from 0 to 3, found -1$"),
+        (Split([0, 0], [], [2]), "^split.train: expected each image once, found 0.png, which is in 'train'$"),
+        (Split([0, 1], [2], [1]), "^split.test: expected each image once, found 1.png, which is in 'train'$"),
+        (Split([0], [2], [1]), "^split: 1 content groups are on two sides .*: a; `shares_contents=True` allows"),
+    ],
+)
+def test_a_split_that_leaks_is_refused(split, message):
+    with pytest.raises(InputError, match=message):
+        split.check(["0.png", "1.png", "2.png", "3.png"], ["a", "a", "b", "c"])
+
+
+def test_a_split_by_image_may_be_meant():
+    Split([0], [2], [1], shares_contents=True).check(["0.png", "1.png", "2.png"], ["a", "a", "b"])

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glintiqa_jax.data.crops import grid_crops, random_crops
-from glintiqa_jax.data.transforms import RandomCropsAndFlips
+from glintiqa_jax.data.augmentation import RandomCropsAndFlips
+from glintiqa_jax.data.crops import Crops, mirrored
+from glintiqa_jax.data.transforms import TRANSFORMS
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -55,26 +56,26 @@ def test_several_crops_of_an_image_share_its_target():
 
 @given(st.integers(8, 80), st.integers(8, 80), st.integers(1, 6))
 def test_grid_crops_reach_every_edge(height, width, grid):
-    crops = grid_crops(coordinates(height, width), 8, grid)
+    crops = Crops(8, grid).of(coordinates(height, width))
     assert crops.shape == (grid * grid, 8, 8, 3)
     if grid > 1:
         assert crops[0, 0, 0, :2].tolist() == [0, 0]
         assert crops[-1, -1, -1, :2].tolist() == [height - 1, width - 1]
-    np.testing.assert_array_equal(crops, grid_crops(coordinates(height, width), 8, grid))
+    np.testing.assert_array_equal(crops, Crops(8, grid).of(coordinates(height, width)))
 
 
 def test_one_crop_is_the_centre():
-    assert grid_crops(coordinates(20, 30), 10, 1)[0, 0, 0].tolist() == [5, 10, 0]
+    assert Crops(10, 1).of(coordinates(20, 30))[0, 0, 0].tolist() == [5, 10, 0]
 
 
 def test_images_smaller_than_the_crop_are_refused():
     with pytest.raises(ValueError, match="30x20 pixels is smaller than the model's crop of 24"):
-        grid_crops(coordinates(20, 30), 24, 3)
+        Crops(24, 3).of(coordinates(20, 30))
 
 
 @given(st.integers(4, 60), st.integers(4, 60), st.integers(1, 30), st.integers(0, 100))
 def test_crops_at_random_are_pieces_of_the_image_as_it_is(height, width, count, seed):
-    crops = random_crops(coordinates(height, width), 4, count, np.random.default_rng(seed))
+    crops = Crops(4, random=count, seed=seed).of(coordinates(height, width))
     assert crops.shape == (count, 4, 4, 3)
     tops, lefts = crops[:, :1, :1, 0].astype(int), crops[:, :1, :1, 1].astype(int)
     assert tops.max() <= height - 4
@@ -84,10 +85,36 @@ def test_crops_at_random_are_pieces_of_the_image_as_it_is(height, width, count, 
 
 
 def test_crops_at_random_reach_every_place():
-    crops = random_crops(coordinates(6, 5), 4, 400, np.random.default_rng(0))
+    crops = Crops(4, random=400).of(coordinates(6, 5))
     assert {tuple(crop[0, 0, :2]) for crop in crops} == {(r, c) for r in range(3) for c in range(2)}
 
 
-def test_an_image_smaller_than_a_crop_is_refused():
-    with pytest.raises(ValueError, match="3x9 pixels is smaller than the model's crop of 4"):
-        random_crops(coordinates(9, 3), 4, 1, np.random.default_rng(0))
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 60))
+def test_a_small_image_is_continued_by_its_mirror_image(height, width, side):
+    image = coordinates(height, width)
+    found = mirrored(image, side)
+    assert found.shape == (max(height, side), max(width, side), 3)
+    top, left = (max(side - length, 0) // 2 for length in (height, width))
+    np.testing.assert_array_equal(found[top : top + height, left : left + width], image)
+    steps = [np.abs(np.diff(found[..., axis].astype(int), axis=axis)).max(initial=0) for axis in (0, 1)]
+    assert max(steps) <= 1  # no edge
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_what_every_transform_leaves_holds_a_crop(name):
+    """It is uint8, and a function of the image and the stream; its ``smallest`` is large enough."""
+    transform = TRANSFORMS[name]
+    assert transform.name == name
+    height = transform.smallest(16)
+    image = np.random.default_rng(0).integers(0, 256, (height, height + 5, 3), np.uint8)
+    for seed in range(20):
+        found, again = (transform(image, 16, np.random.default_rng(seed)) for _ in range(2))
+        assert found.dtype == np.uint8
+        assert min(found.shape[:2]) >= 16
+        np.testing.assert_array_equal(found, again)
+
+
+def test_quarter_turns():
+    image = coordinates(5, 7)
+    turned = {TRANSFORMS["quarter_turns"](image, 4, np.random.default_rng(seed)).tobytes() for seed in range(30)}
+    assert turned == {np.rot90(image, turns).tobytes() for turns in range(4)}

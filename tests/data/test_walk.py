@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from glintiqa_jax.data.images import decode_image, encode_png
-from glintiqa_jax.data.walk import find_images
+from glintiqa_jax.data.walk import ImageStream, find_images
 from glintiqa_jax.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
@@ -149,3 +149,48 @@ def test_images_of_several_pages_and_of_no_magic_are_told_by_their_ending(tmp_pa
     (tmp_path / "image.tga").write_bytes(content.getvalue())
     (tmp_path / "image.bin").write_bytes(content.getvalue())
     assert below(tmp_path, find_images([tmp_path]).images) == ["image.tga"]
+
+
+def test_a_stream_has_the_same_images_in_the_same_order(tmp_path):
+    for name in ("b/image01.png", "b/image00.png", "a/deep/image00.png", "a.png", "c/again.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encode_png(RGB))
+    (tmp_path / "notes.txt").write_text("no image")
+    stream = ImageStream([tmp_path])
+    assert [(path, "") for path in find_images([tmp_path]).images] == list(stream) == list(stream)
+    assert stream.left_out == 1
+
+
+def test_in_a_stream_what_is_no_image_has_a_reason(tmp_path):
+    """One bad path is told as such, and the others are there."""
+    (tmp_path / "good.png").write_bytes(encode_png(RGB))
+    (tmp_path / "shot.nef").write_bytes(b"raw")
+    (tmp_path / "broken.jpg").write_bytes(b"")  # which decoding will say
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "[1].png").write_bytes(encode_png(RGB))
+    paths = [
+        tmp_path,
+        tmp_path / "nothing.png",
+        tmp_path / "empty",
+        f"{tmp_path}/*.gif",
+        f"{tmp_path}/g*.png",
+        "",
+        "a\0b",
+    ]
+    found = [(path.name, reason) for path, reason in ImageStream([*paths, f"{tmp_path}/[1].png"])]
+    assert found == [
+        ("[1].png", ""),
+        ("broken.jpg", ""),
+        ("gone.png", "link to nothing"),
+        ("good.png", ""),
+        ("shot.nef", "camera raw, to be developed first"),
+        ("nothing.png", "nothing there"),
+        ("empty", "no images in this folder"),
+        ("*.gif", "nothing matches"),
+        ("gone.png", "nothing there"),
+        ("good.png", ""),
+        ("", "an empty path"),
+        ("a\0b", "embedded null byte"),
+        ("[1].png", ""),
+    ]

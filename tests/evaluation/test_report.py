@@ -12,8 +12,9 @@ from glintiqa_jax.data.builder import prepare
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.own import read_csv
 from glintiqa_jax.data.records import RecordSource
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.prediction import Predictions
-from glintiqa_jax.evaluation.report import Evaluated, Provenance, ReportOptions, Training, write_report
+from glintiqa_jax.evaluation.report import Evaluated, Provenance, Training, write_report
 
 PART = {"srocc": -1.0, "plcc": -1.0, "krocc": -1.0, "rmse": 12.345678, "images": 9}
 HISTORY = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}, {"step": 2, "validation": PART, "test": PART}]

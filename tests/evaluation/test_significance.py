@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glintiqa_jax.evaluation.mapping import fit_line, fit_logistic4, fit_logistic5
+from glintiqa_jax.evaluation.mapping import fit_line, fit_logistic4
 from glintiqa_jax.evaluation.metrics import krocc, mae, outlier_ratio, plcc, rmse, srocc
 from glintiqa_jax.evaluation.significance import bootstrap_interval, paired_bootstrap, residual_f_test
 
@@ -31,7 +31,6 @@ def test_interval_of_a_tool():
     found = bootstrap_interval(srocc, predicted, target, resamples=9999)
     assert (found.low, found.high) == pytest.approx((0.9228268, 0.9889130), abs=2e-3)  # another generator's draws, too
     assert found.estimate == pytest.approx(0.9727954972, abs=1e-9)
-    assert (found.resamples, found.undefined) == (9999, 0)
 
 
 def test_interval_agrees_with_fisher():
@@ -68,7 +67,7 @@ def test_what_belongs_to_an_image_is_drawn_with_it():
     assert (found.low, found.high) == (0, 0)
 
 
-@pytest.mark.parametrize("fit", [fit_line, fit_logistic4, fit_logistic5])
+@pytest.mark.parametrize("fit", [fit_line, fit_logistic4])
 def test_interval_of_a_mapped_metric(fit):
     predicted, target = model(np.random.default_rng(0), 60)
     found = bootstrap_interval(lambda p, t: plcc(fit(p, t)(p), t), predicted, target, resamples=50)
@@ -108,12 +107,11 @@ def test_groups_of_one_image_are_images():
     )
 
 
-def test_undefined_resamples_are_left_out_and_counted():
+def test_undefined_resamples_are_left_out():
     predicted, target = np.repeat([0.0, 1.0, 2.0], 4), np.repeat([0.0, 1.0, 4.0], 4)
     groups = np.repeat(np.arange(3), 4)
     found = bootstrap_interval(srocc, predicted, target, groups=groups, resamples=2000)
     assert (found.low, found.high, found.estimate) == pytest.approx((1, 1, 1))
-    assert found.undefined / found.resamples == pytest.approx(3 / 3**3, abs=0.03)  # one group drawn three times
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(9)])
@@ -127,7 +125,7 @@ def test_few_images_have_no_interval(groups):
         assert np.isnan(paired_bootstrap(plcc, predicted, -predicted, target, groups=groups, resamples=20).p_value)
 
 
-@pytest.mark.parametrize("unit", [1e300, 1e-300])
+@pytest.mark.parametrize("unit", [1e30, 1e-30])
 def test_an_f_test_knows_no_unit(unit):
     rng = np.random.default_rng(0)
     target = rng.normal(size=40)
@@ -135,14 +133,13 @@ def test_an_f_test_knows_no_unit(unit):
     expected = residual_f_test(first, second, target)
     for found in (residual_f_test(first * unit, second, target), residual_f_test(first, second, target * unit)):
         assert found.better == expected.better == "first"
-        np.testing.assert_allclose((found.ratio, *found.kurtosis), (expected.ratio, *expected.kurtosis), rtol=1e-3)
+        assert found.ratio == pytest.approx(expected.ratio, rel=1e-3)
 
 
 def test_an_undefined_figure_has_an_undefined_interval():
     with pytest.warns(UserWarning, match="5 predictions are all equal"):
         found = bootstrap_interval(srocc, np.ones(5), np.arange(5.0), resamples=20)
     assert np.isnan([found.low, found.high, found.estimate]).all()
-    assert found.undefined == 20
     with pytest.warns(UserWarning, match="5 predictions are all equal"):
         assert np.isnan(paired_bootstrap(srocc, np.ones(5), np.arange(5.0), np.arange(5.0), resamples=20).p_value)
 
@@ -152,7 +149,7 @@ def test_one_content_has_no_interval():
     with pytest.warns(UserWarning, match="interval is undefined"):
         found = bootstrap_interval(rmse, predicted, target, groups=np.zeros(10), resamples=20)
     assert np.isnan([found.low, found.high]).all()
-    assert (found.estimate, found.undefined) == (rmse(predicted, target), 20)
+    assert found.estimate == rmse(predicted, target)
     with pytest.warns(UserWarning, match="interval is undefined"):
         bootstrap_interval(rmse, predicted[:1], target[:1], resamples=20)
 
@@ -187,8 +184,7 @@ def test_comparisons_know_no_first_model(seed):
     assert (one.estimate, one.low, one.high) == pytest.approx((-other.estimate, -other.high, -other.low))
     assert one.p_value == other.p_value
     one, other = residual_f_test(first, second, target), residual_f_test(second, first, target)
-    assert (one.ratio, one.critical, one.p_value) == (other.ratio, other.critical, other.p_value)
-    assert one.kurtosis == other.kurtosis[::-1]
+    assert (one.ratio, one.p_value) == (other.ratio, other.p_value)
     assert {"first": "second", "second": "first", None: None}[one.better] == other.better
 
 
@@ -210,36 +206,35 @@ def test_equal_models_seldom_differ():
         first, target = model(rng, 80)
         second = target + 0.5 * rng.normal(size=80)
         p_values.append(paired_bootstrap(rmse, first, second, target, resamples=200, seed=seed).p_value)
-        better.append(residual_f_test(first, second, target, fit=fit_line).better)
+        better.append(residual_f_test(first, second, target).better)
     assert np.mean(np.array(p_values) < 0.05) <= 0.1
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.07)
     # Twice the significance, as the larger variance is the one tested.
     assert np.mean([each is not None for each in better]) == pytest.approx(0.1, abs=0.05)
 
 
-@given(seeds, st.sampled_from([0.01, 0.05, 0.2]))
+@given(seeds)
 @settings(max_examples=20)
-def test_f_test_by_hand(seed, significance):
+def test_f_test_by_hand(seed):
     rng = np.random.default_rng(seed)
     first, target = model(rng, 50)
     second = target + rng.uniform(0.3, 0.8) * rng.normal(size=50)
-    variances = []
-    for predicted in (first, second):
-        residuals = target - np.polyval(np.polyfit(predicted, target, 1), predicted)
-        variances.append(np.sum(residuals**2) / 48)
-    found = residual_f_test(first, second, target, fit=fit_line, significance=significance)
+    residuals = [fit_logistic4(predicted, target)(predicted) - target for predicted in (first, second)]
+    parameters = [len(fit_logistic4(predicted, target).parameters) for predicted in (first, second)]
+    variances = [np.sum(each**2) / (50 - count) for each, count in zip(residuals, parameters, strict=True)]
+    larger, smaller = np.argsort(variances)[::-1]
+    found = residual_f_test(first, second, target)
     assert found.ratio == pytest.approx(max(variances) / min(variances))
-    assert found.critical == pytest.approx(scipy.stats.f.ppf(1 - significance, 48, 48))
-    assert found.p_value == pytest.approx(1 - scipy.stats.f.cdf(found.ratio, 48, 48), abs=1e-9)
-    assert (found.better is not None) == (found.ratio > found.critical)
-    assert found.kurtosis[1] == pytest.approx(scipy.stats.kurtosis(residuals, fisher=False))
+    p_value = 1 - scipy.stats.f.cdf(found.ratio, 50 - parameters[larger], 50 - parameters[smaller])
+    assert found.p_value == pytest.approx(p_value, abs=1e-9)
+    assert (found.better is not None) == (p_value < 0.05)
 
 
 def test_f_test_counts_the_parameters_of_each_mapping():
     rng = np.random.default_rng(0)
     good, target = model(rng, 50)
     found = residual_f_test(good, np.ones(50), target)  # the latter gets a line, of two parameters
-    assert found.critical == pytest.approx(scipy.stats.f.ppf(0.95, 48, 46))
+    assert found.p_value == pytest.approx(scipy.stats.f.sf(found.ratio, 48, 46))
     assert found.better == "first"
 
 
@@ -254,5 +249,5 @@ def test_f_test_counts_the_parameters_of_each_mapping():
 def test_an_f_test_without_residuals_is_undefined(predicted, target, why):
     with pytest.warns(UserWarning, match=why):
         found = residual_f_test(predicted, predicted + 1, target)
-    assert np.isnan([found.ratio, found.critical, found.p_value]).all()
+    assert np.isnan([found.ratio, found.p_value]).all()
     assert found.better is None

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from glintiqa_jax.models.backbones import BACKBONES
-from glintiqa_jax.models.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0Config
+from glintiqa_jax.models.backbones.efficientnet_lite import EfficientNetLite0Config
+from glintiqa_jax.models.efficientnet_lite import EfficientNetLite
 from glintiqa_jax.models.files import WeightsError
 from glintiqa_jax.models.initialisation import initial_state
 from glintiqa_jax.models.weights import load_whole

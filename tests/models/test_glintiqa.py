@@ -11,8 +11,8 @@ from flax import nnx
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.files import arrays_of
-from glintiqa_jax.models.freezing import split_model
-from glintiqa_jax.models.glintiqa import abstract_model, create_model, parameter_counts
+from glintiqa_jax.models.freezing import freeze, split_model
+from glintiqa_jax.models.glintiqa import abstract_model, create_model
 from glintiqa_jax.models.integration import ChannelWiseSelfAttention, l2_normalise
 
 # variant: (parameters, of which trained). As released, 45,136,573: ours builds no block after the last tap, which
@@ -37,8 +37,12 @@ def scores_of(model, batch, **options):
 
 
 def test_every_variant_has_its_counts():
-    frozen = {name: [r"^vgfe\.(patch_embed|blocks\.[0-4])\."] * ("16" in name) for name in VARIANTS}
-    assert {name: parameter_counts(config, frozen[name]) for name, config in VARIANTS.items()} == PARAMETERS
+    for name, (parameters, trained) in PARAMETERS.items():
+        model = abstract_model(VARIANTS[name])
+        assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))) == parameters
+        freeze(model, [r"^vgfe\.(patch_embed|blocks\.[0-4])\."] * ("16" in name))
+        assert sum(leaf.size for leaf in jax.tree.leaves(split_model(model)[1])) == trained
+    assert PARAMETERS.keys() == VARIANTS.keys()
 
 
 @pytest.mark.parametrize("name", VARIANTS)

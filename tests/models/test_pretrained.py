@@ -9,7 +9,7 @@ import pytest
 from glintiqa_jax.models.backbones import whole_backbones
 from glintiqa_jax.models.config import variant_config
 from glintiqa_jax.models.files import WeightsError
-from glintiqa_jax.models.pretrained import PackagedFile, find_weights, find_whole
+from glintiqa_jax.models.pretrained import PackagedFile, find_weights, find_whole, licences
 
 PAPERS = variant_config("glintiqa_s16_r50")
 LITE = variant_config("glintiqa_lite")
@@ -31,6 +31,16 @@ def test_the_package_carries_weights():
         WeightsError, match="package: expected weights of the network's ViT or ResNet, found none there"
     ):
         find_weights("package", PAPERS, say=print)
+
+
+def test_what_is_from_elsewhere_has_its_licence():
+    found = licences("timm", PAPERS)
+    assert len(found) == 2
+    assert [re.match(r"timm/\w+\S*: (Apache-2.0|BSD-3-Clause)$", line)[1] for line in found] == [
+        "Apache-2.0",
+        "BSD-3-Clause",
+    ]
+    assert licences("package", PAPERS) == licences("own.npz", PAPERS) == []
 
 
 def test_a_missing_package_names_the_extra():

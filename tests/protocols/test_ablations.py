@@ -3,12 +3,12 @@
 import dataclasses
 
 import pytest
-from small_runs import compiled_once, one_device_mesh, small_source
+from small_runs import SHORT, compiled_once, one_device_mesh, small_source
 
 from glintiqa_jax import settings
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.protocols.ablations import SAQT, TABLES, ablation_rows, run_ablations
 from glintiqa_jax.protocols.runs import Running, Task
@@ -72,7 +72,7 @@ def test_rows_start_from_weights_that_there_are():
 
 @pytest.fixture(scope="module")
 def task(small):
-    return Task(small.source, small.change(steps=3, eval_every=3).experiment)
+    return Task(small.source, small.change(**SHORT).experiment)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_the_report_compares_every_row_with_the_first(ablated, task):
 
 def test_rounds_are_compared_one_by_one(task, running, tmp_path):
     splitting = Splitting(validation_fraction=0.2, test_fraction=0.3)
-    short = dataclasses.replace(task.change(steps=2, warmup_steps=1, eval_every=2), splitting=splitting)
+    short = dataclasses.replace(task, splitting=splitting)
     quick = dataclasses.replace(running, report=dataclasses.replace(running.report, baselines=()))
     found = run_ablations(short, tmp_path, tables=["selection"], rounds=2, running=quick)
     assert [len(runs) for runs in found["selection"].values()] == [2, 2]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.metrics import METRICS, srocc
-from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.evaluation.significance import paired_bootstrap
 from glintiqa_jax.evaluation.tables import in_words
 from glintiqa_jax.protocols import comparison
@@ -105,9 +105,9 @@ def test_two_reports_do_not_share_a_folder(files):
     assert (workdir / "report.md").read_bytes() == before
 
 
-@pytest.mark.parametrize("unit", [1e300, 1e-300, 1e-310, 1e308 / 900])
+@pytest.mark.parametrize("unit", [1e30, 1e-30])
 def test_predictions_in_any_unit_have_the_same_figures(files, unit):
-    """As large or small as numbers get; the figures of ordinary ones are the reference."""
+    """As large or small as single precision has them; the figures of ordinary ones are the reference."""
     predictions, scores, workdir = files
     ordinary = compare(predictions, scores, workdir)
     write(predictions["bad"], "name,predicted", NAMES, [repr(float(value)) for value in BAD * unit])
@@ -117,6 +117,13 @@ def test_predictions_in_any_unit_have_the_same_figures(files, unit):
         expected = [interval.estimate, interval.low, interval.high]
         np.testing.assert_allclose([found.estimate, found.low, found.high], expected, rtol=1e-4)
     assert "inf" not in (workdir / "extreme" / "report.md").read_text().split("Provenance")[0]
+
+
+def test_numbers_beyond_single_precision_are_refused(files):
+    predictions, scores, workdir = files
+    write(predictions["bad"], "name,predicted", NAMES, [repr(float(value)) for value in BAD * 1e300])
+    with pytest.raises(InputError, match=r"bad.csv: expected numbers whose largest is 1e-38 to 1e\+38 in size, found"):
+        compare(predictions, scores, workdir)
 
 
 def test_constant_predictions_and_two_images_are_reported_as_undefined(files):

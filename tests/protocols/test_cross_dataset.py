@@ -5,13 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from small_runs import compiled_once, noise, one_device_mesh
+from small_runs import SHORT, compiled_once, noise, one_device_mesh
 
 from glintiqa_jax.data import from_arrays
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.metrics import srocc
-from glintiqa_jax.evaluation.report import ReportOptions
 from glintiqa_jax.protocols import cross_dataset as module
 from glintiqa_jax.protocols.cross_dataset import cross_dataset
 from glintiqa_jax.protocols.runs import Running, Task
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 @pytest.fixture(scope="module")
 def tasks(small):
     """Two databases: twenty images of "one", and ten of "two", of which the last three are among the first."""
-    experiment = small.change(steps=3, eval_every=3).experiment
+    experiment = small.change(**SHORT).experiment
     one = from_arrays(
         noise(20), small.source.index.raw_scores, groups=small.source.index.groups, score_range=(0, 100)
     ).named("one")

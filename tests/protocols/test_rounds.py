@@ -6,12 +6,12 @@ import statistics
 
 import numpy as np
 import pytest
-from small_runs import compiled_once, one_device_mesh, stop_after
+from small_runs import SHORT, compiled_once, one_device_mesh, stop_after
 
 from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.evaluation.report import ReportOptions
+from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.protocols import rounds, runs
 from glintiqa_jax.protocols.rounds import published_column, run_rounds
 from glintiqa_jax.protocols.runs import Running, Task
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 @pytest.fixture(scope="module")
 def task(small):
-    experiment = small.change(steps=4, eval_every=4).experiment
+    experiment = small.change(**SHORT).experiment
     return Task(small.source, experiment, Splitting(validation_fraction=0.2, test_fraction=0.3))
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from reference import tensor
 
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.models.backbones.resnet import ResNet, ResNetConfig
+from glintiqa_jax.models.backbones.resnet import ResNetConfig
 from glintiqa_jax.models.files import WeightsError
+from glintiqa_jax.models.resnet import ResNet
 from glintiqa_jax.models.weights import load_whole
 from glintiqa_jax.saqt import features
 from glintiqa_jax.saqt.features import colour_texture, features_of, semantic_features

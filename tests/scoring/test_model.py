@@ -24,7 +24,8 @@ from glintiqa_jax.scoring.model import Model
 
 pytestmark = pytest.mark.compiled_for_users
 TINY = VARIANTS["glintiqa_tiny"]
-CARD = ModelCard(TINY, ScoreScale(0.0, 10.0), View(max_short_side=64), calibration=Calibration(0.9, 2.5, 40))
+ERRORS = Calibration(errors=(0.5,) * 39 + (2.5,), deviations=(1.0,) * 40, images=40)
+CARD = ModelCard(TINY, ScoreScale(0.0, 10.0), View(max_short_side=64), calibration=ERRORS)
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +53,20 @@ def test_the_same_pixels_have_the_same_score_in_any_file(model, tmp_path):
 def test_large_photographs_are_shrunk_as_in_training(model):
     large = np.random.default_rng(0).integers(0, 256, (640, 900, 3), np.uint8)
     shrunk = np.asarray(Image.fromarray(large).resize((90, 64), Image.Resampling.BICUBIC))
-    assert model.score(large) == model.score(shrunk)
+    assert model.score(large).value == model.score(shrunk).value
 
 
 def test_what_cannot_be_scored_is_named(model, tmp_path):
-    Image.new("RGB", (20, 90)).save(tmp_path / "small.png")
+    Image.new("RGB", (31, 90)).save(tmp_path / "small.png")
     (tmp_path / "broken.png").write_bytes(b"")
     for name, message in [
-        ("small.png", "small.png: an image of 20x90 pixels is smaller than the model's crop of 32"),
+        ("small.png", "small.png: expected at least 32 pixels a side, found 31x90"),
         ("broken.png", "broken.png: not an image"),
         ("absent.png", "absent.png: cannot be read"),
     ]:
         with pytest.raises(BadImageError, match=message):
             model.score(tmp_path / name)
-    with pytest.raises(BadImageError, match=r"small\.png: an image of 20x90 pixels"):
+    with pytest.raises(BadImageError, match=r"small\.png: expected at least 32 pixels"):
         model.map(tmp_path / "small.png")
 
 
@@ -101,7 +102,7 @@ def test_whatever_holds_the_pixels_has_their_score(model, tmp_path):
         (np.full((64, 64, 3), np.nan), "not finite"),
         (np.full((64, 64, 3), 1e6), "expected floats in 0..1 or in 0..255"),
         (np.zeros((64, 64, 3), complex), "expected an image of numbers"),
-        (np.zeros((8, 90, 3), np.uint8), "image: an image of 90x8 pixels is smaller than the model's crop of 32"),
+        (np.zeros((8, 90, 3), np.uint8), "image: expected at least 32 pixels a side, found 90x8"),
     ],
 )
 def test_a_wrong_kind_is_one_clear_error(model, image, message):
@@ -113,7 +114,14 @@ def test_a_score_says_what_it_means(model):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     score = model.score(image)
     assert score.percent == pytest.approx(10 * score.value)
-    assert score.interval == pytest.approx((score.value - 2.5, score.value + 2.5))
+    half = ERRORS.half_width(score.deviation)
+    # the 39th of 40 errors, in proportion to the deviation and four times the median
+    assert half == pytest.approx(0.5 * (score.deviation + 4) / (1 + 4))
+    assert score.interval == pytest.approx((max(score.value - half, 0), min(score.value + half, 10)))
+    assert (score.width, score.height, score.notes) == (70, 50, ())
+    assert f"{score:.1f}" == f"{score.value:.1f}"
+    low, high = score.interval
+    assert f"{score}" == f"{score.value:.4g} ({low:.4g} to {high:.4g}), {CARD.scale.describe()}"
     reverse = dataclasses.replace(CARD, scale=ScoreScale(0.0, 10.0, lower_is_better=True), calibration=None)
     other = Model(model.network, reverse).score(image)
     assert other.value == pytest.approx(10 - score.value)
@@ -127,18 +135,42 @@ def test_a_comparison_is_in_the_direction_of_quality(model):
     found = model.compare(one, two)
     assert found.difference == pytest.approx(found.second.percent - found.first.percent)
     assert found.better == ("second" if found.difference > 0 else "first")
-    assert found.certain == (abs(found.first.value - found.second.value) > 2.5 * 2**0.5)
+    assert found.certain == (abs(found.difference) > found.uncertainty)
     assert model.compare(one, one).better == "neither"
+    assert not model.compare(one, one).certain
+    assert Model(model.network, dataclasses.replace(CARD, calibration=None)).compare(one, two).certain is None
 
 
 @pytest.mark.parametrize("size", [(32, 32), (50, 70), (33, 200), (130, 97)])
 def test_a_map_is_as_large_as_its_image_and_made_of_its_windows_scores(model, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     found = model.map(image)
-    assert (found.shape, found.dtype) == (size, np.float32)
-    assert np.isfinite(found).all()
+    assert (found.values.shape, found.values.dtype) == (size, np.float32)
+    assert np.isfinite(found.values).all()
+    np.testing.assert_array_equal(np.asarray(found), found.values)
+    low, high = (reach(window.score for window in found.windows) for reach in (min, max))
+    beyond = 0.1 * (high - low) + 1e-6  # by which bicubic enlargement overshoots
+    assert low - beyond <= found.values.min() <= found.values.max() <= high + beyond
+    assert found.worst.score == low
+    for window in found.windows:
+        assert 0 <= window.left <= window.left + window.width <= size[1] + 1e-6
+        assert 0 <= window.top <= window.top + window.height <= size[0] + 1e-6
     if size == (32, 32):  # one window
-        np.testing.assert_allclose(found, model.score(image).value, rtol=1e-5)
+        np.testing.assert_allclose(found.values, model.score(image).value, rtol=1e-5)
+
+
+def test_a_map_shows_where_an_image_differs(model):
+    """The window over a corner has the score of that corner alone."""
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    image[32:, 32:] //= 8
+    found = model.map(image, overlap=0)
+    scores = {(window.top, window.left): window.score for window in found.windows}
+    assert len(scores) == 25
+    for top, left in ((0, 0), (0, 32), (32, 0), (32, 32), (16, 8)):
+        corner = image[top : top + 32, left : left + 32]
+        assert scores[top, left] == pytest.approx(model.score(corner).value, abs=1e-5)
+    with pytest.raises(InputError, match="overlap: expected a share"):
+        model.map(image, overlap=1)
 
 
 def test_a_model_is_saved_and_loaded_whole(model, tmp_path):
@@ -158,8 +190,8 @@ def test_nothing_of_training_is_imported_to_score(model, tmp_path):
     folder = save_model(model, tmp_path / "model")
     code = (
         f"import sys, numpy, glintiqa_jax; glintiqa_jax.load_model({str(folder)!r}).score(numpy.zeros((40, 40, 3))); "
-        "print(*[name for name in ('glintiqa_jax.training', 'orbax', 'grain', 'tensorflow_datasets', "
-        "'matplotlib') if name in sys.modules])"
+        "print(*[name for name in ('glintiqa_jax.training', 'orbax', 'grain', 'tensorflow_datasets', 'scipy.fft', "
+        "'scipy.stats', 'cv2', 'skimage', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("\n", "")
@@ -225,9 +257,16 @@ def test_a_checkpoint_of_version_0_1_0_is_a_model(tmp_path):
 
 
 def test_intervals_hold_as_often_as_they_say():
+    """Whatever the coverage, and more narrowly where crops agree."""
     rng = np.random.default_rng(0)
-    truth, error = rng.uniform(0, 10, 4000), rng.normal(0, 1, 4000)
-    found = Calibration.of((truth + error)[:1000], truth[:1000])
-    assert found.images == 1000
-    assert np.mean(np.abs(error[1000:]) <= found.half_width) == pytest.approx(0.9, abs=0.02)
-    assert Calibration.of(truth[:8], truth[:8]) is None  # no interval of nine in ten from eight
+    deviation = rng.uniform(0.2, 3, 6000)
+    truth, error = rng.uniform(0, 10, 6000), rng.normal(0, 1, 6000) * deviation
+    found = Calibration.of((truth + error)[:2000], truth[:2000], deviation[:2000])
+    assert (found.images, len(found.errors)) == (2000, 1000)
+    for coverage in (0.8, 0.95):
+        half = np.asarray([found.half_width(one, coverage) for one in deviation[2000:]])
+        assert np.mean(np.abs(error[2000:]) <= half) == pytest.approx(coverage, abs=0.015)
+    assert found.half_width(0.2) < found.half_width(3.0)
+    few = Calibration.of(truth[:18], truth[:18], deviation[:18])
+    assert few.half_width(1.0) is None  # no interval of 19 in 20 from 18
+    assert few.half_width(1.0, 0.9) == 0

@@ -3,15 +3,21 @@
 A setting that nothing reads fails here, and so does one whose effect is not what it says.
 """
 
+import functools
+import hashlib
 import json
+import re
+import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from small_runs import small_run
+from small_runs import alike, small_run
 
 from glintiqa_jax import settings
 from glintiqa_jax.models.glintiqa import new_model
+from glintiqa_jax.training import run
 from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.step import Trainer
 
@@ -42,6 +48,7 @@ OTHERS = {
     "batch_size": 4,
     "crops_per_image": 2,
     "vertical_flips": False,
+    "transforms": ("quarter_turns",),
     "ranked_levels": 1,
     "ranking_weight": (1.0, {"ranked_levels": 1}),
     "accumulate": 2,
@@ -80,24 +87,32 @@ OTHERS = {
 OF_THE_CALL = {"max_steps", "allow_config_change", "on_bad_image"}
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def short():
-    """Three steps of one stage and one block, which compile in a third of the time; evaluated after two and three."""
-    return small_run().change(tapped_blocks=(0,), steps=3, eval_every=2, warmup_steps=2, batch_size=8)
+    """Three steps, evaluated after two and three."""
+    return small_run().change(steps=3, eval_every=2, warmup_steps=2, batch_size=8)
 
 
-@pytest.fixture(scope="module")
-def before(short, tmp_path_factory):
-    """The figures without another value, once for what is there beside it."""
-    known = {}
+class Traced(Trainer):
+    """Takes no step: each loss stands for what a step would compute, of which arrays."""
 
-    def figures_beside(beside, all_devices):
-        key = (repr(beside), all_devices)
-        if key not in known:
-            known[key] = figures(short, tmp_path_factory.mktemp("before"), all_devices=all_devices, **beside)
-        return known[key]
+    def __init__(self, experiment, mesh, *, remat=False):
+        super().__init__(experiment, mesh, remat=remat)
+        self._taken, self.step, self._traced = self.step, self._hashed, None
 
-    return figures_beside
+    def _hashed(self, state, batch, key):
+        if self._traced is None:
+            jaxpr = self._taken.trace(state, batch, key).jaxpr
+            self._traced = re.sub(r"0x[0-9a-f]+", "", f"{jaxpr} {jaxpr.consts}")
+        sha = hashlib.sha256(self._traced.encode())
+        for leaf in jax.tree.leaves((state, batch, jax.random.key_data(key))):
+            sha.update(np.asarray(leaf).tobytes())
+        return state._replace(step=state.step + 1), int(sha.hexdigest()[:6], 16) / 2**24
+
+
+@functools.cache
+def traced(experiment, mesh, remat):
+    return Traced(experiment, mesh, remat=remat)
 
 
 def changes_of(name, tmp_path):
@@ -118,8 +133,7 @@ def weights(folder):
     from glintiqa_jax.models.weights import export_glintiqa
 
     path = folder / "weights.safetensors"
-    network = small_run().change(tapped_blocks=(0,)).experiment.model
-    safetensors.numpy.save_file(export_glintiqa(new_model(network, seed=5)), path)
+    safetensors.numpy.save_file(export_glintiqa(new_model(short().experiment.model, seed=5)), path)
     return path
 
 
@@ -157,19 +171,40 @@ def figures(small, folder, **values):
     return {name: value for name, value in results.items() if name != "commit"}, history, predictions
 
 
+@functools.cache
+def figures_beside(trainer, spread=False, **beside):
+    """The figures without another value, once for a trainer and for what is there beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return figures(short(), Path(folder), all_devices=spread, **beside)
+
+
+def settings_of(*which):
+    return [name for name, effect in effects().items() if effect in which and name not in OF_THE_CALL]
+
+
+pytestmark = [pytest.mark.filterwarnings("ignore:.*is undefined"), pytest.mark.usefixtures("one_device")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, effect in effects().items() if name not in OF_THE_CALL])
-@pytest.mark.filterwarnings("ignore:.*is undefined")
-@pytest.mark.usefixtures("one_device")
-def test_a_setting_does_what_it_declares(short, before, tmp_path, name):
-    effect = effects()[name]
+@pytest.mark.parametrize("name", settings_of("results", "shape"))
+def test_a_setting_that_changes_figures_does(tmp_path, monkeypatch, name):
+    """By what a step computes, on which batches, from where, and by what is evaluated when."""
+    monkeypatch.setattr(run, "Trainer", lambda experiment, mesh, remat: traced(alike(experiment), mesh, remat))
     beside, values = changes_of(name, tmp_path)
+    assert figures(short(), tmp_path, **values) != figures_beside(Traced, **beside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", settings_of("rounding"))
+def test_a_setting_that_changes_figures_by_rounding_does_no_more(tmp_path, name):
     spread = name.startswith("mesh_")
-    first = before({} if spread else beside, spread)
-    second = figures(short, tmp_path / "second", all_devices=spread, **values)
-    if effect == "nothing":
-        assert first == second
-    elif effect == "rounding":
-        np.testing.assert_allclose(first[0]["test"]["rmse"], second[0]["test"]["rmse"], rtol=1e-3)
-    else:
-        assert first != second
+    _, values = changes_of(name, tmp_path)
+    expected = figures_beside(Trainer, spread)[0]["test"]["rmse"]
+    found = figures(short(), tmp_path, all_devices=spread, **values)[0]["test"]["rmse"]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_settings_that_change_no_figure_do_not(tmp_path):
+    values = {name: value for each in settings_of("nothing") for name, value in changes_of(each, tmp_path)[1].items()}
+    assert figures(short(), tmp_path / "run", **values) == figures_beside(Trainer)

@@ -75,7 +75,7 @@ def test_what_selected_is_no_test_either(small, released):
     """The test split itself, where it says which step is kept: all images of the database are known then."""
     workdir, _ = released
     with pytest.raises(InputError, match=r"found none among 20: image00\.png"):
-        evaluate(load_model(workdir), small.source)
+        evaluate(load_model(workdir), small.source, mesh=one_device_mesh())
 
 
 def test_checkpoints_elsewhere_say_what_they_were_trained_on(small, tmp_path):
@@ -83,7 +83,7 @@ def test_checkpoints_elsewhere_say_what_they_were_trained_on(small, tmp_path):
     for place in (tmp_path / "run", tmp_path / "elsewhere"):
         assert len(load_model(place).looks) == 16
     ungrouped = from_arrays(noise(20), small.source.index.raw_scores, score_range=(0, 100))
-    evaluated = evaluate(load_model(tmp_path / "elsewhere"), ungrouped)
+    evaluated = evaluate(load_model(tmp_path / "elsewhere"), ungrouped, mesh=one_device_mesh())
     assert (len(evaluated.predictions.names), evaluated.left_out) == (4, 16)
 
 
@@ -107,7 +107,7 @@ def test_what_was_trained_on_is_no_test(small, workdir):
         names=[f"other{number}.png" for number in range(len(order))],
         score_range=(0, 100),
     )
-    evaluated = evaluate(model, renamed)
+    evaluated = evaluate(model, renamed, mesh=one_device_mesh())
     first = len(small.split.train)
     assert evaluated.predictions.names == [f"other{first + number}.png" for number in range(len(tested))]
     with pytest.raises(
@@ -121,7 +121,7 @@ def test_another_scale_is_brought_to_that_of_the_source(small, workdir):
     model = load_model(workdir)
     inverse = small_source(lower_is_better=True, score_range=(0, 100))
     own, other = (
-        evaluate(model, source, small.split, trained_here=True).predictions.predicted
+        evaluate(model, source, small.split, trained_here=True, mesh=one_device_mesh()).predictions.predicted
         for source in (small.source, inverse)
     )
     np.testing.assert_allclose(other, 100 - own, rtol=1e-6)

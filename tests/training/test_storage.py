@@ -26,7 +26,7 @@ def test_any_name_of_a_folder_keeps_checkpoints(tmp_path, name):
     storage.check_storage(folder)
     with storage.manager(folder) as manager:
         for step, figure in ((3, 0.5), (6, 0.5), (7, NOT_EVALUATED)):
-            items = ocp.args.Composite(model=storage.saving(ARRAYS), description=ocp.args.JsonSave({"step": step}))
+            items = ocp.args.Composite(model=ocp.args.PyTreeSave(ARRAYS), description=ocp.args.JsonSave({"step": step}))
             manager.save(step, args=items, metrics={"figure": figure}, force=True)
         manager.wait_until_finished()
     assert (tmp_path / name / "checkpoints" / "7" / "model" / "manifest.ocdbt").is_file()

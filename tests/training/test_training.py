@@ -4,8 +4,10 @@ import dataclasses
 import gc
 import json
 import shutil
+import tempfile
 
 import numpy as np
+import optax
 import pytest
 from small_runs import REPORT, noise, one_device_mesh, small_source, stop_after
 
@@ -14,9 +16,10 @@ from glintiqa_jax.data import from_arrays
 from glintiqa_jax.data.mixture import MixedSource
 from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import InputError
-from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.scoring.files import load_model
 from glintiqa_jax.training import training
+from glintiqa_jax.training.description import begun_with
+from glintiqa_jax.training.losses import Loss
 from glintiqa_jax.training.result import Result
 
 pytest_plugins = ["small_runs"]
@@ -34,7 +37,7 @@ def test_a_run_leaves_what_it_promises(small, workdir, whole):
     assert whole["step"] == 8
     assert (workdir / "config.json").is_file()
     report = (workdir / "report.md").read_text()
-    assert report.startswith("# glintiqa_tiny on ")
+    assert report.startswith("# glintiqa_tiny, tapped_blocks 0 on ")
     for plot in ("learning_curve", "predicted_against_true", "residuals", "best_and_worst"):
         assert f"({plot}.png)" in report
         assert (workdir / f"{plot}.png").stat().st_size > 5000
@@ -76,7 +79,7 @@ def test_every_option_resumes(small, tmp_path, monkeypatch):
         "clip_norm": 0.5,
         "optimizer": "adam_l2",
         "rates": (r"^clfe=0.5",),
-        "frozen": (r"^vgfe\.(patch_embed|blocks\.0)\.", r"^clfe\.bn1\."),
+        "frozen": (r"^vgfe\.patch_embed\.", r"^clfe\.bn1\."),
         "loss": "l1_plcc",
         "target": "quality",
         "compute_dtype": "bfloat16",
@@ -143,6 +146,40 @@ def test_a_crop_larger_than_the_images_is_refused(small, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_train_and_are_tested_are_refused(small, tmp_path):
+    with pytest.raises(InputError, match=r"^split.test: expected each image once, found image00.png, which is in 'tra"):
+        small.train(tmp_path / "run", split=Split(range(20), [], range(20)))
+    by_image = Split(range(0, 20, 2), [], range(1, 20, 2))
+    with pytest.raises(InputError, match=r"^split: 10 content groups are on two sides"):
+        small.train(tmp_path / "run", split=by_image)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_that_the_data_cannot_have_is_refused(small, tmp_path):
+    with pytest.raises(InputError, match=r"^selection_metric=outlier_ratio: expected standard deviations of the"):
+        small.train(tmp_path / "run", selection_metric="outlier_ratio")
+    assert not (tmp_path / "run").exists()
+
+
+def huber(predicted, target):
+    return optax.huber_loss(predicted, target).mean()
+
+
+def test_a_loss_of_ones_own_resumes_and_is_no_other(small, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert small.train(tmp_path / "run", loss=huber, steps=3) is None
+    assert small.train(tmp_path / "run", loss=huber, steps=3)["step"] == 3
+    with pytest.raises(InputError, match=r"objective.loss: 'test_training.huber@\w+' here, '[\w.]*huber@\w+' there"):
+        small.train(tmp_path / "run", loss=Loss(huber, ranks=True), steps=3)
+    stored = begun_with(tmp_path / "run").experiment
+    with pytest.raises(InputError, match="training needs the function"):
+        stored.objective.row(np.zeros(2), np.zeros(2))
+    for wrong in ({"optimizer": "adam_l2@"}, {"selection": "test_best@x"}, {"optimizer": huber}):
+        with pytest.raises(InputError, match="expected one of"):
+            settings.replace(small.experiment, **wrong)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path):
     with pytest.raises(InputError, match="the loss or its gradient is not finite at step 2, on image"):
         small.train(tmp_path / "run", learning_rate=1e30, warmup_steps=0)
@@ -173,7 +210,7 @@ def test_a_run_over_two_databases_reports_each(small, tmp_path):
     mixed = MixedSource([small.source, other], [1, 3])
     with pytest.raises(InputError, match="target: expected 'quality' for several databases"):
         small.train(tmp_path / "raw", source=mixed, target="raw")
-    split = Split(np.r_[0:14, 20:26], np.r_[14:16], np.r_[16:20, 26:30])
+    split = Split(np.r_[0:6, 10:14, 20:26], np.r_[14:16], np.r_[16:20, 26:30])
     with pytest.raises(InputError, match="target: expected 'quality' for several databases"):
         small.train(tmp_path / "run", source=mixed, split=split, target="raw")
     results = small.train(tmp_path / "run", max_steps=3, source=mixed, split=split, report=REPORT)
@@ -189,19 +226,39 @@ def test_a_result_has_its_model_and_its_report(small):
     result = training.train(
         small.source,
         small.split,
-        settings.replace(small.experiment, steps=3),
-        execution=small.execution,
+        small.experiment,
+        execution=dataclasses.replace(small.execution, max_steps=3),
         mesh=one_device_mesh(),
         report=REPORT,
     )
     assert isinstance(result, Result)
     assert np.isfinite(result.model.score(small.source[0]["image"]).value)
     assert "<html" in result.report._repr_html_()
-    folder = result.workdir
-    assert folder.is_dir()
+    report, folder = result.report, result.workdir
     del result
     gc.collect()
+    assert "SROCC" in str(report)
+    del report
+    gc.collect()
     assert not folder.exists()
+
+
+def test_nothing_is_left_of_a_temporary_run_without_a_result(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="crop_size"):
+        small.train(None, crop_size=48)
+    with pytest.raises(InputError, match="not finite"):
+        small.train(None, learning_rate=1e30, warmup_steps=0)
+    stop_after(monkeypatch, 2)
+    assert small.train(None) is None
+    assert "stopped at step 2\nwithout a `workdir`, nothing of it is kept\n" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_report_has_none(workdir, whole, small, tmp_path):
+    assert Result.load(workdir, small.source).report is not None
+    (shutil.copytree(workdir, tmp_path / "copy") / "report.html").unlink()
+    assert Result.load(tmp_path / "copy", small.source).report is None
 
 
 def test_a_model_is_used_without_what_trained_it(small, workdir, whole, tmp_path):
@@ -209,7 +266,7 @@ def test_a_model_is_used_without_what_trained_it(small, workdir, whole, tmp_path
     image = noise(1, size=(40, 60))[0]
     expected = load_model(workdir).score(image)
     model = load_model(shutil.copytree(workdir / "model", tmp_path / "model"))
-    assert model.card.network == VARIANTS["glintiqa_tiny"]
+    assert model.card.network == small.experiment.model
     assert model.card.scale.describe() == "MOS 0 to 100, higher is better"
     assert model.card.results["test"] == whole["test"]
     assert len(model.looks) == 16

@@ -51,7 +51,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         export_official(load_model(source), values.output)
     else:
         _import(values, experiment, source)
-        result(f"score an image:  glintiqa score --checkpoint={shlex.quote(values.output)} PATH")
+        result(f"score an image:  glintiqa score --model={shlex.quote(values.output)} PATH")
     result(f"wrote {values.output}")
 
 

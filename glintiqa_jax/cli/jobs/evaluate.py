@@ -1,7 +1,7 @@
 """Evaluate a trained model.
 
-    glintiqa evaluate --checkpoint=runs/quickstart
-    glintiqa evaluate --checkpoint=runs/quickstart --dataset=csv --images=DIR --scores=FILE.csv
+    glintiqa evaluate --model=runs/quickstart
+    glintiqa evaluate --model=runs/quickstart --dataset=csv --images=DIR --scores=FILE.csv
 
 Without data flags, it evaluates on the model's own test split. With them, on all images of other data, or on the part
 that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not depend on it, PLCC and
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 def define(values: Flags) -> None:
     """The job's flags."""
-    flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", values, required=True)
+    flags.DEFINE_string(
+        "model", None, "a model's, a run's or a checkpoint's folder", values, required=True, short_name="m"
+    )
     flags.DEFINE_enum(
         "split",
         None,
@@ -46,7 +48,6 @@ def define(values: Flags) -> None:
         flag_values=values,
     )
     define_data(values)
-    values.names["model"] = "checkpoint"
 
 
 def run(values: Flags, arguments: list[str]) -> None:
@@ -68,7 +69,7 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
     from glintiqa_jax.scoring.files import load_model
 
     how, own, log = loading(values), data is None, values.log
-    model = load_model(values.checkpoint)
+    model = load_model(values.model)
     if values.random_crops is not None:
         view = dataclasses.replace(model.card.view, random_crops=values.random_crops)
         model.card = dataclasses.replace(model.card, view=view)
@@ -82,8 +83,8 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
     if own and (trained_on is None or trained_on.identity != source.identity):
         raise InputError(
             "the images or scores it was trained on have changed since, and so may have who is tested",
-            field="checkpoint",
-            value=values.checkpoint,
+            field="model",
+            value=values.model,
             hint="name data with `dataset`",
         )
     part, positions = values.split or ("test" if own else "all"), None
@@ -93,8 +94,8 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
         if own and trained_on and split_digest(split, source.index.names) != trained_on.split_sha256:
             raise InputError(
                 f"who was tested has changed since, in {data.split.split_by}",
-                field="checkpoint",
-                value=values.checkpoint,
+                field="model",
+                value=values.model,
             )
         positions = getattr(split, part)
         if not len(positions):
@@ -109,7 +110,7 @@ def _own_data(values: Flags) -> tuple[DataConfig, bool]:
     from glintiqa_jax.settings import from_json
     from glintiqa_jax.training.description import description_of
 
-    description = description_of(values.checkpoint)
+    description = description_of(values.model)
     if description is None or not description.data:
         raise InputError(
             "needed, as it is not known how this model's own data were opened",

@@ -1,129 +1,252 @@
-"""Score images with a trained model.
+"""Score images: how good does each look?
 
-    glintiqa score --checkpoint=runs/quickstart photo.jpg folder/ --output=scores.csv
+    glintiqa score photo.jpg folder/ 'shots/*.png' --output=scores.csv
+    find . -name '*.jpg' -print0 | glintiqa score - --below=40
 
-Prints one line per image: its score, in the unit and direction the first line names, and its path. When a signal ends
-it, ``--output`` holds the images scored so far.
+PATH is a file, a folder, a pattern, or - for a list on stdin. A row per image, in their order; an image that cannot be
+read is a row, too. Exit code: 0 done, 1 an image fell on the side of --below or --above, 2 wrong use, 3 done, but some
+images could not be read.
 """
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+import contextlib
+import heapq
+import os
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 from glintiqa_jax.cli.flags import Flags
-from glintiqa_jax.cli.results import result
-from glintiqa_jax.data.files import Output, descriptor, open_output, write_csv
-from glintiqa_jax.data.images import BAD_IMAGE_POLICIES, MAX_PIXELS
+from glintiqa_jax.cli.models import define_model, open_model
+from glintiqa_jax.cli.results import result, result_bytes
+from glintiqa_jax.cli.tables import table_header, table_line
+from glintiqa_jax.data.files import Output, descriptor, open_output
+from glintiqa_jax.data.pillow import is_image
 from glintiqa_jax.data.pixels import BadImageError
-from glintiqa_jax.data.walk import find_images
-from glintiqa_jax.errors import InputError
+from glintiqa_jax.data.walk import ImageStream
+from glintiqa_jax.errors import InputError, encoded, visible
 
 if TYPE_CHECKING:
+    from glintiqa_jax.data.scale import ScoreScale
     from glintiqa_jax.scoring.model import Model
+    from glintiqa_jax.scoring.rows import Row
 
 ARGUMENTS = "PATH..."
+_FORMATS = ("table", "csv", "jsonl")
 
 
 def define(values: Flags) -> None:
     """The job's flags."""
-    flags.DEFINE_string("checkpoint", None, "a run's workdir or one checkpoint's folder", values, required=True)
-    flags.DEFINE_string("output", None, "also write the scores to this CSV file", values)
-    flags.DEFINE_enum(
-        "on_bad_image",
-        "fail",
-        BAD_IMAGE_POLICIES,
-        "an image that cannot be scored stops the run or is left out",
-        values,
-    )
-    flags.DEFINE_integer(
-        "max_pixels",
-        MAX_PIXELS,
-        "the largest width times height that an image may have; 0: no limit",
-        lower_bound=0,
-        flag_values=values,
-    )
-    values.names["model"] = "checkpoint"
+    define_model(values)
+    flags.DEFINE_enum("format", None, _FORMATS, "of the rows; a table on a terminal, else CSV", values)
+    flags.DEFINE_string("output", None, "file for the rows instead: .csv, or .jsonl", values, short_name="o")
+    flags.DEFINE_bool("resume", False, "add to the output what it does not hold yet", values)
+    flags.DEFINE_float("below", None, "show only what is below this percentage of quality", flag_values=values)
+    flags.DEFINE_float("above", None, "show only what is above it", flag_values=values)
+    flags.DEFINE_bool("unit", False, "the limit is in the unit of the model's scale, not in percent", values)
+    flags.DEFINE_enum("sort", None, ("best", "worst"), "what comes first; otherwise rows come as they are made", values)
+    flags.DEFINE_integer("top", None, "show the K best only", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("bottom", None, "show the K worst only", lower_bound=1, flag_values=values)
 
 
-def run(values: Flags, arguments: list[str]) -> None:
-    """The job; ``arguments`` are images and folders."""
+def run(values: Flags, arguments: list[str]) -> int:
+    """The job; ``arguments`` are images, folders and patterns."""
     if not arguments:
-        raise InputError(expected="images or folders to score", found="none", hint="score --checkpoint=DIR PATH...")
-    found = find_images(arguments)
-    if note := found.note():
-        values.log.warn(note)
-    with open_output("output", values.output, inputs=found.images) as output:
-        from glintiqa_jax.scoring.files import load_model
+        raise InputError(expected="images or folders to score", found="none", hint="glintiqa score PATH...")
+    _check(values)
+    kind = _format(values)
+    is_listed = "-" in arguments
+    images = ImageStream(_paths(arguments) if is_listed else arguments, is_listed=is_listed)
+    # what the output is, before the model is loaded: most mistakes are found here
+    with _to_other(values) as stream:
+        model = open_model(values)
+        scoring = _Scoring(model, images, values)
+        if values.output is None or stream is not None:
+            _print(scoring, kind, model.card.scale, stream)
+        else:
+            _write(scoring, kind, values, model.digest)
+    if images.left_out:
+        values.log.say(f"{images.left_out:,} files that are no images were left out")
+    return 3 if scoring.failed else 1 if scoring.fell else 0
 
-        model = load_model(values.checkpoint)
-        model.max_pixels = values.max_pixels
-        scoring = _Scoring(model, found.images, output, values)
-        try:
-            if output is None:
-                collections.deque(scoring.rows(), maxlen=0)
-            else:
-                write_csv(output, ["image", "score"], scoring.rows())
-        except KeyboardInterrupt as stopped:
-            said = f"{scoring.scored} of {len(found.images)} images were scored"
-            if output is not None and scoring.scored:
-                output.keep()
-                said += f" and are in {output}"
-            stopped.add_note(f"{said}; the same command scores all of them anew")
-            raise
-    if scoring.skipped:
-        values.log.warn(f"{scoring.skipped} of {len(found.images)} images were left out")
+
+def _check(values: Flags) -> None:
+    given = [name for name in ("below", "above") if values[name].value is not None]
+    if len(given) == 2:
+        raise InputError(field="above", value=values.above, expected="one limit", found=f"`below={values.below}`, too")
+    if values.unit and not given:
+        raise InputError(field="unit", expected="`below` or `above`, whose unit it is", found="neither")
+    chosen = [name for name in ("sort", "top", "bottom") if values[name].value is not None]
+    if len(chosen) > 1:
+        raise InputError(field=chosen[1], expected=f"not both it and `{chosen[0]}`", found="both")
+    if values.resume:
+        if values.output is None:
+            raise InputError(field="resume", expected="`output`, which holds rows", found="none")
+        if given or chosen:
+            raise InputError(
+                field="resume",
+                expected="an output of all images",
+                found=f"`{(given + chosen)[0]}`, which leaves some out",
+            )
+    if values.format == "table" and values.output is not None:
+        raise InputError(field="format", value="table", expected="csv or jsonl in a file", found="table")
+
+
+def _format(values: Flags) -> str:
+    from glintiqa_jax.scoring.rows import format_of
+
+    if values.format:
+        return values.format
+    if values.output is not None:
+        return format_of(values.output)
+    return "table" if sys.stdout.isatty() else "csv"
+
+
+def _paths(arguments: Iterable[str]) -> Iterator[str]:
+    for argument in arguments:
+        if argument == "-":
+            yield from _listed()
+        else:
+            yield argument
+
+
+def _listed() -> Iterator[str]:
+    """The paths on stdin, one by one: separated by NUL if one comes before any line break, else by line breaks."""
+    rest, separator = b"", b""
+    while chunk := os.read(sys.stdin.fileno(), 2**16):
+        rest += chunk
+        separator = separator or (b"\0" if b"\0" in rest else b"\n" if b"\n" in rest else b"")
+        if separator:
+            *paths, rest = rest.split(separator)
+            yield from map(os.fsdecode, filter(None, paths))
+    if rest:
+        yield os.fsdecode(rest)
+
+
+def _to_other(values: Flags) -> Output | contextlib.nullcontext:
+    """An output that is no regular file, as a pipe or a device, opened; else a context of None."""
+    path = values.output
+    if path and (descriptor(path) is not None or Path(path).is_char_device() or Path(path).is_fifo()):
+        if values.resume:
+            raise InputError(field="resume", expected="an output that is a file", found=visible(path))
+        return open_output("output", path)
+    if path == "":
+        raise InputError(field="output", expected="a file to write", found="nothing")
+    if path and Path(path).is_file() and is_image(Path(path)):
+        raise InputError(field="output", value=path, expected="a file for rows", found="an image")
+    return contextlib.nullcontext()
 
 
 class _Scoring:
-    """Scores one image after the other, and prints each.
-
-    Args:
-      model: what scores.
-      images: the files.
-      output: where the rows also go; None to print them only.
-      values: the flags.
+    """Scores images one after the other.
 
     Attributes:
-      scored: how many have a score.
-      skipped: how many could not be scored.
+      done: how many were scored, or could not be.
+      failed: how many of them could not be scored.
+      fell: how many fell on the side of the gate.
     """
 
-    def __init__(self, model: Model, images: list[Path], output: Output | None, values: Flags):
-        self._model, self._images = model, images
-        self._skips, self._log = values.on_bad_image == "skip", values.log
-        self._must_print = output is None
-        self._prints = output is None or descriptor(str(output)) != 1  # rows that go to stdout are not printed twice
-        self.scored = self.skipped = 0
+    def __init__(self, model: Model, images: ImageStream, values: Flags):
+        self._model, self._images, self._values = model, images, values
+        self._falls = _gate(values, model.card.scale)
+        self.done = self.failed = self.fell = 0
 
-    def rows(self) -> Iterator[tuple[Path, str]]:
-        """Path and score of each image."""
-        self._print(f"   score  image ({self._model.card.scale.describe()})")
-        for path in self._log.progress(
-            self._images, desc="scoring", unit="image", hidden=len(self._images) < 20, leave=False
-        ):
-            try:
-                score = float(self._model.score(path))
-            except BadImageError as error:
-                if not self._skips:
-                    raise BadImageError(f"{error}; `on_bad_image='skip'` leaves such images out") from error
-                self._log.warn(f"skipped: {error}")
-                self.skipped += 1
-                continue
-            self._print(f"{score:8.3f}  {path}")
-            yield path, f"{score:.6g}"
-            self.scored += 1
+    def rows(self, held: Container[str] = ()) -> Iterator[Row]:
+        """The rows to show, in their order; ``held`` has the paths that are left out."""
+        values, failed = self._values, []
 
-    def _print(self, line: str) -> None:
-        if not self._prints:
-            return
-        try:
-            result(line)
-        except BrokenPipeError:
-            if self._must_print:
-                raise
-            self._prints = False  # as after `| head -1`; the file is still to be written
+        def scored() -> Iterator[Row]:
+            for row in self._each(held):
+                if row.error is None:
+                    yield row
+                else:
+                    failed.append(row)
+
+        if values.top is not None:
+            yield from heapq.nlargest(values.top, scored(), key=_percent)
+        elif values.bottom is not None:
+            yield from heapq.nsmallest(values.bottom, scored(), key=_percent)
+        elif values.sort:
+            yield from sorted(scored(), key=_percent, reverse=values.sort == "best")
+        else:
+            yield from self._each(held)
+        yield from failed
+
+    def _each(self, held: Container[str]) -> Iterator[Row]:
+        from glintiqa_jax.scoring.rows import Row
+
+        waiting: collections.deque[str] = collections.deque()  # paths whose scores are on the way
+
+        def found() -> Iterator[Path | BadImageError]:
+            for path, problem in self._images:
+                if str(path) not in held:
+                    waiting.append(str(path))
+                    yield BadImageError(problem) if problem else path
+
+        with self._values.log.progress(desc="scoring", unit="image", leave=False) as bar:
+            if not bar.disable and not self._images.is_listed:
+                bar.total = sum(1 for _ in self._images)
+                bar.refresh()
+            for score in self._model.score_many(found(), errors="return"):
+                row = Row.of(waiting.popleft(), score, self._model.digest)
+                bar.update()
+                self.done += 1
+                if row.error is not None:
+                    self.failed += 1
+                    yield row
+                elif self._falls is None or self._falls(row):
+                    self.fell += self._falls is not None
+                    yield row
+
+
+def _gate(values: Flags, scale: ScoreScale) -> Callable[[Row], bool] | None:
+    """Whether a row falls on the side that the flags ask for; None if they do not ask."""
+    limit = values.below if values.below is not None else values.above
+    if limit is None:
+        return None
+    is_below = values.below is not None
+
+    def falls(row: Row) -> bool:
+        value = row.score if values.unit else row.percent
+        assert value is not None
+        return value < limit if is_below else value > limit
+
+    return falls
+
+
+def _percent(row: Row) -> float:
+    assert row.percent is not None
+    return row.percent
+
+
+def _print(scoring: _Scoring, kind: str, scale: ScoreScale, stream: Output | None) -> None:
+    """Rows to stdout, or to a pipe or a device."""
+    from glintiqa_jax.scoring.rows import header
+
+    write = result_bytes if stream is None else stream.write
+    write(encoded(table_header(scale)) if kind == "table" else header(kind))
+    for row in scoring.rows():
+        write(encoded(table_line(row)) if kind == "table" else row.line(kind))
+
+
+def _write(scoring: _Scoring, kind: str, values: Flags, model: str) -> None:
+    """Rows to a file, and a line about it to stdout."""
+    from glintiqa_jax.scoring.row_file import RowFile
+
+    try:
+        with RowFile(values.output, kind, model, resume=values.resume) as file:
+            before = file.rows
+            for row in scoring.rows(file):
+                file.write(row)
+            written = file.rows
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(f"{file.rows:,} rows are in {file.part}; `resume` goes on with them")
+        raise
+    added = f", {written - before:,} of them new" if values.resume else ""
+    failed = f", {scoring.failed:,} could not be read" if scoring.failed else ""
+    result(f"{written:,} rows{added}{failed}: {values.output}")

@@ -94,4 +94,4 @@ def run(values: Flags, arguments: list[str]) -> None:
         result(f"      test:  {FLATTERED}")
     result("")
     result(f"report:          {values.workdir}/report.html")
-    result(f"score an image:  glintiqa score --checkpoint={shlex.quote(values.workdir)} PATH")
+    result(f"score an image:  glintiqa score --model={shlex.quote(values.workdir)} PATH")

@@ -1,6 +1,7 @@
 """What a backbone is to everyone else: ONE class, whose fields are its options and which says all that is asked of it.
 
-A new backbone is a file here with such a class, and its line in ``backbones/__init__.py``.
+A new backbone is a file here with such a class, and its line in ``backbones/__init__.py``. Flags follow from these
+classes, so that the networks, which need JAX, stand in files of their own and are imported when they are built.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import abc
 import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ClassVar, Protocol
-
-import jax
-from flax import nnx
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from glintiqa_jax.models.files import Weights
 from glintiqa_jax.models.pretrained import Origin
+
+if TYPE_CHECKING:
+    import jax
+    from flax import nnx
 
 Rules = Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
 LEAVES: Rules = [(r"\b(kernel|scale)$", "weight"), (r"\bmean$", "running_mean"), (r"\bvar$", "running_var")]

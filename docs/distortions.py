@@ -1,6 +1,6 @@
 """The table of distortions as the page ``docs/distortions.md``.
 
-python -m glintiqa_jax.saqt.distortions.documentation > docs/distortions.md
+python docs/distortions.py > docs/distortions.md
 """
 
 from glintiqa_jax.saqt.distortions.noise import DEFAULT_DENOISER
@@ -24,7 +24,7 @@ shows all of them on a photograph.
 | number | name | level 1 | 2 | 3 | 4 | 5 | definition | random |
 |---|---|---|---|---|---|---|---|---|
 """
-_FOOT = "\nThis page is made from the table: `python -m glintiqa_jax.saqt.distortions.documentation`.\n"
+_FOOT = "\nThis page is made from the table: `python docs/distortions.py`.\n"
 
 
 def page() -> str:

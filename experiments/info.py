@@ -1,0 +1,6 @@
+"""`glintiqa info`: `python experiments/info.py --help` says what it does and takes."""
+
+from glintiqa_jax.cli.main import script
+
+if __name__ == "__main__":
+    script("info")
