@@ -40,6 +40,7 @@ def test_every_row_is_a_network_and_another_one(variant, table):
             assert trained_parameters(row.experiment) > 0
 
 
+@pytest.mark.slow
 def test_the_papers_rows():
     task = task_of("glintiqa_s16_r50", frozen=FROZEN)
     rows = ablation_rows(task, list(TABLES))

@@ -71,6 +71,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(small, whole, tmp_path, m
     assert [row["step"] for row in rows if "validation" in row] == [3, 6, 8]
 
 
+@pytest.mark.slow
 def test_every_option_resumes(small, tmp_path, monkeypatch):
     """The whole state comes back, whatever it is made of."""
     options = {
