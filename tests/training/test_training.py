@@ -85,6 +85,7 @@ def test_every_option_resumes(small, tmp_path, monkeypatch):
         "target": "quality",
         "compute_dtype": "bfloat16",
         "crops_per_image": 2,
+        "ranked_levels": 1,
         "remat": True,
         "selection_metric": "rmse",
         "eval_random_crops": 3,
