@@ -33,9 +33,11 @@ def define_model(values: Flags) -> None:
 def open_model(values: Flags) -> Model:
     """The model that the flags name; what it compiles is kept for the next command."""
     _keep_compiled()
-    from glintiqa_jax.scoring.files import load_model
+    from glintiqa_jax.scoring.files import FOLDER, load_model
 
     model = load_model(values.model)
+    if values.model and (Path(values.model) / "metrics.jsonl").is_file() and not (Path(values.model) / FOLDER).is_dir():
+        values.log.warn(f"{values.model} is not finished: its latest checkpoint is used, which has no interval")
     model.max_pixels = values.max_pixels
     return model
 

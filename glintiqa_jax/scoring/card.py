@@ -70,8 +70,8 @@ class Calibration:
       images: how many there were.
     """
 
-    errors: tuple[float, ...]
-    deviations: tuple[float, ...]
+    errors: tuple[float, ...] = dataclasses.field(repr=False)
+    deviations: tuple[float, ...] = dataclasses.field(repr=False)
     images: int
 
     @classmethod

@@ -60,7 +60,10 @@ def load_model(path: str | os.PathLike | None = None) -> Model:
     if path is None:
         if not (_SHIPPED / CARD).is_file():
             raise InputError(
-                field="model", expected="a run's or a model's folder, as no model ships yet", found="nothing"
+                field="model",
+                expected="a run's or a model's folder, as no model ships yet",
+                found="nothing",
+                hint="`glintiqa train` makes one",
             )
         return _load(_SHIPPED)
     if not os.fspath(path):

@@ -20,6 +20,7 @@ from glintiqa_jax.data.images import MAX_PIXELS, decode_image
 from glintiqa_jax.data.near_duplicates import Look
 from glintiqa_jax.data.pixels import BadImageError, to_pixels
 from glintiqa_jax.errors import InputError, visible
+from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.files import arrays_of
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.scoring.card import ModelCard
@@ -30,6 +31,7 @@ from glintiqa_jax.scoring.score import Comparison, Score
 from glintiqa_jax.sharding import make_mesh
 
 SMALLEST_SIDE = 32  # in pixels; of less, nobody can say how good it looks
+_BEYOND = 0.5  # by which images on the way to an optimum may leave the range
 _WINDOWS = 16  # of a map that are scored at once
 _DECODERS = min(4, os.cpu_count() or 1)  # threads beside the one that computes
 
@@ -66,6 +68,9 @@ class Model:
         # One device: an image is one batch, so that a score cannot depend on its neighbours.
         self._predict = Predict(self._graphdef, make_mesh(devices=jax.local_devices()[:1]))
 
+    def __repr__(self) -> str:
+        return f"<Model {self.digest}: {describe(self.card.network)}, {self.card.scale.describe()}>"
+
     @functools.cached_property
     def digest(self) -> str:
         """Sixteen hexadecimal digits: of the weights, and of what else of the card a score depends on."""
@@ -87,13 +92,17 @@ class Model:
           higher is better. Of floats, pixels are not rounded on the way, so that a gradient is exact.
 
         Raises:
-          InputError: when the images are of another shape or type.
+          InputError: when the images are of another shape or type, or, where it is not traced, floats beyond [0, 1].
         """
         if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < SMALLEST_SIDE:
             expected = f"(batch, height, width, 3) of {SMALLEST_SIDE} pixels a side or more"
             raise InputError(field="images", expected=expected, found=str(images.shape))
         if images.dtype != np.uint8 and not jax.numpy.issubdtype(images.dtype, np.floating):
             raise InputError(field="images", expected="uint8, or floats in [0, 1]", found=str(images.dtype))
+        if images.dtype != np.uint8 and not isinstance(images, jax.core.Tracer) and images.size:
+            low, high = float(images.min()), float(images.max())
+            if not -_BEYOND <= low <= high <= 1 + _BEYOND:
+                raise InputError(field="images", expected="floats in [0, 1]", found=f"{low:g} to {high:g}")
         crops = crops_of(images, self.card.view, self._crops)
         # (batch, crops, crop, crop, 3) -> (batch * crops, crop, crop, 3), and scores back
         said = nnx.merge(self._graphdef, self._state)(crops.reshape(-1, *crops.shape[2:]))
@@ -129,7 +138,10 @@ class Model:
 
         Raises:
           BadImageError: as for ``score``, unless errors are returned.
+          InputError: one image rather than an iterable of them.
         """
+        if isinstance(images, str | bytes | os.PathLike):
+            raise InputError(field="images", expected="several images", found=f"one {type(images).__name__}")
         waiting: collections.deque[concurrent.futures.Future[_Prepared]] = collections.deque()
 
         def finished() -> Score | BadImageError:

@@ -149,7 +149,7 @@ def scan(file: BinaryIO, path: str | os.PathLike) -> Iterator[tuple[int, int, Ro
             columns = next(csv.reader([text]), [])
             if missing := [name for name in COLUMNS if name not in columns]:
                 raise InputError(
-                    file=path, expected=f"columns {', '.join(COLUMNS)}", found=f"none called {', '.join(missing)}"
+                    file=path, expected="rows that `glintiqa score` wrote", found=f"no column called {missing[0]}"
                 )
             end += len(record)
             continue

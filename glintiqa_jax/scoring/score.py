@@ -84,6 +84,10 @@ class Comparison:
         """Whether the difference exceeds the uncertainty; None if the model is not calibrated."""
         return None if self.uncertainty is None else abs(self.difference) > self.uncertainty
 
+    def __str__(self) -> str:
+        sure = {True: "certain", False: "not certain", None: "of a model that is not calibrated"}[self.certain]
+        return f"the second is {self.difference:+.1f} percent better ({sure})"
+
     @property
     def better(self) -> str:
         """The better one: "first", "second" or "neither"."""

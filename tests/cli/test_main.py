@@ -69,7 +69,8 @@ def state():
 
 def test_jobs_in_one_process_leave_nothing_behind(tmp_path, monkeypatch, capsys):
     """In any order, with errors in between: flags have their defaults, and signals and loggers are as before."""
-    import tensorflow_datasets  # noqa: F401  which defines flags, whoever imports it first
+    import grain  # noqa: F401  both define flags, whoever imports them first
+    import tensorflow_datasets  # noqa: F401
 
     monkeypatch.chdir(tmp_path)
     before, known = state(), set(flags.FLAGS)

@@ -250,7 +250,12 @@ def test_rows_go_wherever_output_says(folder, tmp_path):
         (["score", "-m", "model", "photos", "--format=table", "-o", "x.csv"], "--format=table: expected csv or jsonl"),
         (["score", "-m", "model", "photos", "-o", "no/x.csv"], "--output=no/x.csv: expected a file in an existing"),
         (["score", "-m", "model", "photos", "-o", ""], "--output: expected a file to write, found nothing"),
-        (["score", "-m", "model", "photos", "-o", "photos/image00.png"], "expected a file for rows, found an image"),
+        (["score", "-m", "model", "photos", "-o", "x.parquet"], "--output=x.parquet: expected a file ending with .csv"),
+        (["score", "-m", "model", "photos", "-o", "photos/image00.png"], "photos/image00.png: expected a file ending"),
+        (
+            ["score", "-m", "model", "photos", "-o", "photos/image00.png", "--format=csv"],
+            "a file for rows, found an image",
+        ),
         (["score", "-m", "model", "photos", "--formt=csv"], "Did you mean: format ?"),
         (
             ["map", "-m", "model", "photos/image00.png", "-o", "x.jpg"],

@@ -54,7 +54,7 @@ def test_columns_of_a_later_version_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name,score\na,1\n", "rows.csv: expected columns schema, path"),
+        (b"name,score\na,1\n", "rows.csv: expected rows that .* wrote, found no column called schema"),
         (header("csv") + b"2,a.png,1,1,1,1,1,1,1,m,,\n", "rows.csv, line 2: expected a row"),
         (row("a").line("jsonl") + b"{}\n", "rows.csv, line 2: expected a row"),
         (header("csv") + row("two\nlines").line("csv") + b"torn", "rows.csv, line 4: expected a row"),

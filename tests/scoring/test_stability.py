@@ -133,6 +133,7 @@ def test_sharded_over_devices_it_is_the_same(model):
         (np.zeros((1, 3, 64, 64), np.uint8), r"images: expected \(batch, height, width, 3\)"),
         (np.zeros((1, 20, 64, 3), np.uint8), "of 32 pixels a side or more"),
         (np.zeros((1, 64, 64, 3), np.int32), "images: expected uint8, or floats"),
+        (np.full((1, 64, 64, 3), 200.0), r"images: expected floats in \[0, 1\], found 200 to 200"),
     ],
 )
 def test_what_it_cannot_take_is_named(model, images, message):

@@ -87,7 +87,7 @@ def _figures(score: Score, comparison: Comparison) -> dict[str, float | bool | N
 def _how_sure(comparison: Comparison) -> str:
     if comparison.certain is None:
         return ""
-    return "certain" if comparison.certain else f"within {comparison.uncertainty:.1f}"
+    return "certain" if comparison.certain else "not certain"
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -118,16 +118,21 @@ def _compare_folders(values: Flags, first: Path, second: Path) -> None:
     found = PairedComparison.of(comparisons)
     if values.json:
         each = [
-            {"name": name, "first": one.first.value, "second": one.second.value, "difference": one.difference}
+            {
+                "name": name,
+                "first_percent": one.first.percent,
+                "second_percent": one.second.percent,
+                "difference": one.difference,
+            }
             for name, one in zip(pairs, comparisons, strict=True)
         ]
         result(json.dumps({"model": model.digest, **dataclasses.asdict(found), "certain": found.certain, "each": each}))
         return
     ordered = sorted(zip(comparisons, pairs, strict=True), key=lambda pair: pair[0].difference)
-    result(f"percent: first, second, difference; photograph ({model.card.scale.describe()})")
+    result("  first  second   change  percent of quality; photograph")
     for number, (one, name) in enumerate(ordered):
         if min(number, len(ordered) - 1 - number) < _SHOWN:
-            result(f"{one.first.percent:7.1f} {one.second.percent:7.1f} {one.difference:+7.1f}  {visible(name)}")
+            result(f"{one.first.percent:7.1f} {one.second.percent:7.1f} {one.difference:+8.1f}  {visible(name)}")
         elif number == _SHOWN:
             result("    ...")
     interval = "" if found.interval is None else " ({:+.1f} to {:+.1f})".format(*found.interval)

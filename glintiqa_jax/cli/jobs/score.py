@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS = "PATH..."
 _FORMATS = ("table", "csv", "jsonl")
+_ENDINGS = (".csv", ".jsonl", ".ndjson", ".json")
 
 
 def define(values: Flags) -> None:
@@ -58,6 +59,8 @@ def run(values: Flags, arguments: list[str]) -> int:
     """The job; ``arguments`` are images, folders and patterns."""
     if not arguments:
         raise InputError(expected="images or folders to score", found="none", hint="glintiqa score PATH...")
+    if values.output == "-":
+        values["output"].value = None
     _check(values)
     kind = _format(values)
     is_listed = "-" in arguments
@@ -71,7 +74,7 @@ def run(values: Flags, arguments: list[str]) -> int:
         else:
             _write(scoring, kind, values, model.digest)
     if images.left_out:
-        values.log.say(f"{images.left_out:,} files that are no images were left out")
+        values.log.say(f"left out, as they are no images: {images.left_out:,}")
     return 3 if scoring.failed else 1 if scoring.fell else 0
 
 
@@ -135,6 +138,10 @@ def _to_other(values: Flags) -> Output | contextlib.nullcontext:
         if values.resume:
             raise InputError(field="resume", expected="an output that is a file", found=visible(path))
         return open_output("output", path)
+    if path and not values.format and Path(path).suffix.lower() not in (*_ENDINGS, ""):
+        raise InputError(
+            field="output", value=path, expected=f"a file ending with {', '.join(_ENDINGS)}", hint="or `format`"
+        )
     if path == "":
         raise InputError(field="output", expected="a file to write", found="nothing")
     if path and Path(path).is_file() and is_image(Path(path)):
