@@ -54,7 +54,7 @@ def define(values: Flags) -> None:
     flags.DEFINE_enum(
         "features",
         "resnet50",
-        ("resnet50", "resnet101", *(f"efficientnet_lite{number}" for number in range(3)), "colour_texture"),
+        ("resnet50", "resnet101", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "colour_texture"),
         "what similarity is measured in: a network's features, or a descriptor without weights",
         flag_values=values,
     )
