@@ -34,9 +34,11 @@ def open_model(values: Flags) -> Model:
     """The model that the flags name; what it compiles is kept for the next command."""
     _keep_compiled()
     from glintiqa_jax.scoring.files import FOLDER, load_model
+    from glintiqa_jax.training.metrics_log import FILE
 
     model = load_model(values.model)
-    if values.model and (Path(values.model) / "metrics.jsonl").is_file() and not (Path(values.model) / FOLDER).is_dir():
+    run = Path(values.model or "")
+    if values.model and (run / FILE).is_file() and not (run / FOLDER).is_dir():
         values.log.warn(f"{values.model} is not finished: its latest checkpoint is used, which has no interval")
     model.max_pixels = values.max_pixels
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,9 +95,15 @@ class Calibration:
         rank = int(np.ceil((len(self.errors) + 1) * coverage))
         if rank > len(self.errors):
             return None
+        floor, ranked = self._ranked
+        return float(ranked[rank - 1]) * (deviation + floor)
+
+    @functools.cached_property
+    def _ranked(self) -> tuple[float, np.ndarray]:
+        """What is added to every deviation, and the errors over their own, ascending."""
         errors, deviations = np.asarray(self.errors), np.asarray(self.deviations)
         floor = _floor(errors, deviations)
-        return float(np.sort(errors / (deviations + floor))[rank - 1]) * (deviation + floor)
+        return floor, np.sort(errors / (deviations + floor))
 
 
 def _floor(errors: np.ndarray, deviations: np.ndarray) -> float:

@@ -43,12 +43,14 @@ class QualityMap:
       windows: what was scored, row by row.
       image: uint8 ``(height, width, 3)``, the image as a viewer shows it.
       scale: what the values mean.
+      notes: as of a ``Score``.
     """
 
     values: np.ndarray
     windows: tuple[Window, ...]
     image: np.ndarray
     scale: ScoreScale
+    notes: tuple[str, ...] = ()
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.array(self.values, dtype, copy=copy)

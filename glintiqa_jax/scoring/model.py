@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import dataclasses
 import functools
 import hashlib
 import os
@@ -176,10 +177,12 @@ class Model:
         """
         if not 0 <= overlap < 1:
             raise InputError(field="overlap", expected="a share from 0 to below 1", found=overlap)
-        pixels, name = self._pixels(image, [])
+        notes: list[str] = []
+        pixels, name = self._pixels(image, notes)
         _check_size(pixels, name)
-        crop = self.card.network.crop_size
-        return quality_map(pixels, self.card.view.shown(pixels), crop, overlap, self._window_scores, self.card.scale)
+        crop, shown = self.card.network.crop_size, self.card.view.shown(pixels)
+        found = quality_map(pixels, shown, crop, overlap, self._window_scores, self.card.scale)
+        return dataclasses.replace(found, notes=tuple(notes))
 
     def compare(self, first: Any, second: Any) -> Comparison:
         """Which of two images is better, and whether by more than chance; images and errors as for ``score``."""

@@ -32,6 +32,8 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.scoring.score import Score
 
 SCHEMA = 1
+ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+"""What files of rows may be called, and their formats."""
 FORMATS = ("csv", "jsonl")
 COLUMNS = (
     *("schema", "path", "width", "height", "score", "percent", "deviation", "low", "high", "model", "note", "error"),
@@ -104,7 +106,7 @@ def header(kind: str) -> bytes:
 
 def format_of(path: str | os.PathLike) -> str:
     """The format that a file's ending names; CSV for any other."""
-    return "jsonl" if Path(path).suffix.lower() in (".jsonl", ".ndjson", ".json") else "csv"
+    return ENDINGS.get(Path(path).suffix.lower(), "csv")
 
 
 def read_rows(path: str | os.PathLike) -> Iterator[Row]:

@@ -86,7 +86,9 @@ class Comparison:
 
     def __str__(self) -> str:
         sure = {True: "certain", False: "not certain", None: "of a model that is not calibrated"}[self.certain]
-        return f"the second is {self.difference:+.1f} percent better ({sure})"
+        if self.better == "neither":
+            return "neither is better"
+        return f"the {self.better} is better by {abs(self.difference):.1f} percent of the scale ({sure})"
 
     @property
     def better(self) -> str:

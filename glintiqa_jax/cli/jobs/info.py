@@ -72,8 +72,7 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
         yield "trained on", "not known: weights from elsewhere"
     for split, figures in card.results.items():
         yield split, _figures(figures)
-    for number, licence in enumerate(card.origin.licences):
-        yield "licences" if not number else " " * number, licence
+    yield "licences", "; ".join(card.origin.licences) or "none are recorded"
     yield "made with", ", ".join(f"{name} {version}" for name, version in card.origin.versions.items()) or "not known"
     yield "digest", model.digest
 

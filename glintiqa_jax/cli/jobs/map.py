@@ -49,7 +49,9 @@ def run(values: Flags, arguments: list[str]) -> None:
         raise InputError(field="overlap", value=values.overlap, expected="a share from 0 to below 1")
     with open_output("output", values.output, inputs=[path]) as output:
         model = open_model(values)
-        score, quality = model.score(path), model.map(path, overlap=values.overlap)
+        quality = model.map(path, overlap=values.overlap)
+        score = model.score(quality.image)  # decoded once, as it may be large
+        score = dataclasses.replace(score, notes=(*quality.notes, *score.notes))
         _write(output, ending, path, model, score, quality)
     worst = quality.worst
     place = f"{worst.width:.0f}x{worst.height:.0f} pixels at {worst.left:.0f}, {worst.top:.0f}"

@@ -30,21 +30,19 @@ from glintiqa_jax.data.pillow import is_image
 from glintiqa_jax.data.pixels import BadImageError
 from glintiqa_jax.data.walk import ImageStream
 from glintiqa_jax.errors import InputError, encoded, visible
+from glintiqa_jax.scoring.rows import ENDINGS, FORMATS, Row, format_of, header
 
 if TYPE_CHECKING:
     from glintiqa_jax.data.scale import ScoreScale
     from glintiqa_jax.scoring.model import Model
-    from glintiqa_jax.scoring.rows import Row
 
 ARGUMENTS = "PATH..."
-_FORMATS = ("table", "csv", "jsonl")
-_ENDINGS = (".csv", ".jsonl", ".ndjson", ".json")
 
 
 def define(values: Flags) -> None:
     """The job's flags."""
     define_model(values)
-    flags.DEFINE_enum("format", None, _FORMATS, "of the rows; a table on a terminal, else CSV", values)
+    flags.DEFINE_enum("format", None, ("table", *FORMATS), "of the rows; a table on a terminal, else CSV", values)
     flags.DEFINE_string("output", None, "file for the rows instead: .csv, or .jsonl", values, short_name="o")
     flags.DEFINE_bool("resume", False, "add to the output what it does not hold yet", values)
     flags.DEFINE_float("below", None, "show only what is below this percentage of quality", flag_values=values)
@@ -101,8 +99,6 @@ def _check(values: Flags) -> None:
 
 
 def _format(values: Flags) -> str:
-    from glintiqa_jax.scoring.rows import format_of
-
     if values.format:
         return values.format
     if values.output is not None:
@@ -119,7 +115,7 @@ def _paths(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _listed() -> Iterator[str]:
-    """The paths on stdin, one by one: separated by NUL if one comes before any line break, else by line breaks."""
+    """The paths on stdin, one by one: separated by NUL if the first that is read holds one, else by line breaks."""
     rest, separator = b"", b""
     while chunk := os.read(sys.stdin.fileno(), 2**16):
         rest += chunk
@@ -138,9 +134,9 @@ def _to_other(values: Flags) -> Output | contextlib.nullcontext:
         if values.resume:
             raise InputError(field="resume", expected="an output that is a file", found=visible(path))
         return open_output("output", path)
-    if path and not values.format and Path(path).suffix.lower() not in (*_ENDINGS, ""):
+    if path and not values.format and Path(path).suffix.lower() not in (*ENDINGS, ""):
         raise InputError(
-            field="output", value=path, expected=f"a file ending with {', '.join(_ENDINGS)}", hint="or `format`"
+            field="output", value=path, expected=f"a file ending with {', '.join(ENDINGS)}", hint="or `format`"
         )
     if path == "":
         raise InputError(field="output", expected="a file to write", found="nothing")
@@ -185,8 +181,6 @@ class _Scoring:
         yield from failed
 
     def _each(self, held: Container[str]) -> Iterator[Row]:
-        from glintiqa_jax.scoring.rows import Row
-
         waiting: collections.deque[str] = collections.deque()  # paths whose scores are on the way
 
         def found() -> Iterator[Path | BadImageError]:
@@ -233,8 +227,6 @@ def _percent(row: Row) -> float:
 
 def _print(scoring: _Scoring, kind: str, scale: ScoreScale, stream: Output | None) -> None:
     """Rows to stdout, or to a pipe or a device."""
-    from glintiqa_jax.scoring.rows import header
-
     write = result_bytes if stream is None else stream.write
     write(encoded(table_header(scale)) if kind == "table" else header(kind))
     for row in scoring.rows():

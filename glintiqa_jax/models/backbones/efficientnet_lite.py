@@ -52,6 +52,9 @@ class EfficientNetLiteConfig(LocalBackboneConfig):
     stage_blocks: ClassVar[tuple[int, ...]]
     package: ClassVar[PackagedFile]
 
+    def __init_subclass__(cls) -> None:
+        cls.whole = {cls.kind: Whole(cls.published, {"package": cls.package}, default="package")}
+
     @classmethod
     def tapped(cls) -> list[int]:
         """The blocks whose outputs are maps."""
@@ -103,9 +106,6 @@ class EfficientNetLite0Config(EfficientNetLiteConfig):
     stage_channels = (16, 24, 40, 80, 112, 192, 320)
     stage_blocks = (1, 2, 2, 3, 3, 4, 1)
     package = _package(0)
-    whole: ClassVar = {
-        kind: Whole(lambda rngs: EfficientNetLite0Config.published(rngs), {"package": package}, default="package")
-    }
 
 
 class EfficientNetLite1Config(EfficientNetLiteConfig):
@@ -116,9 +116,6 @@ class EfficientNetLite1Config(EfficientNetLiteConfig):
     stage_channels = (16, 24, 40, 80, 112, 192, 320)
     stage_blocks = (1, 3, 3, 4, 4, 5, 1)
     package = _package(1)
-    whole: ClassVar = {
-        kind: Whole(lambda rngs: EfficientNetLite1Config.published(rngs), {"package": package}, default="package")
-    }
 
 
 class EfficientNetLite2Config(EfficientNetLiteConfig):
@@ -129,6 +126,3 @@ class EfficientNetLite2Config(EfficientNetLiteConfig):
     stage_channels = (16, 24, 48, 88, 120, 208, 352)
     stage_blocks = (1, 3, 3, 4, 4, 5, 1)
     package = _package(2)
-    whole: ClassVar = {
-        kind: Whole(lambda rngs: EfficientNetLite2Config.published(rngs), {"package": package}, default="package")
-    }
