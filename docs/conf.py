@@ -38,8 +38,6 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 copybutton_exclude = ".linenos, .gp, .go"
 
-suppress_warnings = ["toc.empty_glob"]
-
 
 def setup(app):
     """Write the pages that are made from the code."""

@@ -1,6 +1,7 @@
-"""Every command and every line of Python in the README runs as it stands there, training cut short after two steps.
+"""Every command and every line of Python in README and in the pages below runs as it stands there.
 
-Every job is among them, and prints its results and nothing else.
+Training is cut short after two steps. Every job is among them, and prints its results and nothing else.
+``tests/test_docs.py`` checks the commands of the other pages without running them.
 """
 
 import os
@@ -19,7 +20,16 @@ from glintiqa_jax.cli.main import JOBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = README + (ROOT / "docs" / "scoring.md").read_text()
+# In this order, as each may use what those before it made.
+PAGES = [
+    ROOT / "docs" / "tutorials" / "first_steps.md",
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / "howto" / f"{page}.md"
+        for page in "own_data databases evaluate paper experiment weights distort saqt devices".split()
+    ),
+    ROOT / "docs" / "scoring.md",
+]
 
 
 # What makes hours of a command seconds, and leaves it otherwise as it is.
@@ -32,6 +42,11 @@ SHORTER = {
 }
 SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, batch_size=8, model=giq.VARIANTS['glintiqa_tiny']")
 
+
+GLINTIQA = ["-c", "from glintiqa_jax.cli.main import main; main()"]
+# Where no model ships, as in a checkout before a release has put it there, the one that was trained first stands for it.
+SHIPPED = ROOT / "glintiqa_jax" / "pretrained"
+QUICKSTART = "runs/quickstart"
 
 METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
 REPORT = ["", "report: +.*/report.html"]
@@ -78,23 +93,21 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    parts = [part.strip() for line in lines for part in line.split("&&")]
-    return [shlex.split(part, comments=True) for part in parts if part and not part.startswith("#")]
+    """Each of all pages once, without what started this test."""
+    text = "\n".join(block for page in PAGES for block in blocks("bash", page.read_text(encoding="utf-8")))
+    parts = [part.strip() for line in text.replace("\\\n", " ").splitlines() for part in line.split("&&")]
+    found = [shlex.split(part, comments=True) for part in dict.fromkeys(parts)]
+    return [command for command in found if command and command[0] not in ("pip", "pytest")]
 
 
-def test_the_two_commands_stand_first():
-    assert blocks("bash")[0].startswith("pip install -e . && python experiments/train.py --flagfile=")
-    assert blocks("bash")[1] == "pip install -e '.[test]' && pytest\n"
+def test_it_has_the_two_commands():
+    train, test = blocks("bash")[1:3]
+    assert train.startswith("pip install -e . && python experiments/train.py --flagfile=")
+    assert test == "pip install -e '.[test]' && pytest\n"
 
 
-def test_every_file_and_test_it_names_is_there():
-    for path in re.findall(r"`((?:tests|experiments|docs)/[\w/.]+)(?:::(\w+))?`", README):
-        file, test = path
-        assert (ROOT / file).exists(), file
-        assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
-    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert (ROOT / path).exists(), path
+def test_it_is_short():
+    assert len(README.split()) <= 700
 
 
 def write_koniq10k(folder: Path) -> None:
@@ -121,17 +134,16 @@ def test_every_command_runs(tmp_path, monkeypatch):
     environment["HOME"] = str(tmp_path / "home")  # no records of this machine are found or left
     ran = set()
     for program, *arguments in commands():
-        if program in ("pip", "pytest"):
-            continue  # what started this test
-        assert program == "python"
+        job = Path(arguments[0]).stem
         if "--help" not in arguments:
-            arguments += SHORTER.get(Path(arguments[0]).stem, [])
+            arguments += SHORTER.get(job, [])
+        if program == "glintiqa":
+            arguments = [*GLINTIQA, *arguments, *([] if SHIPPED.is_dir() else [f"--model={QUICKSTART}"])]
         done = subprocess.run(
             [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         assert re.fullmatch(rf"(({SAID})\n)*", done.stderr), f"{arguments}\n{done.stderr}"
-        job = Path(arguments[0]).stem
         if not {"--help", "--print_sharding"} & set(arguments):
             for line in done.stdout.splitlines():
                 assert any(re.fullmatch(pattern, line) for pattern in RESULTS[job]), (arguments, line)
@@ -142,5 +154,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
     image = np.asarray(Image.open(tmp_path / "photo.jpg"))
     monkeypatch.chdir(tmp_path)
     names = {"image": image}  # a page is read from above to below
-    for block in blocks("python", PAGES):
-        exec(block.replace(*SHORTER_PYTHON), names)
+    for page in PAGES:
+        for block in blocks("python", page.read_text(encoding="utf-8")):
+            text = block.replace(*SHORTER_PYTHON)
+            exec(text if SHIPPED.is_dir() else text.replace("load_model()", f"load_model({QUICKSTART!r})"), names)

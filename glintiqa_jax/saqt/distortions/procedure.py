@@ -28,7 +28,7 @@ class Distortion:
         name: identifier, unique in the set.
         levels: the parameter at level 1, 2, ...; what it means is in `definition`.
         definition: one line for documentation.
-        function: (image, parameter) -> image, when random (image, parameter, rng, *, ...) -> image; float32
+        function: ``(image, parameter) -> image``, when random ``(image, parameter, rng, *, ...) -> image``; float32
             RGB in [0, 1] in, the same shape out, values possibly outside [0, 1].
         random: whether the result depends on the seed.
         denoises: whether `function` takes a denoiser after `rng`.
