@@ -3,6 +3,7 @@
 ``tests/test_readme.py`` runs the commands of the pages in its list; here all others are read by the flag parser.
 """
 
+import configparser
 import importlib
 import re
 import shlex
@@ -64,6 +65,14 @@ def test_no_package_with_public_names_is_left_out():
     packages = {path.parent for path in package.rglob("__init__.py") if "__all__ =" in path.read_text(encoding="utf-8")}
     found = {".".join(path.relative_to(package).parts) for path in packages}
     assert found | set(FACES) == {*FACES, ""}
+
+
+def test_examples_in_docstrings_are_run():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    modules = sorted((ROOT / "glintiqa_jax").rglob("*.py"))
+    examples = [path.relative_to(ROOT).as_posix() for path in modules if ">>>" in path.read_text(encoding="utf-8")]
+    assert setup["tool:pytest"]["testpaths"].split() == ["tests", *examples]
 
 
 def calls(block: str) -> Iterator[list[str]]:

@@ -134,6 +134,14 @@ class DistortionSet:
         Raises:
             InputError: a ValueError, for an image of another dtype or shape, an unknown distortion or parameter, a
                 parameter that is not finite, a level that is none or a negative seed.
+
+        Example:
+            >>> import numpy as np
+            >>> from glintiqa_jax.saqt.distortions import distort
+            >>> image = np.zeros((32, 32, 3), np.uint8)
+            >>> image[:, 16:] = 255
+            >>> distort(image, "gaussian_blur", 3, rescale=False)[16, 12:20, 0].tolist()
+            [0, 0, 14, 76, 179, 241, 255, 255]
         """
         _check_image(image)
         row = self.find(distortion)
