@@ -13,7 +13,7 @@ import from_code  # beside this file
 from glintiqa_jax import __version__
 
 project, author, release = "glintiqa_jax", "the authors of glintiqa_jax", __version__
-copyright = f"2026, {author}"  # noqa: A001  Sphinx's name
+copyright = f"2026, {author}"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["**.ipynb_checkpoints"]
 
@@ -33,7 +33,7 @@ nb_execution_raise_on_error = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 copybutton_exclude = ".linenos, .gp, .go"

@@ -38,17 +38,18 @@ flags
 """
 _FLAGS = """# Flags that jobs share
 
-A flag's value follows `=`. `--flagfile=FILE` reads flags from a file, one on a line; `--recipe=NAME` reads a file that is
-part of the package. A later flag replaces an earlier one. An unknown name is refused.
+A flag's value follows `=`. `--flagfile=FILE` reads flags from a file, one on a line; `--recipe=NAME` reads a file that
+is part of the package. A later flag replaces an earlier one. An unknown name is refused.
 
-"changes no figure" marks a flag that may differ when a run resumes; "changes figures by rounding" marks one that changes
-the last digits.
+"changes no figure" marks a flag that may differ when a run resumes; "changes figures by rounding" marks one that
+changes the last digits.
 
 """
 _DATABASES = """# Databases
 
-Each is read as it is distributed; [](../howto/databases.md) says how. Files are found in any case and at any depth below
-the folder that was unpacked. Licences are told as the authors state them; "not known here" means that none was seen.
+Each is read as it is distributed; [](../howto/databases.md) says how. Files are found in any case and at any depth
+below the folder that was unpacked. Licences are told as the authors state them; "not known here" means
+that none was seen.
 
 """
 _RECIPES = """# Recipes
@@ -128,7 +129,7 @@ def _entry(flag: flags.Flag) -> tuple[str, str]:
 def _marked(text: str) -> Iterator[str]:
     """The words of a flag's help, with flags as code and nothing else read as Markdown."""
     for word in text.split():
-        code = re.match(r"--[\w=:/.-]*\w", word)
+        code = re.match(r"--[\w=:/.-]*(?:\w|\.\.\.)", word)
         rest = re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", word[code.end() :] if code else word)
         yield f"`{code[0]}`{rest}" if code else rest
 

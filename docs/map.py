@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+from matplotlib.text import Text
 
 import glintiqa_jax as giq
 from glintiqa_jax.scoring.drawing import draw_map
@@ -24,4 +25,6 @@ def photograph() -> np.ndarray:
 if __name__ == "__main__":
     quality = giq.load_model().map(photograph(), overlap=0.75)
     figure = draw_map(quality, "Left half as photographed, right half blurred")
+    for text in figure.findobj(Text):
+        text.set_fontsize(14)  # it is shown at half its size
     figure.savefig(Path(__file__).with_name("map.jpg"), dpi=100, pil_kwargs={"quality": 85})

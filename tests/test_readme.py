@@ -21,14 +21,13 @@ from glintiqa_jax.cli.main import JOBS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 # In this order, as each may use what those before it made.
+HOWTO = ["own_data", "databases", "evaluate", "paper", "experiment", "weights", "distort", "saqt", "devices"]
 PAGES = [
     ROOT / "docs" / "tutorials" / "first_steps.md",
     ROOT / "README.md",
-    *(
-        ROOT / "docs" / "howto" / f"{page}.md"
-        for page in "own_data databases evaluate paper experiment weights distort saqt devices".split()
-    ),
+    *(ROOT / "docs" / "howto" / f"{page}.md" for page in HOWTO),
     ROOT / "docs" / "scoring.md",
+    ROOT / "docs" / "explanation" / "paper_in_the_code.md",
 ]
 
 
@@ -44,7 +43,7 @@ SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, batch_size=8, model=giq
 
 
 GLINTIQA = ["-c", "from glintiqa_jax.cli.main import main; main()"]
-# Where no model ships, as in a checkout before a release has put it there, the one that was trained first stands for it.
+# Where no model ships, as in a checkout that has none, the one that was trained first stands for it.
 SHIPPED = ROOT / "glintiqa_jax" / "pretrained"
 QUICKSTART = "runs/quickstart"
 
