@@ -67,7 +67,7 @@ RESULTS = {
     "prepare_dataset": CARD,
     "train": [METRICS.format(name="(validation|test)"), *REPORT, "score an image:  glintiqa score .*"],
     "score": ["3 rows: scores.csv"],
-    "map": [r"\S+ .*, MOS 1 to 5, higher is better; worst .*: map.png"],
+    "map": [r"\S+ .*, MOS \d to \d, higher is better; worst .*: map.png"],
     "compare": ["percent +score  behind the best .*", r" *-?\d.*(png|jpg)"],
     "info": [r"[a-z ]{10}  .*"],
     "evaluate": [METRICS.format(name="(demo|csv) (test|all)")],
