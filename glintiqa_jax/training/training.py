@@ -23,6 +23,7 @@ from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.near_duplicates import Look, save_looks
 from glintiqa_jax.data.paths import is_remote, local_path
+from glintiqa_jax.data.pipeline import group_of
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, save_split, split_digest
 from glintiqa_jax.errors import InputError
@@ -169,9 +170,9 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
     images, count = experiment.images, jax.process_count()
     check_divides("batch_size", images.batch_size, mesh, parts=images.accumulate)
     check_divides("eval_batch_size", execution.eval_batch_size, mesh)
-    rows = images.crops_per_image * (1 + images.ranked_levels)
+    rows, every = images.rows_per_group, images.ranked_every
     if images.batch_size % (rows * count):
-        expected = f"a multiple of the {rows} crops that an image gives, times {count} processes"
+        expected = f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes"
         raise InputError(field="batch_size", expected=expected, found=images.batch_size)
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes

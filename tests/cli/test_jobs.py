@@ -189,7 +189,7 @@ MISTAKES = [
     (
         "train",
         ["--ranked_levels=1", "--batch_size=6", "--accumulate=2", "--workdir=x"],
-        "--accumulate: expected a divisor of the batch of 6 by 2, the versions of a crop with --ranked_levels=1",
+        "--accumulate: expected a divisor of the batch of 6 by the 2 crops of it that stay together",
     ),
     (
         "train",

@@ -50,6 +50,7 @@ OTHERS = {
     "vertical_flips": False,
     "transforms": ("quarter_turns",),
     "ranked_levels": 1,
+    "ranked_every": (3, {"ranked_levels": 1}),
     "ranking_weight": (1.0, {"ranked_levels": 1}),
     "accumulate": 2,
     "loss": "smooth_l1",
