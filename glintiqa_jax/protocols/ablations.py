@@ -49,7 +49,7 @@ def _model(task: Task, **changes: Any) -> Task:
     start = task.experiment.start
     return task.change(
         model=model,
-        backbone_weights=tuple(name for name in start.backbone_weights if has_weights(name, model)),
+        init=tuple(name for name in start.init if has_weights(name, model)),
         frozen=tuple(pattern for pattern in start.frozen if found_in(abstract_model(model), pattern)),
     )
 
@@ -134,7 +134,7 @@ def _backbones(task: Task) -> Rows:
     """Sizes of both backbones, those that the weights are there for."""
     rows = {describe(task.experiment.model): task}
     for name in _BACKBONES:
-        if all(has_weights(weights, VARIANTS[name]) for weights in task.experiment.start.backbone_weights):
+        if all(has_weights(weights, VARIANTS[name]) for weights in task.experiment.start.init):
             frozen = tuple(p for p in task.experiment.start.frozen if found_in(abstract_model(VARIANTS[name]), p))
             rows.setdefault(name, task.change(model=VARIANTS[name], frozen=frozen))
     return rows
@@ -192,7 +192,7 @@ def ablation_rows(task: Task, tables: Sequence[str], *, saqt_weights: str = "") 
             except InputError as error:  # a network without a branch has nothing to leave out, say
                 raise InputError(str(error), field="tables", value=name) from error
     if saqt_weights:
-        found[SAQT] = {"without SAQT": task, "with SAQT": task.change(backbone_weights=(saqt_weights,))}
+        found[SAQT] = {"without SAQT": task, "with SAQT": task.change(init=(saqt_weights,))}
     return found
 
 
