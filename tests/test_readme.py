@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import write_images, write_scores
 from PIL import Image
@@ -127,7 +126,8 @@ def test_every_command_runs(tmp_path, monkeypatch):
     write_scores(tmp_path / "FILE.csv", [{"image": name, "mos": 4 * i} for i, name in enumerate(names)])
     write_images(tmp_path / "PHOTOGRAPHS", 10, size=(100, 110))
     write_images(tmp_path / "folder", 2, size=(140, 160))
-    Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / "photo.jpg")
+    for photo in ("photo.jpg", "other.jpg"):
+        Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / photo)
     ours = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")  # compiled as users compile
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment["HOME"] = str(tmp_path / "home")  # no records of this machine are found or left
@@ -150,10 +150,9 @@ def test_every_command_runs(tmp_path, monkeypatch):
     assert ran == set(JOBS) == set(RESULTS)
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 4
 
-    image = np.asarray(Image.open(tmp_path / "photo.jpg"))
     monkeypatch.chdir(tmp_path)
-    names = {"image": image}  # a page is read from above to below
     for page in PAGES:
+        names: dict[str, object] = {}  # a page is read from above to below, and alone
         for block in blocks("python", page.read_text(encoding="utf-8")):
             text = block.replace(*SHORTER_PYTHON)
             exec(text if SHIPPED.is_dir() else text.replace("load_model()", f"load_model({QUICKSTART!r})"), names)
