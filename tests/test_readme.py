@@ -38,7 +38,7 @@ SHORTER = {
     "cross_dataset": _SHORT,
     "ablations": [*_SHORT, "--tables=selection"],
 }
-SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, batch_size=8, model=giq.VARIANTS['glintiqa_tiny']")
+SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, batch_size=8, init=(), frozen=(), model=giq.VARIANTS['glintiqa_tiny']")
 
 
 GLINTIQA = ["-c", "from glintiqa_jax.cli.main import main; main()"]

@@ -40,7 +40,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     if values.versions:
         if arguments:
             raise InputError(expected="no model beside `versions`", found=arguments[0])
-        _show(dict(_versions()))
+        _show(list(_versions()))
         return
     from glintiqa_jax.scoring.files import load_model
 
@@ -48,12 +48,12 @@ def run(values: Flags, arguments: list[str]) -> None:
     if values.json:
         result(json.dumps(model.card.to_json() | {"digest": model.digest}))
         return
-    _show(dict(_facts(model)))
+    _show(list(_facts(model)))
 
 
-def _show(facts: dict[str, str]) -> None:
-    width = max(map(len, facts))
-    for name, said in facts.items():
+def _show(facts: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in facts)
+    for name, said in facts:
         result(f"{name:{width}}  {said}")
 
 
@@ -93,6 +93,8 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
         yield "trained on", "not known: weights from elsewhere"
     for split, figures in card.results.items():
         yield split, _figures(figures)
+    for note in card.notes:
+        yield "note", note
     yield "licences", "; ".join(card.origin.licences) or "none are recorded"
     yield "made with", ", ".join(f"{name} {version}" for name, version in card.origin.versions.items()) or "not known"
     yield "digest", model.digest
