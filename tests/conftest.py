@@ -15,6 +15,7 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+from jax._src import compiler
 from PIL import Image
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -52,6 +53,25 @@ def _compile_fast(fast: bool) -> None:
         jax.clear_caches()
     # the commands that tests start compile alike
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(fast))
+
+
+def _compile_without_fusion_emitters() -> None:
+    """Where tests compile fast: the emitters of fused loops take more than half of the time that is left.
+
+    JAX has no setting for it, and XLA reads XLA_FLAGS once for a process, in which tests of both kinds run.
+    """
+    options = compiler.get_compile_options
+
+    def with_fewer(*arguments, env_options_overrides=None, **others):
+        if jax.config.read("jax_disable_most_optimizations"):
+            env_options_overrides = {"xla_cpu_use_fusion_emitters": False} | (env_options_overrides or {})
+        return options(*arguments, env_options_overrides=env_options_overrides, **others)
+
+    compiler.get_compile_options = with_fewer
+
+
+if jax.__version_info__ < (0, 12):  # whose XLA knows no such option
+    _compile_without_fusion_emitters()
 
 
 def write_images(folder: Path, count: int, *, size: tuple[int, int] = (48, 40), seed: int = 0) -> list[str]:
