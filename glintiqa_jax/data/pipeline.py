@@ -40,7 +40,8 @@ class Batching:
       crops_per_image: crops of an image each time it comes up, side by side in a batch; it is decoded once for them.
       vertical_flips: flip upside down, too, as released.
       transforms: what happens to an image before it is cropped, in this order, each at most once.
-      ladder: makes worse versions of each crop, which follow it and count as crops; their target is the image's.
+      ladder: makes worse versions of a crop, which follow it and count as crops; their target is the image's.
+      ladder_every: of how many images, one after another, the first has its crops followed by the ladder's.
     """
 
     crop_size: int
@@ -50,11 +51,12 @@ class Batching:
     vertical_flips: bool = True
     transforms: Sequence[Transform] = ()
     ladder: Ladder | None = None
+    ladder_every: int = 1
 
     @property
-    def rows_per_image(self) -> int:
-        """Rows of a batch that an image gives."""
-        return self.crops_per_image * (1 if self.ladder is None else 1 + self.ladder.levels)
+    def rows_per_group(self) -> int:
+        """Rows of a batch that ``ladder_every`` images give."""
+        return self.crops_per_image * (self.ladder_every + (self.ladder.levels if self.ladder else 0))
 
     @property
     def smallest(self) -> int:
@@ -88,15 +90,15 @@ def training_batches(
       loading: how they are made.
 
     Raises:
-      InputError: ``rows_per_image`` times the processes does not divide ``batch_size``, the number of targets is not
+      InputError: ``rows_per_group`` times the processes does not divide ``batch_size``, the number of targets is not
         that of the images, or an image is too small.
     """
     index, count = process
-    rows = batching.rows_per_image
+    rows, every = batching.rows_per_group, batching.ladder_every
     if batching.batch_size % (rows * count):
         raise InputError(
             field="batch_size",
-            expected=f"a multiple of the {rows} crops that an image gives, times {count} processes",
+            expected=f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes",
             found=batching.batch_size,
         )
     if np.shape(targets) != (len(source),):
@@ -109,18 +111,11 @@ def training_batches(
             expected=f"images of at least {batching.smallest} pixels a side",
             found=f"{source.index.names[positions[number]]} of {sizes[number, 1]}x{sizes[number, 0]}",
         )
-    images = batching.batch_size // rows // count  # in each of this process's batches
+    images = batching.batch_size // rows // count * every  # in each of this process's batches
     each = 3 * int(np.prod(sizes, axis=1).sum())  # bytes that every loading process would keep
     fits = each * max(loading.num_workers, 1) <= loading.cache_megabytes * 2**20
     numbers, starts = source.part_of(positions), source.part_starts()
-    crop = RandomCropsAndFlips(
-        batching.crop_size,
-        batching.crops_per_image,
-        vertical_flips=batching.vertical_flips,
-        transforms=batching.transforms,
-        ladder=batching.ladder,
-    )
-    datasets = [
+    parts = [
         grain.MapDataset.source(
             _Part(
                 part,
@@ -134,14 +129,32 @@ def training_batches(
         .seed(batching.seed + number)
         .shuffle()
         .repeat()
-        .random_map(crop)
         for number, part in enumerate(source.parts)
     ]
-    dataset = datasets[0] if len(datasets) == 1 else grain.MapDataset.mix(datasets, source.weights)
+
+    def cropped(ladder: Ladder | None) -> grain.MapDataset:
+        crop = RandomCropsAndFlips(
+            batching.crop_size,
+            batching.crops_per_image,
+            vertical_flips=batching.vertical_flips,
+            transforms=batching.transforms,
+            ladder=ladder,
+        )
+        datasets = [part.random_map(crop) for part in parts]
+        return datasets[0] if len(datasets) == 1 else grain.MapDataset.mix(datasets, source.weights)
+
+    dataset = cropped(batching.ladder)
+    if every > 1:
+        dataset = grain.MapDataset.source(_First(dataset, cropped(None), every))
     if count > 1:
         dataset = grain.MapDataset.source(_Share(dataset, images, index, count))
     dataset = dataset.batch(images, drop_remainder=True, batch_fn=_side_by_side)
     return _iterate(dataset[first_batch:], loading.num_workers)
+
+
+def group_of(images: int) -> str:
+    """``an image gives`` or ``4 images give``."""
+    return "an image gives" if images == 1 else f"{images} images give"
 
 
 def evaluation_batches(
@@ -232,6 +245,19 @@ def _parsed_flags() -> Iterator[None]:
 
 def _begin_work(number: int, count: int) -> None:
     end_with_parent()
+
+
+class _First:
+    """The first of every so many items from one dataset, the others from another of the same length."""
+
+    def __init__(self, first: grain.MapDataset, others: grain.MapDataset, every: int):
+        self.first, self.others, self.every = first, others, every
+
+    def __len__(self) -> int:
+        return len(self.others)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return (self.others if index % self.every else self.first)[index]
 
 
 class _Share:

@@ -66,10 +66,11 @@ def _compiled(field: str, pattern: str) -> re.Pattern[str]:
 class Start:
     """Where training starts."""
 
-    backbone_weights: tuple[str, ...] = setting(
+    init: tuple[str, ...] = setting(
         (),
-        "where training starts from, comma-separated: 'timm' (downloaded), 'package' (installed with the extra "
-        "'pretrained') or files of weights, each recognised by its keys; none: from scratch",
+        "where training starts from, comma-separated: 'pretrained' (the model that ships), a model's or a run's "
+        "folder, or for its backbones 'package' (installed with the extra 'pretrained'), 'timm' (downloaded) or files "
+        "of weights, each recognised by its keys; none: from scratch",
     )
     frozen: tuple[str, ...] = setting(
         (),
@@ -100,9 +101,10 @@ class Images:
     )
     ranked_levels: int = setting(
         0,
-        "after each crop, and counted in the batch, this many levels of one of KADID-10k's distortions of it, up to 5, "
+        "after a crop, and counted in the batch, this many levels of one of KADID-10k's distortions of it, up to 5, "
         "which have no score of their own but should score lower and lower",
     )
+    ranked_every: int = setting(1, "one of so many images has its crops followed by `ranked_levels`")
     accumulate: int = setting(
         1, "take a batch in this many parts, one after another, and their mean gradient: large batches in little memory"
     )
@@ -111,18 +113,39 @@ class Images:
         settings.check_choices(self)
         check_numbers(self)
         _at_least(self, 0, "max_short_side", "ranked_levels")
-        _at_least(self, 1, "batch_size", "crops_per_image", "accumulate")
+        _at_least(self, 1, "batch_size", "crops_per_image", "accumulate", "ranked_every")
         if self.ranked_levels > _LEVELS:
             raise InputError(field="ranked_levels", expected=f"up to {_LEVELS}", found=self.ranked_levels)
-        versions = 1 + self.ranked_levels
-        for name in ("crops_per_image", "accumulate"):
-            if self.batch_size % (versions * getattr(self, name)):
+        if self.ranked_every > 1 and not self.ranked_levels:
+            raise InputError(field="ranked_every", expected="1 without `ranked_levels`", found=self.ranked_every)
+        if self.ranked_levels and self.batch_size % self.rows_per_group:
+            images = "an image" if self.ranked_every == 1 else f"{self.ranked_every} images"
+            expected = f"a multiple of {self.rows_per_group}, the crops of {images} with `ranked_levels`"
+            raise InputError(field="batch_size", expected=expected, found=self.batch_size)
+        together = {"crops_per_image": self.crops_per_image, "accumulate": self.accumulate * self.rows_together}
+        for name, rows in together.items():
+            if self.batch_size % rows:
                 batch = f"the batch of {self.batch_size}"
                 if self.ranked_levels:
-                    batch += f" by {versions}, the versions of a crop with `ranked_levels={self.ranked_levels}`"
+                    batch += f" by the {self.rows_together} crops of it that stay together with `ranked_levels`"
                 raise InputError(field=name, expected=f"a divisor of {batch}", found=getattr(self, name))
         if len(set(self.transforms)) < len(self.transforms):
             raise InputError(field="transforms", expected="each at most once", found=",".join(self.transforms))
+
+    @property
+    def rows_per_group(self) -> int:
+        """Rows of a batch that ``ranked_every`` images give: the first one's crops with levels, the others' without."""
+        return self.crops_per_image * (self.ranked_every + self.ranked_levels)
+
+    @property
+    def rows_together(self) -> int:
+        """Rows of a batch that no part of it takes without the others: a group's where levels are ranked."""
+        return self.rows_per_group if self.ranked_levels else 1
+
+    @property
+    def scored_rows(self) -> int:
+        """Rows of a batch that have a score of their own."""
+        return self.batch_size // self.rows_per_group * self.crops_per_image * self.ranked_every
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,8 +310,7 @@ class Experiment:
         if images.ranked_levels and self.objective.target != "quality":
             expected = "'quality' with `ranked_levels`, whose steps are measured on it"
             raise InputError(field="target", expected=expected, found=self.objective.target)
-        scored = images.batch_size // (1 + images.ranked_levels)
-        if self.objective.row.whole_batch and scored // images.accumulate < 2:
+        if self.objective.row.whole_batch and images.scored_rows // images.accumulate < 2:
             raise InputError(
                 field="accumulate",
                 expected=f"several crops in a part, over which `loss={self.objective.loss}` is",

@@ -186,6 +186,7 @@ class Run:
             vertical_flips=images.vertical_flips,
             transforms=[TRANSFORMS[name] for name in images.transforms],
             ladder=LevelLadder(images.ranked_levels) if images.ranked_levels else None,
+            ladder_every=images.ranked_every,
             seed=self.experiment.start.seed,
         )
         scores = self.source.index.raw_scores

@@ -121,8 +121,9 @@ class Trainer:
 
     def _gradients(self, experiment: Experiment, mesh: Mesh, remat: bool):
         """``(params, rest, batch, key) -> (loss, rest, gradients)``, with ``accumulate`` over parts of the batch."""
-        loss_function, parts = experiment.objective.row, experiment.images.accumulate
-        versions, weight = 1 + experiment.images.ranked_levels, experiment.objective.ranking_weight
+        images, weight = experiment.images, experiment.objective.ranking_weight
+        loss_function, parts = experiment.objective.row, images.accumulate
+        versions, ranked = 1 + images.ranked_levels, images.crops_per_image * (1 + images.ranked_levels)
         model = abstract_model(experiment.model)
         compute_in(model, experiment.objective.compute_dtype)
         if remat:
@@ -132,8 +133,11 @@ class Trainer:
         def objective(scores: jax.Array, target: jax.Array) -> jax.Array:
             if versions == 1:
                 return loss_function(scores, target)
-            ladders = scores.reshape(-1, versions)  # (batch,) -> (crops, versions)
-            return loss_function(ladders[:, 0], target[::versions]) + weight * ladder_loss(ladders)
+            # (batch,) -> (groups, rows of a group), whose first rows are ladders: (groups * crops, versions)
+            scores, target = scores.reshape(-1, images.rows_per_group), target.reshape(-1, images.rows_per_group)
+            ladders = scores[:, :ranked].reshape(-1, versions)
+            scored = np.r_[0:ranked:versions, ranked : images.rows_per_group]
+            return loss_function(scores[:, scored].ravel(), target[:, scored].ravel()) + weight * ladder_loss(ladders)
 
         def loss_of(
             params: nnx.State, rest: nnx.State, batch: dict[str, jax.Array], key: jax.Array
@@ -151,10 +155,10 @@ class Trainer:
 
         def in_parts(params, rest, batch, key):
             def split(x: jax.Array) -> jax.Array:
-                # (batch, ...) -> (batch / parts / versions, parts, versions, ...) -> (parts, batch / parts, ...): a
+                # (batch, ...) -> (batch / parts / together, parts, together, ...) -> (parts, batch / parts, ...): a
                 # device keeps its rows, and a crop its versions
                 shape = x.shape[1:]
-                x = x.reshape(-1, parts, versions, *shape).swapaxes(0, 1).reshape(parts, -1, *shape)
+                x = x.reshape(-1, parts, images.rows_together, *shape).swapaxes(0, 1).reshape(parts, -1, *shape)
                 return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(None, AXES)))
 
             def add(carry, part):

@@ -323,6 +323,22 @@ def test_a_ladder_follows_each_crop(source):
         train(source, batch_size=4, ladder=Darker())
 
 
+def test_one_of_several_images_has_a_ladder(source):
+    """In one process and in two, which have a group of three images each: the first's crop, two versions, two crops."""
+    plain = take(iter(train(source, batch_size=6)), 4)
+    options = {"batch_size": 10, "ladder": Darker(), "ladder_every": 3}
+    whole = take(iter(train(source, **options)), 4)
+    crops = [0, 3, 4, 5, 8, 9]
+    assert_same(plain, [{key: value[crops] for key, value in batch.items()} for batch in whole])
+    for batch in whole:
+        assert (np.diff(batch["image"].reshape(2, 5, -1)[:, :3].mean(axis=2), axis=1) < 0).all()
+    halves = [take(iter(train(source, **options, process=(index, 2))), 4) for index in range(2)]
+    for batch, *parts in zip(whole, *halves, strict=True):
+        assert_same([batch], [{key: np.concatenate([part[key] for part in parts]) for key in batch}])
+    with pytest.raises(InputError, match="batch_size: expected a multiple of the 5 crops that 3 images give"):
+        train(source, **options | {"batch_size": 12})
+
+
 def test_images_that_are_too_small_for_what_is_made_of_them_are_named_before_any_work(source):
     with pytest.raises(InputError, match=r"crop_size=40: expected images of at least 41 .*found image00.png of 40x48"):
         train(source, crop_size=40, transforms=[Shrink()])

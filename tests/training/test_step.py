@@ -258,6 +258,27 @@ def test_levels_are_ranked_beside_the_loss(accumulate):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_of_several_images_has_its_levels_ranked(accumulate):
+    """Of two images two crops each, the first's with a worse version after each: six rows a group."""
+    config = settings.replace(CONFIG, model=SHALLOW, crops_per_image=2, ranked_levels=1, ranked_every=2, batch_size=12)
+    assert (config.images.rows_per_group, config.images.scored_rows) == (6, 8)
+    options = {
+        "frozen": (r"^clfe\..*\.(mean|var)$",),
+        "ranked_levels": 1,
+        "ranked_every": 3,
+        "attention_dropout": 0.0,
+        "head_dropout": 0.0,
+    }
+    found = [one_step(**options, accumulate=accumulate, ranking_weight=weight)[0] for weight in (0.0, 2.0)]
+    scores = np.asarray(new_model(settings.replace(CONFIG, model=SHALLOW).model)(jnp.asarray(BATCH["image"])))
+    scored = [0, 2, 3, 4, 6, 7]  # groups of four rows: a crop, its worse version, two crops
+    assert found[0] == pytest.approx(np.mean(np.abs(scores[scored] - BATCH["target"][scored])), rel=1e-4)
+    ladders = jnp.asarray(scores.reshape(2, 4)[:, :2])
+    assert found[1] - found[0] == pytest.approx(2 * float(ladder_loss(ladders)), rel=1e-3)
+
+
+@pytest.mark.slow
 def test_parts_move_the_statistics_one_after_another(plain):
     _, state, trainer = one_step(accumulate=2)
     once = nnx.merge(trainer.graphdef, plain[1].params, plain[1].rest).clfe.bn1.mean[...]
