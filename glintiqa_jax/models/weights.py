@@ -17,7 +17,7 @@ from flax import nnx
 from glintiqa_jax.models.backbones import BACKBONES, ViTConfig, whole_backbones
 from glintiqa_jax.models.backbones.protocol import LEAVES, BackboneConfig, Rules, renamed
 from glintiqa_jax.models.config import ModelConfig
-from glintiqa_jax.models.files import Slot, Source, Weights, WeightsError, dotted, fill, read_weights
+from glintiqa_jax.models.files import Slot, Source, Weights, WeightsError, dotted, fill, load_weights, read_weights
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.models.ops import ConvolutionAsProduct
 
@@ -71,6 +71,9 @@ def load_backbone(model: GlintIQA, source: Source) -> str:
       WeightsError: keys that are of no network that is known, or do not fit the model.
     """
     weights = read_weights(source)
+    if "head.fc1.kernel" in weights:  # as ``Model.save`` writes them
+        load_weights(model, weights)
+        return "GlintIQA"
     names = {name.removeprefix("module.") for name in weights}
     if names & {"quality_head.layers.0.weight", "out.0.weight"}:
         load_glintiqa(model, weights)
