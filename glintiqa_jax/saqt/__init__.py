@@ -6,7 +6,6 @@ __getattr__, __all__ = lazily(
     __name__,
     distortions="DistortionSet KADID distort",
     features="semantic_features",
-    gallery="draw_gallery",
     kadid_scores="MEAN_SCORES",
     retrieval="nearest",
     transfer="ReferenceScores read_reference_scores transferred_scores",
