@@ -26,11 +26,20 @@ class WeightsError(InputError):
     """Not weights, or not this network's; the message lists every key that does not fit."""
 
 
-def save_weights(model: nnx.Module, path: str | os.PathLike) -> None:
-    """Write every parameter and statistic to a ``.safetensors`` file, by dotted name; complete, or not at all."""
+def save_weights(model: nnx.Module, path: str | os.PathLike, *, half: bool = False) -> None:
+    """Write every parameter and statistic to a ``.safetensors`` file, by dotted name; complete, or not at all.
+
+    With ``half`` as float16, where a value beyond its range is refused with ``WeightsError``.
+    """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
-    safetensors.numpy.save_file(arrays_of(model), partial)
+    arrays = arrays_of(model)
+    if half:
+        for name, array in arrays.items():
+            if not (np.abs(array) <= np.finfo(np.float16).max).all():
+                raise WeightsError(file=path, expected="values that float16 holds", found=f"others in {name}")
+        arrays = {name: array.astype(np.float16) for name, array in arrays.items()}
+    safetensors.numpy.save_file(arrays, partial)
     partial.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""Where pretrained backbones come from: an installed package, or the Hugging Face Hub at a pinned revision."""
+"""Where pretrained weights come from: the model that ships, a package, the Hub at pinned revisions, folders, files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 
 from glintiqa_jax.models.files import WeightsError
 
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
+"""The folder of the model that ships."""
+FOLDER, WEIGHTS = "model", "model.safetensors"
+"""The folder of a finished run that holds its model, and the file of weights in a model's folder."""
 _EXTRA = "pip install 'glintiqa-jax[pretrained]'"
+_NAMES = ("pretrained", "timm", "package")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +100,18 @@ def origins(source: str, config: Any) -> list[Origin]:
     return found
 
 
+def model_folder(source: str) -> Path | None:
+    """The folder of the whole model that "pretrained", or the path of a model's or a run's folder, stands for."""
+    path = SHIPPED if source == "pretrained" else Path(source).expanduser()
+    return next((folder for folder in (path, path / FOLDER) if (folder / WEIGHTS).is_file()), None)
+
+
 def check_weights(source: str, config: Any) -> None:
     """``WeightsError`` where ``find_weights`` would find nothing; nothing is fetched."""
     if source in ("timm", "package"):
         origins(source, config)
-    else:
-        _file(source, ("timm", "package"), "weights")
+    elif model_folder(source) is None:
+        _file(source, _NAMES, "weights")
 
 
 def has_weights(source: str, config: Any) -> bool:
@@ -121,8 +132,8 @@ def find_weights(source: str, config: Any, *, say: Callable[[str], None]) -> lis
     """The files of weights that a source stands for.
 
     Args:
-      source: "timm", which downloads what is not in the Hub's cache yet; "package", for the weights of the extra
-        ``pretrained``; or the path of a file.
+      source: "pretrained", for the model that ships; "timm", which downloads what is not in the Hub's cache yet;
+        "package", for the weights of the extra ``pretrained``; or the path of a model's or a run's folder or of a file.
       config: the ``ModelConfig`` that they are for.
       say: is told what is fetched, and its licence.
 
@@ -131,7 +142,8 @@ def find_weights(source: str, config: Any, *, say: Callable[[str], None]) -> lis
     """
     if source in ("timm", "package"):
         return [origin.path(say) for origin in origins(source, config)]
-    return [_file(source, ("timm", "package"), "weights")]
+    folder = model_folder(source)
+    return [folder / WEIGHTS if folder else _file(source, _NAMES, "weights")]
 
 
 def find_whole(source: str, known: Mapping[str, Origin], name: str, *, say: Callable[[str], None]) -> Path:

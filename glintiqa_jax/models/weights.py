@@ -71,7 +71,7 @@ def load_backbone(model: GlintIQA, source: Source) -> str:
       WeightsError: keys that are of no network that is known, or do not fit the model.
     """
     weights = read_weights(source)
-    if "head.fc1.kernel" in weights:  # as ``Model.save`` writes them
+    if "head.fc1.kernel" in weights:  # as this package saves models
         load_weights(model, weights)
         return "GlintIQA"
     names = {name.removeprefix("module.") for name in weights}

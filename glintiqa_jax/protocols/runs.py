@@ -23,7 +23,8 @@ from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.training.description import FILE as RUN
 from glintiqa_jax.training.experiment import Execution, Experiment
 from glintiqa_jax.training.result import Result
-from glintiqa_jax.training.training import first_model, train
+from glintiqa_jax.training.start import first_model
+from glintiqa_jax.training.training import train
 
 _FILE = "protocol.json"
 
@@ -90,7 +91,7 @@ class Task:
 
     def check(self, running: Running) -> Split:
         """Its split; ``InputError`` for whatever would stop its training after others have been trained."""
-        if self.experiment.start.backbone_weights:
+        if self.experiment.start.init:
             first_model(self.experiment)
         return self.split(running)
 

@@ -12,17 +12,20 @@ from glintiqa_jax.data.workplace import workplace
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.files import load_weights, save_weights
 from glintiqa_jax.models.glintiqa import abstract_model
+from glintiqa_jax.models.pretrained import FOLDER, SHIPPED, WEIGHTS
 from glintiqa_jax.scoring.card import read_card
 from glintiqa_jax.scoring.model import Model
 
-CARD, WEIGHTS, TRAINED_ON = "card.json", "model.safetensors", "trained_on.npz"
-FOLDER = "model"
-"""The folder of a finished run that holds its model."""
-_SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
+CARD, TRAINED_ON = "card.json", "trained_on.npz"
 
 
-def save_model(model: Model, folder: str | os.PathLike) -> Path:
+def save_model(model: Model, folder: str | os.PathLike, *, half: bool = False) -> Path:
     """Write a model as a new folder, or in the place of a model's; whole or not at all.
+
+    Args:
+      model: what is written.
+      folder: where.
+      half: weights as float16, half the size; they compute in float32 all the same.
 
     Raises:
       InputError: a folder that is there and holds no model, or cannot be written.
@@ -35,7 +38,7 @@ def save_model(model: Model, folder: str | os.PathLike) -> Path:
         with workplace(target.parent) as work:
             written = work / "written"
             written.mkdir()
-            save_weights(model.network, written / WEIGHTS)
+            save_weights(model.network, written / WEIGHTS, half=half)
             if model.looks:
                 save_looks(written / TRAINED_ON, model.looks)
             write_json(written / CARD, model.card.to_json())
@@ -58,14 +61,7 @@ def load_model(path: str | os.PathLike | None = None) -> Model:
       InputError: when there is no model at the path, or one that cannot be read.
     """
     if path is None:
-        if not (_SHIPPED / CARD).is_file():
-            raise InputError(
-                field="model",
-                expected="a run's or a model's folder, as no model ships yet",
-                found="nothing",
-                hint="`glintiqa train` makes one",
-            )
-        return _load(_SHIPPED)
+        return _load(SHIPPED)
     if not os.fspath(path):
         raise InputError(field="model", expected="a run's or a model's folder", found="nothing")
     for folder in (Path(path).expanduser(), Path(path).expanduser() / FOLDER):

@@ -189,11 +189,11 @@ class Model:
         """Which of two images is better, and whether by more than chance; images and errors as for ``score``."""
         return Comparison(self.score(first), self.score(second))
 
-    def save(self, folder: str | os.PathLike) -> Path:
+    def save(self, folder: str | os.PathLike, *, half: bool = False) -> Path:
         """Write the model as a folder, which ``load_model`` opens; see ``save_model``."""
         from glintiqa_jax.scoring.files import save_model  # which loads models
 
-        return save_model(self, folder)
+        return save_model(self, folder, half=half)
 
     @property
     def _crops(self) -> Crops:

@@ -66,10 +66,11 @@ def _compiled(field: str, pattern: str) -> re.Pattern[str]:
 class Start:
     """Where training starts."""
 
-    backbone_weights: tuple[str, ...] = setting(
+    init: tuple[str, ...] = setting(
         (),
-        "where training starts from, comma-separated: 'timm' (downloaded), 'package' (installed with the extra "
-        "'pretrained') or files of weights, each recognised by its keys; none: from scratch",
+        "where training starts from, comma-separated: 'pretrained' (the model that ships), a model's or a run's "
+        "folder, or for its backbones 'package' (installed with the extra 'pretrained'), 'timm' (downloaded) or files "
+        "of weights, each recognised by its keys; none: from scratch",
     )
     frozen: tuple[str, ...] = setting(
         (),

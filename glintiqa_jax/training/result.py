@@ -17,7 +17,7 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.document import MARKDOWN, PAGE
 from glintiqa_jax.evaluation.prediction import read_predictions
 from glintiqa_jax.evaluation.report import Evaluated
-from glintiqa_jax.scoring.files import FOLDER as MODEL
+from glintiqa_jax.models.pretrained import FOLDER as MODEL
 from glintiqa_jax.scoring.files import load_model
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.training.metrics_log import read_metrics

@@ -34,12 +34,10 @@ from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import Evaluated, Training, write_report
 from glintiqa_jax.interruptions import noticing_a_full_disk
 from glintiqa_jax.models.config import describe
-from glintiqa_jax.models.glintiqa import GlintIQA, new_model
-from glintiqa_jax.models.pretrained import check_weights, find_weights, licences
-from glintiqa_jax.models.weights import WeightsError, load_backbone
+from glintiqa_jax.models.glintiqa import GlintIQA
+from glintiqa_jax.models.pretrained import FOLDER as MODEL
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.card import ModelCard, Origin, TrainedOn, View
-from glintiqa_jax.scoring.files import FOLDER as MODEL
 from glintiqa_jax.scoring.files import TRAINED_ON, save_model
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.storage import FOLDER as CHECKPOINTS
@@ -61,6 +59,7 @@ from glintiqa_jax.training.metrics_log import plain, read_metrics
 from glintiqa_jax.training.provenance import commit, provenance
 from glintiqa_jax.training.result import RESULTS, Result, finished
 from glintiqa_jax.training.run import Run
+from glintiqa_jax.training.start import check_start, first_model, licences_of_start, seen_before, unseen
 from glintiqa_jax.training.step import Trainer, TrainState
 
 _MOST_COMPARED = 200_000  # images whose looks are kept, 1 KB each
@@ -153,11 +152,7 @@ def check(workdir: str | os.PathLike, experiment: Experiment, execution: Executi
         return theirs is None
 
     if processes.by_the_first(check_begun):
-        for name in experiment.start.backbone_weights:
-            try:
-                check_weights(name, experiment.model)
-            except WeightsError as error:
-                raise error.of("backbone_weights", name) from error
+        check_start(experiment)
 
 
 def _checkpoints(folder: Path, execution: Execution) -> epath.Path:
@@ -252,12 +247,14 @@ class _Job:
     ):
         self.experiment, self.execution, self.workdir, self.mesh = experiment, execution, workdir, mesh
         self.checkpoints, self.options, self.log = _checkpoints(workdir, execution), options, log
+        self._seen = seen_before(experiment)
 
     def run(self, source: Source, split: Split) -> Result | None:
         experiment, workdir, last_step = self.experiment, self.workdir, self.execution.last_step(self.experiment)
         lines, other, is_new = processes.by_the_first(self._check_begun)
         for line in lines:
             processes.tell(line, self.log)
+        split = unseen(split, source, self._seen, self.log)
         first = first_model(experiment, self.log) if is_new else None
         description = Description(experiment, self.execution, self._card(source, split), source.origin)
 
@@ -327,7 +324,6 @@ class _Job:
 
     def _card(self, source: Source, split: Split) -> ModelCard:
         experiment = self.experiment
-        weights = [line for name in experiment.start.backbone_weights for line in licences(name, experiment.model)]
         return ModelCard(
             network=experiment.model,
             scale=source.scale,
@@ -342,7 +338,12 @@ class _Job:
             trained_on=TrainedOn(
                 source.name, len(split.train), source.identity, split_digest(split, source.index.names)
             ),
-            origin=Origin(settings.to_json(experiment), library_versions(), commit(), (*weights, *source.licences)),
+            origin=Origin(
+                settings.to_json(experiment),
+                library_versions(),
+                commit(),
+                (*licences_of_start(experiment), *source.licences),
+            ),
         )
 
     def _begun(self) -> list[tuple[Description | None, str]]:
@@ -365,10 +366,14 @@ class _Job:
         return lines, other, theirs is None
 
     def _looks(self, source: Source, split: Split) -> list[Look]:
-        """The looks of the images that train or select, each file once, so that no test takes them for new images."""
+        """The looks of what the start has seen and of images that train or select, each file once.
+
+        No test takes them for new images.
+        """
         looks = source.looks()
         positions = np.concatenate([split.train, split.validation, getattr(split, self.experiment.validation.watched)])
-        different = list({looks[position].digest: looks[position] for position in positions}.values())
+        known = [*self._seen, *(looks[position] for position in positions)]
+        different = list({look.digest: look for look in known}.values())
         return different if len(different) <= _MOST_COMPARED else []
 
     def _save_looks(self, looks: list[Look]) -> None:
@@ -423,19 +428,3 @@ def _network(graphdef: nnx.GraphDef, state: TrainState) -> GlintIQA:
     """The network of a state, its arrays on the host. Every process must call this."""
     params, rest = jax.tree.map(everywhere, (state.evaluated, state.rest))
     return nnx.merge(graphdef, params, rest)
-
-
-def first_model(experiment: Experiment, log: Log = TERMINAL) -> GlintIQA:
-    """The model that training starts from: new values, and those of ``backbone_weights``.
-
-    Raises:
-      InputError: weights that cannot be found, or are another network's.
-    """
-    model, tell = new_model(experiment.model, seed=experiment.start.seed), functools.partial(processes.tell, log=log)
-    for name in experiment.start.backbone_weights:
-        try:
-            for path in find_weights(name, experiment.model, say=tell):
-                tell(f"{load_backbone(model, path)} starts from {path}")
-        except WeightsError as error:
-            raise error.of("backbone_weights", name) from error
-    return model

@@ -114,7 +114,7 @@ def test_weights_go_out_and_come_back(trained, tmp_path):
     assert done.returncode == 2
     assert "--dataset: needed" in done.stderr
 
-    start = [f"--flagfile={folder}/own.flags", f"--backbone_weights={tmp_path}/out.npz", "--learning_rate=1e-12"]
+    start = [f"--flagfile={folder}/own.flags", f"--init={tmp_path}/out.npz", "--learning_rate=1e-12"]
     done = run("train", *start, f"--workdir={tmp_path}/run", "--max_steps=1")
     assert done.returncode == 0, done.stderr
     done = run("convert_weights", f"--input={tmp_path}/run", f"--output={tmp_path}/after.npz")
@@ -166,7 +166,7 @@ MISTAKES = [
     ("train", ["--flagfile=nowhere.flags", "--workdir=x"], "nowhere.flags"),
     ("train", ["--model_crop_size=100", "--workdir=x"], "--model_crop_size: expected a positive multiple"),
     ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
-    ("train", ["--backbone_weights=nowhere.pth", "--workdir=x"], "--backbone_weights=nowhere.pth: "),
+    ("train", ["--init=nowhere.pth", "--workdir=x"], "--init=nowhere.pth: "),
     ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
     ("evaluate", ["--model=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
     ("evaluate", ["--model=x", "--split_seed=3"], "--split_seed: needs --dataset"),

@@ -237,7 +237,6 @@ def test_rows_go_wherever_output_says(folder, tmp_path):
     ("arguments", "message"),
     [
         (["score", "-m", "model"], "expected images or folders to score, found none"),
-        (["score", "photos"], "--model: expected a run's or a model's folder, as no model ships yet"),
         (["score", "-m", "nowhere", "photos"], "--model=nowhere: expected"),
         (["score", "-m", "model", "photos", "--below=1", "--above=2"], "--above=2.0: expected one limit"),
         (["score", "-m", "model", "photos", "--unit"], "--unit: expected --below or --above"),

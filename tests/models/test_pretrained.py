@@ -19,7 +19,9 @@ def test_a_file_is_itself(tmp_path):
     path = tmp_path / "vit.npz"
     path.write_bytes(b"")
     assert find_weights(str(path), PAPERS, say=print) == [path]
-    with pytest.raises(WeightsError, match=r"expected 'timm', 'package' or a file of weights, found no such file"):
+    with pytest.raises(
+        WeightsError, match=r"expected 'pretrained', 'timm', 'package' or a file of weights, found no such file"
+    ):
         find_weights(str(tmp_path / "nowhere"), PAPERS, say=print)
 
 

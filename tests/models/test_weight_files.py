@@ -17,6 +17,19 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
     assert ours.keys() == theirs.keys() >= {"vgfe.cls_token", "clfe.stages.2.0.bn2.var", "head.fc2.kernel"}
 
 
+def test_half_the_size_rounds_to_float16(tmp_path):
+    model, other = create_model("glintiqa_tiny"), create_model("glintiqa_tiny", seed=1)
+    save_weights(model, tmp_path / "whole.safetensors")
+    save_weights(model, tmp_path / "half.safetensors", half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "whole.safetensors").stat().st_size
+    load_weights(other, tmp_path / "half.safetensors")
+    for name, array in arrays_of(model).items():
+        np.testing.assert_array_equal(arrays_of(other)[name], array.astype(np.float16).astype(np.float32))
+    model.head.fc2.bias[...] = np.full(1, 7e4)
+    with pytest.raises(WeightsError, match=r"expected values that float16 holds, found others in head\.fc2\.bias"):
+        save_weights(model, tmp_path / "half.safetensors", half=True)
+
+
 def test_what_does_not_fit_is_one_error_and_changes_nothing():
     model = create_model("glintiqa_tiny")
     arrays = arrays_of(model)

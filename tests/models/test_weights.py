@@ -14,7 +14,7 @@ from torch_checkpoints import write
 
 from glintiqa_jax.models.backbones.vit import resized_patches, resized_positions
 from glintiqa_jax.models.config import variant_config
-from glintiqa_jax.models.files import WeightsError, read_weights, save_weights
+from glintiqa_jax.models.files import WeightsError, read_weights
 from glintiqa_jax.models.glintiqa import abstract_model, create_model, new_model
 from glintiqa_jax.models.weights import export_glintiqa, load_backbone, load_glintiqa
 
@@ -189,14 +189,6 @@ def test_export_comes_back_bit_for_bit(overrides):
     again = export_glintiqa(copy)
     assert weights.keys() == again.keys()
     assert all(weights[name].tobytes() == again[name].tobytes() for name in weights)
-
-
-def test_a_models_own_file_is_a_start(tmp_path):
-    """``model.safetensors`` of a model's folder, in our own names."""
-    model, copy = create_model(TINY), create_model(TINY, seed=1)
-    save_weights(model, tmp_path / "model.safetensors")
-    assert load_backbone(copy, tmp_path / "model.safetensors") == "GlintIQA"
-    np.testing.assert_array_equal(score(copy), score(model))
 
 
 def test_export_has_every_official_key_and_shape():

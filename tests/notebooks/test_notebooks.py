@@ -32,7 +32,7 @@ def test_there_are_five():
 def test_it_is_valid_and_holds_no_output(notebook):
     nbformat.validate(notebook)
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
-    for cell in notebook.cells:
+    for cell in notebook.cells:  # jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
 

@@ -63,11 +63,11 @@ def test_the_papers_rows():
 
 
 def test_rows_start_from_weights_that_there_are():
-    task = task_of("glintiqa_s16_r50", backbone_weights=("timm",))
+    task = task_of("glintiqa_s16_r50", init=("timm",))
     assert list(ablation_rows(task, ["backbones"])["backbones"]) == ["glintiqa_s16_r50", "glintiqa_b16_r50"]
-    lite = task_of("glintiqa_lite", backbone_weights=("package",))
+    lite = task_of("glintiqa_lite", init=("package",))
     rows = ablation_rows(lite, ["branches"])["branches"]
-    weights = {name: row.experiment.start.backbone_weights for name, row in rows.items()}
+    weights = {name: row.experiment.start.init for name, row in rows.items()}
     assert weights == {"both branches": ("package",), "ViT branch only": (), "CNN branch only": ("package",)}
 
 
@@ -87,8 +87,8 @@ def test_what_makes_no_table_is_refused(task, running, tmp_path):
     with pytest.raises(InputError, match="saqt_weights: needed with saqt in `tables`, and only there"):
         ablation_rows(task, [SAQT])
     rows = ablation_rows(task, [SAQT], saqt_weights="saqt.npz")[SAQT]
-    assert [row.experiment.start.backbone_weights for row in rows.values()] == [(), ("saqt.npz",)]
-    with pytest.raises(InputError, match=r"backbone_weights=saqt\.npz"):
+    assert [row.experiment.start.init for row in rows.values()] == [(), ("saqt.npz",)]
+    with pytest.raises(InputError, match=r"init=saqt\.npz"):
         run_ablations(task, tmp_path / "run", tables=[SAQT], saqt_weights="saqt.npz", running=running)
     assert not (tmp_path / "run").exists()
 

@@ -112,7 +112,7 @@ def test_a_file_of_another_program_is_refused_and_stays(small, task, tmp_path, c
 
 def test_a_refused_protocol_leaves_nothing_behind(small, task, tmp_path):
     with pytest.raises(InputError, match="nowhere"):
-        run_rounds(task.change(backbone_weights=("nowhere",)), tmp_path / "run", rounds=1, running=running(small))
+        run_rounds(task.change(init=("nowhere",)), tmp_path / "run", rounds=1, running=running(small))
     assert not (tmp_path / "run").exists()
 
 

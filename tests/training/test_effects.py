@@ -41,7 +41,7 @@ OTHERS = {
     "identity_start": True,
     "attention_dropout": 0.2,
     "head_dropout": 0.2,
-    "backbone_weights": "a file of weights",
+    "init": "a file of weights",
     "frozen": (r"^clfe\.conv1\.",),
     "seed": 1,
     "max_short_side": 34,
@@ -122,7 +122,7 @@ def changes_of(name, tmp_path):
         value, beside = value
     if name == "checkpoint_dir":
         value = str(tmp_path / value)
-    if name == "backbone_weights":
+    if name == "init":
         value = (str(weights(tmp_path)),)
     return beside, beside | {name: value}
 
