@@ -123,7 +123,9 @@ def test_released_layout_is_the_shuffled_transpose():
     # undo the residual; the norm must see the shuffled values
     shuffled = released(x, train=False, rngs=None) - x
     q, k, v = l2_normalise(plain.query(x)), l2_normalise(plain.key(x)), plain.value(x)
-    y = np.asarray(jax.nn.softmax(q @ k.transpose(0, 2, 1) * 4**-0.5, axis=-1) @ v)
+    attention = jax.nn.softmax(q @ k.transpose(0, 2, 1) * 4**-0.5, axis=-1)
+    np.testing.assert_allclose(plain.attention(x), attention, atol=1e-6)
+    y = np.asarray(attention @ v)
     by_hand = np.stack([one.T.copy().ravel().reshape(6, 4) for one in y])
     np.testing.assert_allclose(shuffled, released.norm(jnp.asarray(by_hand)), atol=1e-5)
     np.testing.assert_allclose(plain(x, train=False, rngs=None) - x, plain.norm(jnp.asarray(y)), atol=1e-5)
