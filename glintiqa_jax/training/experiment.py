@@ -326,10 +326,15 @@ class Devices:
     mesh_fsdp: int = setting(
         1, "devices along the mesh's fsdp axis, over which large parameters are sharded", effect="rounding"
     )
+    step_timeout: float = setting(
+        120.0,
+        "seconds after which several processes end where a step, a batch of an evaluation or a save does not; 0: never",
+        effect="nothing",
+    )
 
     def __post_init__(self) -> None:
         check_numbers(self)
-        _at_least(self, 0, "mesh_data")
+        _at_least(self, 0, "mesh_data", "step_timeout")
         _at_least(self, 1, "mesh_fsdp")
 
 

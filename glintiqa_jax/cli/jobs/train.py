@@ -87,7 +87,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         report=report,
         log=values.log,
     )
-    if found is None or not processes.is_first():
+    if not processes.is_first():
         return
     print_metrics(found.figures)
     if experiment.validation.selection == "test_best":
