@@ -28,7 +28,7 @@ _SIGNS_OF_LOSS = re.compile(
 )
 _CONNECT = 150  # seconds that a process waits for the others at the start
 _HEARTBEAT = 60  # seconds of silence after which JAX counts a process as lost; our own watch is quicker
-_UNTIL_SAID = 3.0  # seconds after an exchange has failed in which the process that failed says why
+_UNTIL_SAID = 2.0  # seconds after an exchange has failed in which the process that failed says why
 
 
 def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, process_id: int = -1) -> None:

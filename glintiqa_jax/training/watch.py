@@ -26,7 +26,7 @@ _BEAT = 5.0  # seconds between two signs of life
 SILENT = 45.0  # seconds without a sign of life after which a process counts as lost; JAX's own limit is longer
 GRACE = 25.0  # seconds that a process has to come to where all stop; schedulers kill after 30
 _UNWINDING = 4.0  # seconds that a process has to end by itself once another has failed
-_HEARD = 10.0  # seconds that the first process, which keeps the keys, waits for all to have read why it fails
+_HEARD = 5.0  # seconds that the first process, which keeps the keys, waits for all to have read why it fails
 _COMPILING = 10  # times as long as another may the first unit of work of a kind take
 _RESUMES = "the same command, started again for all of them, resumes from the last checkpoint"
 
