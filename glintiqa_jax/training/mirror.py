@@ -46,6 +46,6 @@ def _files(folder: Path | epath.Path) -> Iterator[Path | epath.Path]:
     for path in sorted(folder.iterdir(), key=os.fspath):
         if path.is_dir():
             if path.name not in _LEFT_OUT:
-                yield from (below for below in path.rglob("*") if not below.is_dir())
+                yield from _files(path)  # as etils' paths have no rglob
         elif not path.name.startswith("."):
             yield path

@@ -25,13 +25,15 @@ from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.progress import Log
 from glintiqa_jax.saqt.ladder import LevelLadder
 from glintiqa_jax.scoring.predict import Predict
-from glintiqa_jax.sharding import global_batch
+from glintiqa_jax.sharding import global_batch, share
 from glintiqa_jax.training import mirror, processes
 from glintiqa_jax.training.checkpoints import CheckpointStore
 from glintiqa_jax.training.description import Description
 from glintiqa_jax.training.metrics_log import FILE as METRICS_FILE
 from glintiqa_jax.training.metrics_log import SPEED, MetricsLog, plain
 from glintiqa_jax.training.optimiser import learning_rate_schedule
+from glintiqa_jax.training.profiling import FOLDER as PROFILE
+from glintiqa_jax.training.profiling import Profile
 from glintiqa_jax.training.step import Trainer, TrainState
 
 _AHEAD = 2  # steps that are handed to the devices before they have ended, so that a signal is not heard late
@@ -74,6 +76,7 @@ class Run:
         self._unseen: list[tuple[jax.Array | float, np.ndarray]] = []  # of the steps since a look: loss, positions
         self._saved_at = time.monotonic()
         self._timed, self._since, self._waited = 0, 0.0, 0.0  # steps since a look, since when, and seconds without data
+        self._profile = Profile(workdir / PROFILE, description.execution.profile_steps)
         self.watched = experiment.validation.watched
         self._watched: np.ndarray = getattr(split, self.watched)
         self._selection = experiment.validation.selection_metric
@@ -93,6 +96,7 @@ class Run:
         return state
 
     def close(self) -> None:
+        self._profile.close()
         if self._log is not None:
             self._log.close()
 
@@ -155,6 +159,7 @@ class Run:
         state, loss = self.trainer.step(state, global_batch(batch, self.mesh), self._dropout_key)
         self._unseen.append((loss, positions))
         self._timed += 1
+        self._profile.step()
         if len(self._unseen) > _AHEAD:
             jax.block_until_ready(self._unseen[-1 - _AHEAD][0])
         return state
@@ -223,7 +228,7 @@ class Run:
             targets.astype(np.float32),
             batching,
             first_batch=first,
-            process=(jax.process_index(), jax.process_count()),
+            share=share(self.mesh),
             loading=self.execution.loading,
         )
         return iter(batches)

@@ -42,7 +42,7 @@ from glintiqa_jax.scoring.files import TRAINED_ON, save_model
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.storage import FOLDER as CHECKPOINTS
 from glintiqa_jax.scoring.storage import place
-from glintiqa_jax.sharding import check_divides, describe_sharding, everywhere, make_mesh
+from glintiqa_jax.sharding import check_divides, describe_sharding, describe_step, everywhere, make_mesh, share
 from glintiqa_jax.training import mirror, processes, storage
 from glintiqa_jax.training.checkpoints import CheckpointStore, digest, latest_description
 from glintiqa_jax.training.description import (
@@ -177,12 +177,12 @@ def _checkpoints(folder: Path, execution: Execution) -> epath.Path:
 
 def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None:
     """``InputError`` for batches that do not divide over devices and processes, or do not fit into memory."""
-    images, count = experiment.images, jax.process_count()
+    images, (_, count) = experiment.images, share(mesh)
     check_divides("batch_size", images.batch_size, mesh, parts=images.accumulate)
     check_divides("eval_batch_size", execution.eval_batch_size, mesh)
     rows, every = images.rows_per_group, images.ranked_every
     if images.batch_size % (rows * count):
-        expected = f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes"
+        expected = f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes or devices"
         raise InputError(field="batch_size", expected=expected, found=images.batch_size)
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes
@@ -191,7 +191,7 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
         ("batch_size", images.batch_size, 1),
         ("eval_batch_size", execution.eval_batch_size, crops),
     ):
-        if (needed := size * each * crop // count) > room:
+        if (needed := size * each * crop // jax.process_count()) > room:
             raise InputError(
                 field=field,
                 value=size,
@@ -229,9 +229,15 @@ def check_source(source: Source, split: Split, experiment: Experiment) -> None:
 
 
 def sharding_table(experiment: Experiment, mesh: Mesh) -> str:
-    """A table of how each array of the train state is laid out over all devices; nothing is allocated."""
+    """A table of how each array of the train state is laid out over all devices, and the bytes of a step.
+
+    Nothing is allocated.
+    """
     trainer = Trainer(experiment, mesh)
-    return describe_sharding(trainer.abstract_state, trainer.sharding)
+    state, shardings = trainer.abstract_state, trainer.sharding
+    batch = experiment.images.batch_size * 3 * experiment.model.crop_size**2
+    step = describe_step(state.params, shardings.params, mesh, batch)
+    return f"{describe_sharding(state, shardings)}\n\n{step}"
 
 
 @contextlib.contextmanager
