@@ -181,13 +181,17 @@ def stop_on_signals() -> Iterator[Stop]:
         act_as_before()
 
 
-def end_aborted(line: str, code: int) -> None:
+def end_aborted(why: Callable[[], tuple[str, int]]) -> None:
     """Let a process that C++ aborts end with a line on stderr and an exit code; SIGABRT has neither.
 
     A handler of Python's would run too late: ``abort`` ends the process when the handler of the system's returns.
+
+    Args:
+      why: gives the line and the code.
     """
 
     def on_abort(number: int) -> None:
+        line, code = why()
         os.write(2, f"error: {line}\n".encode(errors="backslashreplace"))
         os._exit(code)
 

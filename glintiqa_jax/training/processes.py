@@ -58,11 +58,7 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
     if not all(explicit) and mode == "off":
         return
     jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from us
-    end_aborted(
-        "JAX has ended this process, as it does where another one is gone (see above); the same command, started again "
-        "for all of them, resumes from the last checkpoint",
-        TRY_AGAIN,
-    )
+    end_aborted(_why_aborted)
     with _ended_after(_CONNECT, f"the other processes were not found within {_CONNECT} s; start all of them again"):
         try:
             jax.distributed.initialize(
@@ -80,6 +76,17 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
         several = jax.process_count() > 1  # which waits for their devices
     if several:
         watch()
+
+
+def _why_aborted() -> tuple[str, int]:
+    """The line and the code by which a process ends that JAX aborts."""
+    if watch.cache_info().currsize and (error := watch().failure()):
+        return str(error), getattr(error, "code", 2)
+    return (
+        "JAX has ended this process, as it does where another one is gone (see above); the same command, started again "
+        "for all of them, resumes from the last checkpoint",
+        TRY_AGAIN,
+    )
 
 
 @contextlib.contextmanager
