@@ -124,6 +124,8 @@ class Watch:
             return
         self._is_failing = True
         words = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            words = f"{error or 'SIGINT'} has ended it; {_RESUMES}"
         said = {"words": " ".join(words.split())[:2000], "code": code, "mistake": isinstance(error, InputError)}
         with contextlib.suppress(Exception):  # the service may be what is lost
             self._keys.key_value_set(f"{_ROOM}failed/{self.process}", json.dumps(said))
