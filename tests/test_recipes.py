@@ -51,7 +51,12 @@ def test_a_recipe_takes_other_values():
     assert changed.experiment.model == settings.replace(VARIANTS["glintiqa_tiny"], crop_size=32)
     assert changed.splitting.test_fraction == 0.5
     timing = recipes.own_data().experiment.timing
-    for steps, warmup in ((50, 5), (2, 0), (timing.warmup_steps, 10), (timing.warmup_steps + 1, timing.warmup_steps)):
+    for steps, warmup in (
+        (20, 2),
+        (2, 0),
+        (timing.warmup_steps, timing.warmup_steps // 10),
+        (timing.warmup_steps + 1, timing.warmup_steps),
+    ):
         shorter = recipes.own_data(steps=steps).experiment.timing
         assert (shorter.steps, shorter.warmup_steps) == (steps, warmup)
     with pytest.raises(InputError, match=r"^warmup_steps: expected fewer than the 50 steps"):

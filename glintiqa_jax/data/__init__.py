@@ -3,5 +3,10 @@
 from glintiqa_jax.lazily import lazily
 
 __getattr__, __all__ = lazily(
-    __name__, arrays="from_arrays from_folder", mixture="MixedSource", source="Source", splits="Split"
+    __name__,
+    arrays="from_arrays from_folder",
+    mixture="MixedSource",
+    scale="ScoreScale",
+    source="Source",
+    splits="Split",
 )

@@ -50,17 +50,21 @@ class ChannelWiseSelfAttention(nnx.Module):
         tokens), without transposing back: an index shuffle that mixes channels and places. Every released weight
         was trained with it, so ``layout="released"`` keeps it; ``"transposed"`` is the plain y.
         """
-        tokens = x.shape[-1]
-        q, k, v = l2_normalise(self.query(x)), l2_normalise(self.key(x)), self.value(x)
-        # (batch, channels, channels)
-        similarity = jnp.einsum("bcn,bdn->bcd", q, k).astype(jnp.float32)
-        attention = nnx.softmax(similarity * tokens**-0.5, axis=-1).astype(x.dtype)
-        y = jnp.einsum("bcd,bdn->bcn", attention, v)
+        y = jnp.einsum("bcd,bdn->bcn", self.attention(x), self.value(x))
         if self.layout == "released":
             # (batch, channels, tokens) -> (batch, tokens, channels), read again as (batch, channels, tokens)
             y = y.transpose(0, 2, 1).reshape(x.shape)
         y = self.dropout(y, deterministic=not train, rngs=rngs)
         return x + self.norm(y)
+
+    def attention(self, x: jax.Array) -> jax.Array:
+        """``(batch, channels, tokens)`` to ``(batch, channels, channels)``: how much each channel attends to each.
+
+        Rows sum to 1. Queries and keys have length 1, so that no logit leaves +-1 / sqrt(tokens).
+        """
+        q, k = l2_normalise(self.query(x)), l2_normalise(self.key(x))
+        similarity = jnp.einsum("bcn,bdn->bcd", q, k).astype(jnp.float32)
+        return nnx.softmax(similarity * x.shape[-1] ** -0.5, axis=-1).astype(x.dtype)
 
 
 class SpatialInteraction(nnx.Module):

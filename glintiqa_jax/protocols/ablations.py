@@ -23,7 +23,7 @@ from glintiqa_jax.models.backbones import ViTConfig
 from glintiqa_jax.models.config import VARIANTS, describe
 from glintiqa_jax.models.freezing import found_in
 from glintiqa_jax.models.glintiqa import abstract_model
-from glintiqa_jax.models.pretrained import has_weights
+from glintiqa_jax.models.pretrained import has_weights, model_folder
 from glintiqa_jax.protocols.rounds import (
     baselines_of,
     check_rounds,
@@ -44,9 +44,16 @@ _BACKBONES = ("glintiqa_ti16_r18", "glintiqa_s16_r50", "glintiqa_b16_r50")
 
 
 def _model(task: Task, **changes: Any) -> Task:
-    """Another network, trained from the weights that there are for it, and frozen where it has what was frozen."""
-    model = settings.replace(task.experiment.model, **changes)
+    """Another network, trained from the weights that there are for it, and frozen where it has what was frozen.
+
+    ``InputError`` for a start from a whole model, which no other network can have.
+    """
     start = task.experiment.start
+    for name in start.init:
+        if model_folder(name):
+            hint = "`recipe=scratch` has none"
+            raise InputError(field="init", expected="backbones, which other networks have", found=name, hint=hint)
+    model = settings.replace(task.experiment.model, **changes)
     return task.change(
         model=model,
         init=tuple(name for name in start.init if has_weights(name, model)),
@@ -58,7 +65,7 @@ def _branches(task: Task) -> Rows:
     """The global and the local branch, each alone."""
     return {
         "both branches": task,
-        "ViT branch only": _model(task, cnn=None),
+        "ViT branch only": _model(task, cnn=None, **({"vit_stem": 0} if task.experiment.model.vit else {})),
         "CNN branch only": _model(task, vit=None),
     }
 

@@ -168,6 +168,7 @@ class ModelCard:
       trained_on: None for weights that were trained elsewhere.
       results: figures by name, by split: ``results["test"]["srocc"]``; null where undefined.
       origin: where it is from.
+      notes: what its users should know, a sentence each: what it is not for, known biases, the spread over seeds.
     """
 
     network: ModelConfig
@@ -178,6 +179,7 @@ class ModelCard:
     trained_on: TrainedOn | None = None
     results: Mapping[str, Mapping[str, float | int | None]] = dataclasses.field(default_factory=dict)
     origin: Origin = Origin()
+    notes: tuple[str, ...] = ()
 
     def to_scale(self, said: Any) -> Any:
         """The network's output, an array of NumPy's or JAX's, in the unit and direction of ``scale``; any shape."""
@@ -233,6 +235,7 @@ class ModelCard:
                 scale=scale,
                 output=content["output"],
                 results=content["results"],
+                notes=tuple(content.get("notes", ())),
                 **values,
             )
         except InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def quality_map(
     shown: np.ndarray,
     side: int,
     overlap: float,
-    scores: Callable[[np.ndarray], np.ndarray],
+    scores: Callable[[Iterable[np.ndarray]], np.ndarray],
     scale: ScoreScale,
 ) -> QualityMap:
     """The map of an image.
@@ -76,16 +76,14 @@ def quality_map(
       shown: the same as large as the network sees it.
       side: of a window, in pixels of ``shown``; a smaller image is continued by its mirror image.
       overlap: of neighbouring windows at least, as a share of their side, in [0, 1).
-      scores: uint8 ``(windows, side, side, 3)`` to ``(windows,)``, in the unit of ``scale``.
+      scores: of any number of windows, uint8 ``(side, side, 3)``, to ``(windows,)`` in the unit of ``scale``.
       scale: what scores mean.
     """
     padded = mirrored(shown, side)
     before = [(large - small) // 2 for large, small in zip(padded.shape[:2], shown.shape[:2], strict=True)]
     tops, lefts = (_starts(length, side, overlap) for length in padded.shape[:2])
-    found = np.concatenate(
-        [scores(np.stack([padded[top : top + side, left : left + side] for left in lefts])) for top in tops]
-    )
     places = [(top, left) for top in tops for left in lefts]
+    found = scores(padded[top : top + side, left : left + side] for top, left in places)
     values = _blended(places, found, padded.shape[:2], side)
     values = values[before[0] : before[0] + shown.shape[0], before[1] : before[1] + shown.shape[1]]
     # of a pixel of what is shown, in pixels of the image

@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -225,12 +226,13 @@ class Model:
         """uint8 ``(crops, crop, crop, 3)`` to what the network says, float64 ``(crops,)``."""
         return np.asarray(self._predict(crops[None], self._state), np.float64)[0]
 
-    def _window_scores(self, windows: np.ndarray) -> np.ndarray:
-        """uint8 ``(windows, crop, crop, 3)`` to scores ``(windows,)``, by batches of one shape, compiled once."""
-        count = len(windows)
-        windows = np.concatenate([windows, np.repeat(windows[-1:], -count % _WINDOWS, axis=0)])
-        batches = [self._said(windows[start : start + _WINDOWS]) for start in range(0, count, _WINDOWS)]
-        return self.card.to_scale(np.concatenate(batches))[:count]
+    def _window_scores(self, windows: Iterable[np.ndarray]) -> np.ndarray:
+        """Windows, uint8 ``(crop, crop, 3)``, to scores ``(windows,)``, by batches of one shape, compiled once."""
+        windows, said = iter(windows), []
+        while batch := list(itertools.islice(windows, _WINDOWS)):
+            padded = np.stack(batch + batch[-1:] * (_WINDOWS - len(batch)))
+            said.append(self._said(padded)[: len(batch)])
+        return self.card.to_scale(np.concatenate(said))
 
     def _pixels(self, image: Any, notes: list[str]) -> tuple[np.ndarray, str]:
         """uint8 ``(height, width, 3)``, and what errors call it."""

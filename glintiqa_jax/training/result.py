@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,8 @@ class Report:
         return (self.folder / MARKDOWN).read_text(encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        return self.html
+        # in a frame of its own, as the page's style is for the page alone
+        return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -192,11 +192,12 @@ def test_an_output_is_continued(call, folder, tmp_path):
     assert "expected rows of the model" in err
 
 
-def test_what_kill_9_left_is_continued(folder, tmp_path):
+def test_what_kill_9_left_is_continued(call, folder, tmp_path, monkeypatch):
     """Without a double or torn row; the file appears when it is complete."""
     photos = write_images(tmp_path / "photos", 60, size=(50, 70))
     code = "from glintiqa_jax.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "score", f"--model={folder}/model", "photos", "--output=rows.jsonl"]
+    arguments = ["score", f"--model={folder}/model", "photos", "--output=rows.jsonl"]
+    command = [sys.executable, "-c", code, *arguments]
     part = tmp_path / "rows.jsonl.part"
     for end, told in ((signal.SIGKILL, ""), (signal.SIGTERM, "rows are in")):
         extra = ["--resume"] if part.exists() else []
@@ -209,10 +210,11 @@ def test_what_kill_9_left_is_continued(folder, tmp_path):
         assert process.returncode in (-9, 143)
         assert told in heard(said)
         assert not (tmp_path / "rows.jsonl").exists()
-    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (refused.returncode, "--resume goes on with them" in refused.stderr) == (2, True)
-    done = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    code, _, said = call(*arguments)
+    assert (code, "--resume goes on with them" in said) == (2, True)
+    code, _, said = call(*arguments, "--resume")
+    assert code == 0, said
     assert sorted(row.path for row in read_rows(tmp_path / "rows.jsonl")) == [
         f"photos/{name}" for name in sorted(photos)
     ]

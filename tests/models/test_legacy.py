@@ -10,6 +10,7 @@ from glintiqa_jax.models.files import arrays_of, load_weights
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.models.legacy import convert_arrays, from_old
 
+PATCHES = variant_config("glintiqa_lite", vit_stem=0)
 # As version 0.10 wrote glintiqa_lite.
 LITE = {
     "crop_size": 224,
@@ -42,9 +43,9 @@ LITE = {
     ("old", "config"),
     [
         ({}, VARIANTS["glintiqa_s16_r50"]),
-        (LITE, VARIANTS["glintiqa_lite"]),
-        (LITE | {"frozen_stages": 2, "frozen_blocks": 1, "train_embeddings": False}, VARIANTS["glintiqa_lite"]),
-        (LITE | {"use_cnn": False}, variant_config("glintiqa_lite", cnn=None)),
+        (LITE, PATCHES),
+        (LITE | {"frozen_stages": 2, "frozen_blocks": 1, "train_embeddings": False}, PATCHES),
+        (LITE | {"use_cnn": False}, variant_config(PATCHES, cnn=None)),
         ({"use_vit": False, "use_siem": False}, variant_config("glintiqa_s16_r50", vit=None, use_siem=False)),
     ],
 )

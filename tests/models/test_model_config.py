@@ -23,7 +23,7 @@ LITE = BACKBONES["efficientnet_lite0"]()
         ({"embedded_stages": (1, 4), "patch_size": 32}, "embedded_stages"),
         ({"embedded_stages": (1, 4), "cnn": LITE}, "embedded_stages"),  # the fourth is coarser than the tokens
         ({"vit_stem": -1}, "vit_stem"),
-        ({"vit_stem": 3, "embedded_stages": (1, 2)}, "vit_stem"),
+        ({"vit_stem": 4}, "vit_stem"),
         ({"vit_stem": 1, "cnn": None}, "vit_stem"),
         ({"resnet_blocks": (1, 1)}, "resnet_blocks"),
         ({"vit": None, "cnn": None}, "vit"),
@@ -49,9 +49,12 @@ def test_an_unknown_variant_is_told_the_known():
     [
         *[(config, name) for name, config in VARIANTS.items()],
         (variant_config("glintiqa_mini", crop_size=96), "glintiqa_mini, crop_size 96"),
-        (variant_config("glintiqa_lite", cnn=None, tapped_blocks=(2, 3)), "glintiqa_lite, tapped_blocks 2,3, cnn none"),
+        (
+            variant_config("glintiqa_lite", cnn=None, vit_stem=0, tapped_blocks=(2, 3)),
+            "glintiqa_lite, vit_stem 0, tapped_blocks 2,3, cnn none",
+        ),
         (variant_config("glintiqa_mini", cnn=LITE), "glintiqa_mini, cnn efficientnet_lite0"),
-        (variant_config("glintiqa_lite", vit_stem=2), "glintiqa_lite, vit_stem 2"),
+        (variant_config("glintiqa_lite", vit_stem=1), "glintiqa_lite, vit_stem 1"),
     ],
     ids=str,
 )

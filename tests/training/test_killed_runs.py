@@ -110,13 +110,12 @@ def uninterrupted(flags, tmp_path_factory):
     return workdir
 
 
-def kill_and_resume(flags, workdir, moment):
+def kill_at(moment, flags, workdir):
     process = start(flags, workdir)
     wait_until(lambda: moment(workdir), process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (workdir / "results.json").exists()
-    return finish(start(flags, workdir))
 
 
 def check_same(workdir, uninterrupted):
@@ -129,26 +128,17 @@ def check_same(workdir, uninterrupted):
 
 @pytest.mark.slow
 def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(flags, uninterrupted, tmp_path):
-    said = kill_and_resume(flags, tmp_path / "run", saving)
+    kill_at(saving, flags, tmp_path / "run")
+    said = finish(start(flags, tmp_path / "run"))
     check_same(tmp_path / "run", uninterrupted)
     assert "continuing from step" in said
     assert not list((tmp_path / "run" / "checkpoints").glob("*tmp*"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [in_the_first_step, at_the_end])  # those between are in the test below
-def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(flags, uninterrupted, tmp_path, moment):
-    kill_and_resume(flags, tmp_path / "run", moment)
-    check_same(tmp_path / "run", uninterrupted)
-
-
-@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(flags, uninterrupted, tmp_path):
-    for moment in (saving_the_first, evaluating, after_an_evaluation):
-        process = start(flags, tmp_path / "run")
-        wait_until(lambda moment=moment: moment(tmp_path / "run"), process)
-        process.kill()
-        process.wait()
+    for moment in (in_the_first_step, saving_the_first, evaluating, after_an_evaluation, at_the_end):
+        kill_at(moment, flags, tmp_path / "run")
     finish(start(flags, tmp_path / "run"))
     check_same(tmp_path / "run", uninterrupted)
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import gc
+import html
 import json
+import re
 import shutil
 import tempfile
 
@@ -236,7 +238,9 @@ def test_a_result_has_its_model_and_its_report(small):
     )
     assert isinstance(result, Result)
     assert np.isfinite(result.model.score(small.source[0]["image"]).value)
-    assert "<html" in result.report._repr_html_()
+    assert "<html" in result.report.html
+    frame = re.fullmatch('<iframe srcdoc="([^"]*)".*</iframe>', result.report._repr_html_())
+    assert html.unescape(frame[1]) == result.report.html
     report, folder = result.report, result.workdir
     del result
     gc.collect()

@@ -38,9 +38,9 @@ def run(values: Flags, arguments: list[str]) -> None:
     if values.json:
         result(json.dumps(model.card.to_json() | {"digest": model.digest}))
         return
-    facts = dict(_facts(model))
-    width = max(map(len, facts))
-    for name, said in facts.items():
+    facts = list(_facts(model))
+    width = max(len(name) for name, _ in facts)
+    for name, said in facts:
         result(f"{name:{width}}  {said}")
 
 
@@ -72,6 +72,8 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
         yield "trained on", "not known: weights from elsewhere"
     for split, figures in card.results.items():
         yield split, _figures(figures)
+    for note in card.notes:
+        yield "note", note
     yield "licences", "; ".join(card.origin.licences) or "none are recorded"
     yield "made with", ", ".join(f"{name} {version}" for name, version in card.origin.versions.items()) or "not known"
     yield "digest", model.digest

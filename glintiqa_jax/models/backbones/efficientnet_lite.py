@@ -74,7 +74,7 @@ class EfficientNetLiteConfig(LocalBackboneConfig):
     def build(self, network: Network, *, rngs: nnx.Rngs) -> EfficientNetLite:
         from glintiqa_jax.models.efficientnet_lite import EfficientNetLite
 
-        return EfficientNetLite(type(self), maps=network.embedded_stages[-1], rngs=rngs)
+        return EfficientNetLite(type(self), maps=network.maps, rngs=rngs)
 
     def up_to(self, maps: int) -> str:
         blocks = "|".join(map(str, range(self.tapped()[maps - 1] + 1)))
