@@ -59,8 +59,8 @@ def train(
       log: where messages go.
 
     Returns:
-      The result: ``.model`` to score with, ``.figures``, ``.report``; None when a signal ended it, after
-        saving in ``workdir``.
+      The result, with ``.model`` to score with, ``.figures`` and ``.report``; None when a signal ended it, after saving
+      in ``workdir``.
 
     Raises:
       InputError: what cannot be trained on, before any long work.

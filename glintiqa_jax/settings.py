@@ -99,6 +99,11 @@ def replace(config: T, **values: Any) -> T:
 
     Raises:
       InputError: a name that it does not have, and what the configuration refuses.
+
+    Example:
+      >>> from glintiqa_jax.training.experiment import Experiment
+      >>> replace(Experiment(), learning_rate=1e-3).optimiser.learning_rate
+      0.001
     """
     changed, left = _replaced(config, values)
     if left:

@@ -38,6 +38,9 @@ jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+collect_ignore = ["ten_lines.py"]  # a script, which a search for examples would run
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the README's commands: they are one test and take longest, while other processes run the rest."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")

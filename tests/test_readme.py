@@ -1,6 +1,7 @@
-"""Every command and every line of Python in the README runs as it stands there, training cut short after two steps.
+"""Every command and every line of Python in README and in the pages below runs as it stands there.
 
-Every job is among them, and prints its results and nothing else.
+Training is cut short after two steps. Every job is among them, and prints its results and nothing else.
+``tests/test_docs.py`` checks the commands of the other pages without running them.
 """
 
 import os
@@ -10,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import write_images, write_scores
 from PIL import Image
@@ -19,7 +19,15 @@ from glintiqa_jax.cli.main import JOBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = README + (ROOT / "docs" / "scoring.md").read_text()
+# In this order, as each may use what those before it made.
+HOWTO = ["own_data", "databases", "evaluate", "paper", "experiment", "weights", "distort", "saqt", "devices"]
+PAGES = [
+    ROOT / "docs" / "tutorials" / "first_steps.md",
+    ROOT / "README.md",
+    *(ROOT / "docs" / "howto" / f"{page}.md" for page in HOWTO),
+    ROOT / "docs" / "scoring.md",
+    ROOT / "docs" / "explanation" / "paper_in_the_code.md",
+]
 
 
 # What makes hours of a command seconds, and leaves it otherwise as it is.
@@ -30,8 +38,14 @@ SHORTER = {
     "cross_dataset": _SHORT,
     "ablations": [*_SHORT, "--tables=selection"],
 }
-SHORTER_PYTHON = ("steps=500", "steps=2, warmup_steps=1, batch_size=8, model=giq.VARIANTS['glintiqa_tiny']")
+SHORTER_PYTHON = (
+    "steps=500",
+    "steps=2, warmup_steps=1, batch_size=8, init=(), frozen=(), model=giq.VARIANTS['glintiqa_tiny']",
+)
 
+
+GLINTIQA = ["-c", "from glintiqa_jax.cli.main import main; main()"]
+SHIPPED = ROOT / "glintiqa_jax" / "pretrained"
 
 METRICS = r" *{name}:  SROCC \S+  PLCC \S+  KROCC .*  \(\d+ images\)"
 REPORT = ["", "report: +.*/report.html"]
@@ -53,7 +67,7 @@ RESULTS = {
     "prepare_dataset": CARD,
     "train": [METRICS.format(name="(validation|test)"), *REPORT, "score an image:  glintiqa score .*"],
     "score": ["3 rows: scores.csv"],
-    "map": [r"\S+ .*, MOS 1 to 5, higher is better; worst .*: map.png"],
+    "map": [r"\S+ .*, MOS \d to \d, higher is better; worst .*: map.png"],
     "compare": ["percent +score  behind the best .*", r" *-?\d.*(png|jpg)"],
     "info": [r"[a-z ]{10}  .*"],
     "evaluate": [METRICS.format(name="(demo|csv) (test|all)")],
@@ -78,23 +92,21 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    parts = [part.strip() for line in lines for part in line.split("&&")]
-    return [shlex.split(part, comments=True) for part in parts if part and not part.startswith("#")]
+    """Each of all pages once, without what started this test."""
+    text = "\n".join(block for page in PAGES for block in blocks("bash", page.read_text(encoding="utf-8")))
+    parts = [part.strip() for line in text.replace("\\\n", " ").splitlines() for part in line.split("&&")]
+    found = [shlex.split(part, comments=True) for part in dict.fromkeys(parts)]
+    return [command for command in found if command and command[0] not in ("pip", "pytest")]
 
 
-def test_the_two_commands_stand_first():
-    assert blocks("bash")[0].startswith("pip install -e . && python experiments/train.py --flagfile=")
-    assert blocks("bash")[1] == "pip install -e '.[test]' && pytest\n"
+def test_it_has_the_two_commands():
+    train, test = blocks("bash")[1:3]
+    assert train.startswith("pip install -e . && python experiments/train.py --flagfile=")
+    assert test == "pip install -e '.[test]' && pytest\n"
 
 
-def test_every_file_and_test_it_names_is_there():
-    for path in re.findall(r"`((?:tests|experiments|docs)/[\w/.]+)(?:::(\w+))?`", README):
-        file, test = path
-        assert (ROOT / file).exists(), file
-        assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
-    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert (ROOT / path).exists(), path
+def test_it_is_short():
+    assert len(README.split()) <= 700
 
 
 def write_koniq10k(folder: Path) -> None:
@@ -108,6 +120,9 @@ def write_koniq10k(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not SHIPPED.is_dir(), reason="no model ships in this checkout: glintiqa_jax/pretrained is not there"
+)
 def test_every_command_runs(tmp_path, monkeypatch):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     write_koniq10k(tmp_path / "KONIQ")
@@ -115,23 +130,23 @@ def test_every_command_runs(tmp_path, monkeypatch):
     write_scores(tmp_path / "FILE.csv", [{"image": name, "mos": 4 * i} for i, name in enumerate(names)])
     write_images(tmp_path / "PHOTOGRAPHS", 10, size=(100, 110))
     write_images(tmp_path / "folder", 2, size=(140, 160))
-    Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / "photo.jpg")
+    for photo in ("photo.jpg", "other.jpg"):
+        Image.open(tmp_path / "DIR" / names[0]).save(tmp_path / photo)
     ours = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")  # compiled as users compile
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment["HOME"] = str(tmp_path / "home")  # no records of this machine are found or left
     ran = set()
     for program, *arguments in commands():
-        if program in ("pip", "pytest"):
-            continue  # what started this test
-        assert program == "python"
+        job = Path(arguments[0]).stem
         if "--help" not in arguments:
-            arguments += SHORTER.get(Path(arguments[0]).stem, [])
+            arguments += SHORTER.get(job, [])
+        if program == "glintiqa":
+            arguments = [*GLINTIQA, *arguments]
         done = subprocess.run(
             [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         assert re.fullmatch(rf"(({SAID})\n)*", done.stderr), f"{arguments}\n{done.stderr}"
-        job = Path(arguments[0]).stem
         if not {"--help", "--print_sharding"} & set(arguments):
             for line in done.stdout.splitlines():
                 assert any(re.fullmatch(pattern, line) for pattern in RESULTS[job]), (arguments, line)
@@ -139,8 +154,8 @@ def test_every_command_runs(tmp_path, monkeypatch):
     assert ran == set(JOBS) == set(RESULTS)
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 4
 
-    image = np.asarray(Image.open(tmp_path / "photo.jpg"))
     monkeypatch.chdir(tmp_path)
-    names = {"image": image}  # a page is read from above to below
-    for block in blocks("python", PAGES):
-        exec(block.replace(*SHORTER_PYTHON), names)
+    for page in PAGES:
+        names: dict[str, object] = {}  # a page is read from above to below, and alone
+        for block in blocks("python", page.read_text(encoding="utf-8")):
+            exec(block.replace(*SHORTER_PYTHON), names)

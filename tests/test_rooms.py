@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
-# From below to above: a room may import itself and what stands before it. CONTRIBUTING.md draws the same picture.
+# From below to above: a room may import itself and what stands before it. CONTRIBUTING.md has the same table.
 ROOMS = (
     *("errors", "version", "lazily", "identity", "settings", "options", "progress", "interruptions", "compilation"),
     *("models", "data", "sharding", "saqt", "scoring", "gallery", "evaluation", "datasets"),
@@ -90,7 +90,7 @@ def test_only_the_command_line_knows_flags(path):
 
 def test_every_room_is_in_the_picture():
     rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert rooms - {"__pycache__"} == set(ROOMS)
+    assert rooms - {"__pycache__", "pretrained"} == set(ROOMS)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,11 @@ def test_importing_stays_light(module, heavy):
     code = f"import sys, {module}; print(*[name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert found == []
+
+
+def test_contributing_tours_the_rooms_in_their_order():
+    text = PACKAGE.with_name("CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    rooms = [(re.findall(r"`(\w+)`", row[0]), set(re.findall(r"`(\w+)`", row[-1]))) for row in rows]
+    assert [name for names, _ in rooms for name in names] == list(ROOMS)
+    assert {name: apart for names, apart in rooms for name in names if apart} == APART

@@ -80,7 +80,7 @@ def run(load: Callable[[], Job], arguments: Sequence[str], command: str, *, ends
 def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Callable[[int], None]) -> None:
     try:
         job.define(values)
-        _define_common(values)
+        define_common(values)
         if _HELP & set(arguments):
             print(_help(job, values))
             return
@@ -119,7 +119,7 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
         _leave(1)
 
 
-def _define_common(values: flags.FlagValues) -> None:
+def define_common(values: flags.FlagValues) -> None:
     """Define the flags of every job."""
     title = "every job"
     flags.DEFINE_string("flagfile", None, "a file with a flag on a line, to stand here", values, module_name=title)

@@ -100,6 +100,13 @@ def from_arrays(
       InputError: arguments of different lengths, an image without a content, scores that are not finite or out of
         range, negative deviations, a name twice, a word that is not a split, and an image that cannot be used, by its
         index.
+
+    Example:
+      >>> import numpy as np
+      >>> images = np.zeros((3, 48, 64, 3), np.uint8)
+      >>> source = from_arrays(images, [20, 55, 90], score_range=(0, 100))
+      >>> len(source), source[1]["image"].shape, round(float(source[1]["score"]), 6)
+      (3, (48, 64, 3), 0.55)
     """
     given = list(images) if not isinstance(images, str | bytes | os.PathLike) else []
     if not given:

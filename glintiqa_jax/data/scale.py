@@ -44,7 +44,12 @@ class ScoreScale:
             )
 
     def to_quality(self, raw):
-        """Scores in the database's unit to quality in [0, 1], higher is better."""
+        """Scores in the database's unit to quality in [0, 1], higher is better.
+
+        Example:
+          >>> float(ScoreScale(0, 100, lower_is_better=True, unit="DMOS").to_quality(30.0))
+          0.7
+        """
         quality = (_array(raw) - self.low) / (self.high - self.low)
         return 1.0 - quality if self.lower_is_better else quality
 

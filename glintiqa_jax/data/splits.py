@@ -34,6 +34,10 @@ class Split:
 
     Raises:
       InputError: what is no sequence of integers.
+
+    Example:
+      >>> Split(train=[3, 0, 1], validation=[2], test=[]).train.tolist()
+      [0, 1, 3]
     """
 
     train: np.ndarray

@@ -55,6 +55,11 @@ def fit_line(predicted: np.ndarray, target: np.ndarray) -> Mapping:
     Args:
       predicted: ``(images,)``.
       target: ``(images,)``.
+
+    Example:
+      >>> mapping = fit_line(np.array([0.0, 0.5, 1.0]), np.array([1.0, 3.0, 5.0]))
+      >>> float(mapping(0.25))
+      2.0
     """
     x, y = checked(predicted, target)
     if not len(y):

@@ -20,7 +20,12 @@ _SMALLEST, _LARGEST = 5e-4, 1e7  # figures that decimals show; beyond, four sign
 
 
 def srocc(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Spearman rank order correlation, in [-1, 1]; ties get their mean rank."""
+    """Spearman rank order correlation, in [-1, 1]; ties get their mean rank.
+
+    Example:
+      >>> round(srocc(np.array([0.1, 0.4, 0.3, 0.9]), np.array([20, 40, 60, 80])), 4)
+      0.8
+    """
     from scipy.stats import spearmanr
 
     return _correlation("SROCC", spearmanr, predicted, target)

@@ -143,6 +143,11 @@ def variant_config(variant: str | ModelConfig, **replaced: Any) -> ModelConfig:
 
     Raises:
       InputError: an unknown name, and invalid values.
+
+    Example:
+      >>> config = variant_config("glintiqa_mini", crop_size=96, cnn=None)
+      >>> config.tokens, describe(config)
+      (36, 'glintiqa_mini, crop_size 96, cnn none')
     """
     if isinstance(variant, str):
         if variant not in VARIANTS:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).resolve().parent
 VARIANT = "glintiqa_s16_r50"
-"""The network where no other is named: the paper's."""
+"""The paper's network, where no other is named."""
 
 
 def names() -> list[str]:

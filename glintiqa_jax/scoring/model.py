@@ -75,7 +75,7 @@ class Model:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits: of the weights, and of what else of the card a score depends on."""
+        """Sixteen hexadecimal digits of the weights and of what else a score depends on in the card."""
         card = self.card
         found = hashlib.sha256(repr((card.network, card.scale, card.view, card.output, card.calibration)).encode())
         for name, array in sorted(arrays_of(self.network).items()):

@@ -92,5 +92,5 @@ class Comparison:
 
     @property
     def better(self) -> str:
-        """The better one: "first", "second" or "neither"."""
+        """Which is better, "first", "second" or "neither"."""
         return "neither" if not self.difference else "second" if self.difference > 0 else "first"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.scoring.card import Calibration, ModelCard, TrainedOn, View
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.rows import read_rows
+from glintiqa_jax.version import __version__
 
 TINY = VARIANTS["glintiqa_tiny"]
 PHOTOS = [f"photos/image0{number}.png" for number in range(6)]
@@ -341,6 +343,17 @@ def test_info_is_the_card(call):
         assert said in out
     card = json.loads(call("info", "model", "--json")[1])
     assert ModelCard.from_json(card) == CARD
+
+
+def test_info_says_the_versions_that_a_report_of_a_fault_needs(call):
+    code, out, err = call("info", "--versions")
+    assert (code, err) == (0, "")
+    found = dict(re.split(" {2,}", line, maxsplit=1) for line in out.splitlines())
+    assert list(found) == ["glintiqa", "commit", "libraries", "devices", "platform"]
+    assert found["glintiqa"] == __version__
+    assert all(f"{name} {version(name)}" in found["libraries"] for name in ("jax", "flax"))
+    assert "(cpu)" in found["devices"]
+    assert call("info", "--versions", "model")[0] == 2
 
 
 @pytest.mark.parametrize("job", ["score", "map", "compare", "info"])

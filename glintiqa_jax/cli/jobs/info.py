@@ -1,13 +1,16 @@
 """Show a model's card: what it is, what it was trained on, how well it does, and under which licences.
 
     glintiqa info runs/quickstart
+    glintiqa info --versions
 
-MODEL is a model's, a run's or a checkpoint's folder; without it, the model that ships.
+MODEL is a model's, a run's or a checkpoint's folder; without it, the model that ships. The second says what a report of
+a fault needs: the versions of this package, of Python and of the libraries, the devices and the platform.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ from absl import flags
 from glintiqa_jax.cli.flags import Flags
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.errors import InputError
+from glintiqa_jax.version import __version__
 
 if TYPE_CHECKING:
     from glintiqa_jax.scoring.model import Model
@@ -26,22 +30,39 @@ ARGUMENTS = "[MODEL]"
 def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_bool("json", False, "the whole card as JSON", values)
+    flags.DEFINE_bool("versions", False, "the versions of what is installed, and the devices, instead", values)
 
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job; ``arguments`` is the model's folder, or nothing for the one that ships."""
     if len(arguments) > 1:
         raise InputError(expected="one model", found=len(arguments), hint="glintiqa info MODEL")
+    if values.versions:
+        if arguments:
+            raise InputError(expected="no model beside `versions`", found=arguments[0])
+        _show(list(_versions()))
+        return
     from glintiqa_jax.scoring.files import load_model
 
     model = load_model(arguments[0] if arguments else None)
     if values.json:
         result(json.dumps(model.card.to_json() | {"digest": model.digest}))
         return
-    facts = list(_facts(model))
+    _show(list(_facts(model)))
+
+
+def _show(facts: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in facts)
     for name, said in facts:
         result(f"{name:{width}}  {said}")
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    from glintiqa_jax.training.provenance import provenance
+
+    yield "glintiqa", __version__
+    yield from provenance().rows
+    yield "platform", platform.platform()
 
 
 def _facts(model: Model) -> Iterator[tuple[str, str]]:

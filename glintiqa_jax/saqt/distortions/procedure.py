@@ -28,7 +28,7 @@ class Distortion:
         name: identifier, unique in the set.
         levels: the parameter at level 1, 2, ...; what it means is in `definition`.
         definition: one line for documentation.
-        function: (image, parameter) -> image, when random (image, parameter, rng, *, ...) -> image; float32
+        function: ``(image, parameter) -> image``, when random ``(image, parameter, rng, *, ...) -> image``; float32
             RGB in [0, 1] in, the same shape out, values possibly outside [0, 1].
         random: whether the result depends on the seed.
         denoises: whether `function` takes a denoiser after `rng`.
@@ -134,6 +134,14 @@ class DistortionSet:
         Raises:
             InputError: a ValueError, for an image of another dtype or shape, an unknown distortion or parameter, a
                 parameter that is not finite, a level that is none or a negative seed.
+
+        Example:
+            >>> import numpy as np
+            >>> from glintiqa_jax.saqt.distortions import distort
+            >>> image = np.zeros((32, 32, 3), np.uint8)
+            >>> image[:, 16:] = 255
+            >>> distort(image, "gaussian_blur", 3, rescale=False)[16, 12:20, 0].tolist()
+            [0, 0, 14, 76, 179, 241, 255, 255]
         """
         _check_image(image)
         row = self.find(distortion)
