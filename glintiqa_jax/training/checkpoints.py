@@ -71,7 +71,9 @@ class CheckpointStore:
         if not self._trusted:
             storage.check_storage(self.folder)
         self._unsealed: int | None = None
-        self._manager = storage.manager(self.folder, description.execution.devices.step_timeout)
+        self._manager = storage.manager(
+            self.folder, description.execution.devices.step_timeout if jax.process_count() > 1 else 0
+        )
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()

@@ -73,6 +73,7 @@ OTHERS = {
     "eval_random_crops": 3,
     "mesh_data": (4, {"mesh_fsdp": 2}),
     "mesh_fsdp": (2, {"mesh_data": 4}),
+    "step_timeout": 60.0,
     "num_workers": 1,
     "cache_megabytes": 0,
     "on_bad_image": "skip",
@@ -81,6 +82,7 @@ OTHERS = {
     "checkpoint_dir": "elsewhere",
     "eval_batch_size": 16,
     "remat": True,
+    "profile_steps": 1,
     "max_steps": 2,
     "allow_config_change": True,
 }
