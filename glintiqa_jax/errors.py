@@ -67,8 +67,20 @@ class InputError(ValueError):
         return InputError(str(self).removeprefix(f"{value}: "), field=field, value=value)
 
 
+TRY_AGAIN = 75
+"""The exit code of what the same command, run again, is expected to do better; sysexits' EX_TEMPFAIL."""
+
+
 class LostProcessError(Exception):
-    """Another process of the run was lost; what was saved is intact. The commands print it and exit with code 1."""
+    """Another process of the run was lost; what was saved is intact. The commands print it and end with ``code``.
+
+    Attributes:
+      code: the exit code; 75, by which a scheduler may start the same command again, or the one that the other had.
+    """
+
+    def __init__(self, message: str, code: int = TRY_AGAIN):
+        super().__init__(message)
+        self.code = code
 
 
 def named_fields(text: str, name: Callable[[str], str]) -> str:

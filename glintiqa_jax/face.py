@@ -12,6 +12,7 @@ from glintiqa_jax.data.splits import Split
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.datasets.opening import split_data
 from glintiqa_jax.evaluation.config import ReportOptions
+from glintiqa_jax.interruptions import Stopped
 from glintiqa_jax.progress import TERMINAL, Log, quiet
 from glintiqa_jax.settings import group
 from glintiqa_jax.training import training
@@ -72,6 +73,11 @@ def train(
         policy = execution.loading.on_bad_image
         split = split_data(split, shown, smallest=smallest, on_bad_image=policy, say=log.tell)
     with quiet("absl"):  # Orbax's remarks on how it saves
-        return training.train(
-            source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report, log=log
-        )
+        try:
+            return training.train(
+                source, split, experiment, execution=execution, workdir=workdir, mesh=mesh, report=report, log=log
+            )
+        except Stopped as stopped:
+            for note in stopped.__notes__:
+                log.warn(note)
+            return None

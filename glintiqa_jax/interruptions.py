@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import errno
 import math
 import multiprocessing
@@ -25,6 +26,29 @@ from glintiqa_jax.errors import InputError
 
 GRACE = 5.0
 """Seconds that a command has to end after a signal; then it is killed, whatever it waits for."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended a run between two steps; its notes say what is saved.
+
+    Attributes:
+      number: the signal's.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Stop(threading.Event):
+    """Set by a signal.
+
+    Attributes:
+      number: the signal's; 0 for none yet.
+    """
+
+    number = 0
+
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -93,7 +117,7 @@ def ending_on_signals(advice: str) -> Iterator[None]:
         yield
     except BaseException as stopped:
         if isinstance(stopped, KeyboardInterrupt):
-            received.append(signal.SIGINT)
+            received.append(getattr(stopped, "number", signal.SIGINT))
         if not received or (isinstance(stopped, SystemExit) and not stopped.code):
             raise
         # whatever it has become on its way: Beam, for one, raises an exception of its own
@@ -129,9 +153,9 @@ def _next_signal(reader: int, numbers: Sequence[int], *, timeout: float | None =
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[Stop]:
     """An event that the first SIGINT, SIGTERM or SIGHUP sets; the second acts as it did before."""
-    stop = threading.Event()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -145,6 +169,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     def on_signal(number: int, frame: Any) -> None:
+        stop.number = number
         stop.set()
         act_as_before()
 
@@ -154,6 +179,28 @@ def stop_on_signals() -> Iterator[threading.Event]:
         yield stop
     finally:
         act_as_before()
+
+
+def end_aborted(why: Callable[[], tuple[str, int]]) -> None:
+    """Let a process that C++ aborts end with a line on stderr and an exit code; SIGABRT has neither.
+
+    A handler of Python's would run too late: ``abort`` ends the process when the handler of the system's returns.
+
+    Args:
+      why: gives the line and the code.
+    """
+
+    def on_abort(number: int) -> None:
+        line, code = why()
+        os.write(2, f"error: {line}\n".encode(errors="backslashreplace"))
+        os._exit(code)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
+    _HANDLERS.append(handler)
+    ctypes.CDLL(None).signal(signal.SIGABRT, handler)
+
+
+_HANDLERS: list[Any] = []  # which the system calls, so that they must stay
 
 
 @contextlib.contextmanager

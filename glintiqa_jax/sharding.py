@@ -73,6 +73,20 @@ def place(arrays: Any, shardings: Any) -> Any:
     return jax.tree.map(placed, arrays, shardings)
 
 
+def share(mesh: Mesh) -> tuple[tuple[int, ...], int]:
+    """Which of how many equal parts of a batch this process has to give: what its devices hold, in their order.
+
+    The order of a mesh is the hardware's: on a torus it need not be that of the processes, nor a process's devices be
+    side by side. A crop has its row all the same, and by its row its dropout.
+    """
+    owners = [device.process_index for device in mesh.devices.flat]
+    each = len(owners) // len(set(owners))
+    blocks = [owners[start : start + each] for start in range(0, len(owners), each)]
+    if all(len(set(block)) == 1 for block in blocks):
+        owners = [block[0] for block in blocks]
+    return tuple(place for place, owner in enumerate(owners) if owner == jax.process_index()), len(owners)
+
+
 def global_batch(batch: Any, mesh: Mesh) -> Any:
     """What each process has of a batch, along the first axis, as arrays over all processes."""
     sharding = batch_sharding(mesh)
@@ -113,8 +127,36 @@ def describe_sharding(state: Any, shardings: Any) -> str:
     )
 
 
+def describe_step(params: Any, shardings: Any, mesh: Mesh, batch: int) -> str:
+    """Bytes of a training step on each device, beside its state and its activations.
+
+    What a device sends is counted for rings: of a replicated parameter's gradient a sum over all devices, twice
+    (n - 1) / n of it; a sharded parameter is gathered twice and its gradient scattered along "fsdp", and the shards
+    are summed along "data".
+
+    Args:
+      params: the trained parameters, arrays or shapes.
+      shardings: theirs.
+      mesh: the devices.
+      batch: bytes of a batch over all of them.
+    """
+    data, fsdp = (mesh.shape[name] for name in AXES)
+    gradients, sent = 0, 0.0
+    for leaf, sharding in zip(jax.tree.leaves(params), jax.tree.leaves(shardings), strict=True):
+        whole = leaf.size * leaf.dtype.itemsize
+        each = int(np.prod(sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        gradients += each
+        parts = fsdp if each < whole else 1
+        among = data if parts > 1 else data * fsdp
+        sent += 3 * whole * (parts - 1) / parts + 2 * each * (among - 1) / among
+    rows = (("gradients", gradients), ("images", batch // mesh.size), ("sent a step", round(sent)))
+    return "\n".join(f"{name:<12}{size:>16,} bytes per device" for name, size in rows)
+
+
 def check_divides(field: str, size: int, mesh: Mesh, *, parts: int = 1) -> None:
     """``InputError`` naming a field when a batch, in so many parts, does not divide over the mesh's devices."""
     if size % (mesh.size * parts):
         times = f" times `accumulate={parts}`" if parts > 1 else ""
-        raise InputError(field=field, expected=f"a multiple of the {mesh.size} devices{times}", found=size)
+        fits = -(-size // (mesh.size * parts)) * mesh.size * parts
+        hint = f"the next is `{field}={fits}`"
+        raise InputError(field=field, expected=f"a multiple of the {mesh.size} devices{times}", found=size, hint=hint)

@@ -130,6 +130,34 @@ def define_experiment(values: Flags) -> None:
         define_settings(config, values, called)
 
 
+def define_processes(values: Flags) -> None:
+    """Define the flags by which several processes are one."""
+    title = "processes"
+    flags.DEFINE_enum(
+        "distributed",
+        "off",
+        ["off", "auto"],
+        "'auto': find the other processes as TPU pods, Slurm or Open MPI name them",
+        values,
+        title,
+    )
+    flags.DEFINE_string(
+        "coordinator_address", "", "HOST:PORT of the first of several processes", values, module_name=title
+    )
+    for name, default, text in (
+        ("num_processes", 0, "how many processes there are, with --coordinator_address"),
+        ("process_id", -1, "this process's number from 0, with --coordinator_address"),
+    ):
+        flags.DEFINE_integer(name, default, text, flag_values=values, module_name=title)
+
+
+def connect(values: Flags) -> None:
+    """Find the other processes, as the parsed flags say."""
+    from glintiqa_jax.training import processes
+
+    processes.connect(values.distributed, values.coordinator_address, values.num_processes, values.process_id)
+
+
 def define_report(values: Flags) -> None:
     """Define the flags of reports."""
     from glintiqa_jax.evaluation.config import ReportOptions

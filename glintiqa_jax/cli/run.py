@@ -97,7 +97,7 @@ def _call(job: Job, values: Flags, arguments: Sequence[str], set_verbosity: Call
     except InputError as error:
         _fail(error.text(values.called))
     except LostProcessError as error:
-        _fail(str(error), code=1)
+        _fail(str(error), code=error.code)
     except KeyboardInterrupt as stopped:
         with contextlib.suppress(OSError):
             flush_results()  # the same Ctrl-C may have ended their reader

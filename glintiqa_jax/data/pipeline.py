@@ -71,7 +71,7 @@ def training_batches(
     batching: Batching,
     *,
     first_batch: int = 0,
-    process: tuple[int, int] = (0, 1),
+    share: tuple[Sequence[int], int] = ((0,), 1),
     loading: Loading = Loading(),
 ) -> Iterable[dict[str, np.ndarray]]:
     """Endless batches of random crops, each epoch in its own order; a function of the seed alone.
@@ -85,20 +85,19 @@ def training_batches(
       targets: what the network should say of each image of the source, ``(len(source),)``.
       batching: what is in a batch.
       first_batch: number of the batch to start with, to resume after as many steps.
-      process: this process's number and how many there are; each has its own rows of the batch that one process alone
-        would have, in their order.
+      share: which of how many equal parts this process has of the batch that one process alone would have.
       loading: how they are made.
 
     Raises:
-      InputError: ``rows_per_group`` times the processes does not divide ``batch_size``, the number of targets is not
+      InputError: ``rows_per_group`` times the parts does not divide ``batch_size``, the number of targets is not
         that of the images, or an image is too small.
     """
-    index, count = process
+    mine, count = share
     rows, every = batching.rows_per_group, batching.ladder_every
     if batching.batch_size % (rows * count):
         raise InputError(
             field="batch_size",
-            expected=f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes",
+            expected=f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes or devices",
             found=batching.batch_size,
         )
     if np.shape(targets) != (len(source),):
@@ -111,7 +110,8 @@ def training_batches(
             expected=f"images of at least {batching.smallest} pixels a side",
             found=f"{source.index.names[positions[number]]} of {sizes[number, 1]}x{sizes[number, 0]}",
         )
-    images = batching.batch_size // rows // count * every  # in each of this process's batches
+    shared = batching.batch_size // rows // count * every  # images of a part
+    images = shared * len(mine)  # in each of this process's batches
     each = 3 * int(np.prod(sizes, axis=1).sum())  # bytes that every loading process would keep
     fits = each * max(loading.num_workers, 1) <= loading.cache_megabytes * 2**20
     numbers, starts = source.part_of(positions), source.part_starts()
@@ -147,7 +147,7 @@ def training_batches(
     if every > 1:
         dataset = grain.MapDataset.source(_First(dataset, cropped(None), every))
     if count > 1:
-        dataset = grain.MapDataset.source(_Share(dataset, images, index, count))
+        dataset = grain.MapDataset.source(_Share(dataset, shared, mine, count))
     dataset = dataset.batch(images, drop_remainder=True, batch_fn=_side_by_side)
     return _iterate(dataset[first_batch:], loading.num_workers)
 
@@ -261,17 +261,25 @@ class _First:
 
 
 class _Share:
-    """Of a dataset, endless and not yet in batches, the rows that one process has of each batch over all of them."""
+    """Of a dataset, endless and not yet in batches, the parts of each batch that one process has.
 
-    def __init__(self, dataset: grain.MapDataset, rows: int, process: int, processes: int):
-        self.dataset, self.rows, self.process, self.processes = dataset, rows, process, processes
+    Args:
+      dataset: the items of all batches.
+      rows: items of a part.
+      mine: the process's parts.
+      parts: of a batch.
+    """
+
+    def __init__(self, dataset: grain.MapDataset, rows: int, mine: Sequence[int], parts: int):
+        self.dataset, self.rows, self.mine, self.parts = dataset, rows, mine, parts
 
     def __len__(self) -> int:
-        return len(self.dataset) // self.processes
+        return len(self.dataset) // self.parts * len(self.mine)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        batch, row = divmod(index, self.rows)
-        return self.dataset[(batch * self.processes + self.process) * self.rows + row]
+        number, row = divmod(index, self.rows)
+        batch, place = divmod(number, len(self.mine))
+        return self.dataset[(batch * self.parts + self.mine[place]) * self.rows + row]
 
 
 class _Part:

@@ -20,7 +20,7 @@ from glintiqa_jax.evaluation.report import Evaluated
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.predict import Predict
-from glintiqa_jax.sharding import check_divides, make_mesh, replicated
+from glintiqa_jax.sharding import check_divides, make_mesh, place, replicated
 
 _BATCH = 16  # images
 
@@ -70,9 +70,10 @@ def evaluate(
     if not trained_here:
         positions = _not_trained_on(model, source, positions, log)
     graphdef, state = nnx.split(model.network)
-    state = jax.device_put(state, replicated(mesh))
+    state = place(state, jax.tree.map(lambda _: replicated(mesh), state))
     predict = Predict(graphdef, mesh)
-    with log.progress(total=len(positions), desc="evaluating", unit="image", leave=False) as bar:
+    hidden = jax.process_index() > 0
+    with log.progress(total=len(positions), desc="evaluating", unit="image", leave=False, hidden=hidden) as bar:
         predictions = predict_source(
             lambda crops: predict(crops, state),
             source,

@@ -211,7 +211,7 @@ def run_ablations(
     rounds: int = 10,
     saqt_weights: str = "",
     running: Running = Running(),
-) -> dict[str, dict[str, list[Result]]] | None:
+) -> dict[str, dict[str, list[Result]]]:
     """Train and test every row of some tables, and report each beside the first.
 
     Rows that are the same experiment are run once. Another call skips what is complete; tables can be added.
@@ -225,7 +225,7 @@ def run_ablations(
       running: where and how.
 
     Returns:
-      The runs by table and row; None when a signal ended one after saving.
+      The runs by table and row. A signal ends a run after saving, by ``Stopped``.
 
     Raises:
       InputError: what ``ablation_rows`` refuses, a row whose weights are not there or do not fit, a folder of something
@@ -250,9 +250,7 @@ def run_ablations(
         runs: dict[str, list[Result]] = {}
         for place, (name, row) in enumerate(tasks.items(), start=1):
             running.log.say(f"row {place} of {len(tasks)}: {folder / name}")
-            if (found := _train(row, folder / name, rounds, running)) is None:
-                return None
-            runs[name] = found
+            runs[name] = _train(row, folder / name, rounds, running)
         by_table = {
             table: {label: runs[folders[table, label]] for label in by_label} for table, by_label in rows.items()
         }
@@ -279,11 +277,10 @@ def _check_same_images(tasks: Mapping[str, Task], running: Running) -> None:
             )
 
 
-def _train(task: Task, workdir: Path, rounds: int, running: Running) -> list[Result] | None:
+def _train(task: Task, workdir: Path, rounds: int, running: Running) -> list[Result]:
     if rounds:
         return train_rounds(task, workdir, rounds=rounds, running=running)
-    result = running.train(task, workdir, "the run")
-    return None if result is None else [result]
+    return [running.train(task, workdir, "the run")]
 
 
 def _report(

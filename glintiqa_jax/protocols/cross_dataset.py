@@ -58,7 +58,7 @@ def cross_dataset(
     workdir: str | os.PathLike,
     *,
     running: Running = Running(),
-) -> list[Cell] | None:
+) -> list[Cell]:
     """Train on each database, test each network on the others, and report the matrix.
 
     Each training is a run of its own, and each test a file of predictions, ``TRAINED_on_TESTED.csv``; another call
@@ -72,7 +72,7 @@ def cross_dataset(
       running: where and how.
 
     Returns:
-      The matrix's cells, row by row; None when a signal ended a run after saving.
+      The matrix's cells, row by row. A signal ends a run after saving, by ``Stopped``.
 
     Raises:
       InputError: nothing to test, a test set whose contents were all trained on, a folder of something else or in use,
@@ -87,23 +87,19 @@ def cross_dataset(
     with sole_user(folder, "workdir"):
         _check(tasks, tests, running)
         claim(folder, "cross_dataset", tasks)
-        found = _runs_and_cells(tasks, tests, folder, running)
-        if found is None:
-            return None
-        runs, cells = found
+        runs, cells = _runs_and_cells(tasks, tests, folder, running)
         _report(next(iter(tasks.values())), folder, runs, cells, running.report)
     return cells
 
 
 def _runs_and_cells(
     tasks: Mapping[str, Task], tests: Mapping[str, Source], workdir: Path, running: Running
-) -> tuple[list[Result], list[Cell]] | None:
-    """Each network, trained, and its tests; None when a signal ended a training after saving."""
+) -> tuple[list[Result], list[Cell]]:
+    """Each network, trained, and its tests."""
     runs, cells = [], []
     for name, task in tasks.items():
         running.log.say(f"training on {name}: {workdir / name}")
-        if (run := running.train(task, workdir / name, name)) is None:
-            return None
+        run = running.train(task, workdir / name, name)
         home = task.source
         quality = float(np.mean(home.scale.to_quality(home.index.raw_scores[run.training_positions(home)])))
         runs.append(run)

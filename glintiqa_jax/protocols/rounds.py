@@ -32,7 +32,7 @@ from glintiqa_jax.training.result import Result
 
 def run_rounds(
     task: Task, workdir: str | os.PathLike, *, rounds: int = 10, running: Running = Running()
-) -> list[Result] | None:
+) -> list[Result]:
     """Train and test once for each round, on splits drawn by its seed, and report the median over the rounds.
 
     Each round is a run of its own in ``round_01`` and so on, with its checkpoints, its split and its report. Run again,
@@ -45,7 +45,7 @@ def run_rounds(
       running: where and how.
 
     Returns:
-      The runs, in the order of the rounds; None when a signal ended one after saving.
+      The runs, in the order of the rounds. A signal ends a run after saving, by ``Stopped``.
 
     Raises:
       InputError: a split that is not left to the rounds, a folder of something else or in use, and what a run refuses.
@@ -80,15 +80,13 @@ def check_rounds(task: Task, rounds: int) -> None:
         raise InputError(f"round {rounds} cannot be run ({error})", field="rounds", value=rounds) from error
 
 
-def train_rounds(task: Task, workdir: Path, *, rounds: int, running: Running) -> list[Result] | None:
-    """The runs of all rounds, those that are complete as they are; None when a signal ended one after saving."""
+def train_rounds(task: Task, workdir: Path, *, rounds: int, running: Running) -> list[Result]:
+    """The runs of all rounds, those that are complete as they are."""
     runs = []
     for number in range(1, rounds + 1):
         folder = workdir / f"round_{number:02d}"
         running.log.say(f"round {number} of {rounds}: {folder}")
-        if (run := running.train(round_task(task, number), folder, f"round {number}")) is None:
-            return None
-        runs.append(run)
+        runs.append(running.train(round_task(task, number), folder, f"round {number}"))
     return runs
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from glintiqa_jax import settings
@@ -45,8 +46,8 @@ class Running:
     report: ReportOptions = ReportOptions()
     log: Log = TERMINAL
 
-    def train(self, task: Task, workdir: Path, name: str) -> Result | None:
-        """The result of a task, called ``name`` in tables; None where a signal ended it after saving."""
+    def train(self, task: Task, workdir: Path, name: str) -> Result:
+        """The result of a task, called ``name`` in tables."""
         result = train(
             task.source,
             task.split(self),
@@ -57,7 +58,7 @@ class Running:
             report=self.report,
             log=self.log,
         )
-        return result and dataclasses.replace(result, name=name)
+        return dataclasses.replace(result, name=name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +135,8 @@ def claim(folder: Path, protocol: str, tasks: Mapping[str, Task], **facts: Any) 
     Raises:
       InputError: where another protocol, another experiment or another report is in it.
     """
+    if jax.process_count() > 1:
+        raise InputError(expected="one process for a protocol of many runs", found=f"{jax.process_count()}")
     path, mine = folder / _FILE, {"protocol": protocol, "tasks": {name: task.to_json() for name, task in tasks.items()}}
     mine = json.loads(json.dumps(mine | facts))
     expected = "a new folder or one of this protocol"

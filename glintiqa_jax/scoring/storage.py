@@ -66,10 +66,15 @@ def place(path: str | os.PathLike, field: str) -> epath.Path:
 
 
 def steps(folder: epath.Path) -> list[int]:
-    """The steps of all complete checkpoints in a folder, in order."""
-    if not folder.exists():
+    """The steps of all complete checkpoints in a folder, in order.
+
+    Orbax says what is complete: on a disk it renames a folder last, in an object store it writes a marker last.
+    """
+    try:
+        found = [path for path in folder.iterdir() if path.name.isdigit()]
+    except FileNotFoundError:
         return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+    return sorted(int(path.name) for path in found if ocp.utils.is_checkpoint_finalized(path))
 
 
 def best_step(folder: epath.Path) -> int | None:

@@ -54,31 +54,37 @@ class CheckpointStore:
       description: is written into each of them.
       warn: gets a line for each damaged checkpoint; they are moved to a folder beside.
 
+    Attributes:
+      folder: where they are.
+
     Raises:
       InputError: a folder whose checkpoints could not be read back, before the first is written.
     """
 
     def __init__(self, folder: str | os.PathLike, description: Description, warn: Callable[[str], None]):
         self._description = description
-        self._folder = place(folder, "checkpoint_dir")
-        for line in processes.by_the_first(lambda: _set_damaged_aside(self._folder)):
+        self.folder = place(folder, "checkpoint_dir")
+        storage.check_shared(self.folder)
+        for line in processes.by_the_first(lambda: _set_damaged_aside(self.folder)):
             warn(line)
-        self._trusted = bool(processes.by_the_first(lambda: steps(self._folder)))
+        self._trusted = bool(processes.by_the_first(lambda: steps(self.folder)))
         if not self._trusted:
-            storage.check_storage(self._folder)
+            storage.check_storage(self.folder)
         self._unsealed: int | None = None
-        self._manager = storage.manager(self._folder)
+        self._manager = storage.manager(
+            self.folder, description.execution.devices.step_timeout if jax.process_count() > 1 else 0
+        )
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
         """The step with the best figure on the selecting split."""
-        return best_step(self._folder)
+        return best_step(self.folder)
 
     def unseen_losses(self, step: int) -> list[float]:
         """Those of the steps before a checkpoint that no row of the log has yet."""
-        return (read_json(self._folder / str(step), "description") or {}).get("unseen_losses", [])
+        return (read_json(self.folder / str(step), "description") or {}).get("unseen_losses", [])
 
     def save(self, state: TrainState, figure: float | None, *, unseen_losses: Sequence[float] = ()) -> None:
         """Save in the background; the first checkpoint of a folder is read back at once.
@@ -96,7 +102,7 @@ class CheckpointStore:
         if figure is None:
             figure = NOT_EVALUATED
         step, arrays = int(state.step), _items(state)
-        if lack := _lack_of_room(self._folder, arrays):
+        if lack := _lack_of_room(self.folder, arrays):
             raise InputError(
                 f"{lack}; what was saved before is intact, and with free space the same command resumes from it"
             )
@@ -114,10 +120,12 @@ class CheckpointStore:
 
     def _read_back(self, step: int, arrays: dict[str, Any]) -> None:
         self.wait()
-        written = self._folder / str(step)
+        written = self.folder / str(step)
         try:
             wrong = None if storage.same_arrays(written, **arrays) else "other numbers came back"
         except (ValueError, KeyError, OSError) as error:
+            if processes.says_lost(error):
+                raise
             wrong = " ".join(str(error).split())[:300]
         if wrong:
             raise InputError(f"the first checkpoint cannot be read back ({wrong}); training ends here", file=written)
@@ -130,9 +138,11 @@ class CheckpointStore:
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except (ValueError, KeyError, OSError) as error:
+            if processes.says_lost(error):
+                raise
             raise InputError(
                 unreadable(error),
-                file=self._folder / str(step),
+                file=self.folder / str(step),
                 hint="without this folder, the same command resumes from the one before",
             ) from error
         return _state(abstract, {name: restored[name] for name in shapes})
@@ -143,13 +153,13 @@ class CheckpointStore:
             self.wait()
 
     def wait(self) -> None:
-        """Wait until everything saved is on disk, and sealed with checksums."""
+        """Wait until everything saved is on disk, and there sealed with checksums."""
         unsealed, self._unsealed = self._unsealed, None  # where saving fails, nothing is there to be sealed
         # Orbax logs the traceback of a save that failed, and raises it: said once, by who catches it
         with quiet("absl", level=logging.CRITICAL + 1):
             self._manager.wait_until_finished()
-        if unsealed is not None and processes.is_first():
-            integrity.seal(self._folder / str(unsealed))
+        if unsealed is not None and processes.is_first() and not is_remote(self.folder):
+            integrity.seal(self.folder / str(unsealed))
 
     def close(self) -> None:
         self.wait()
@@ -165,7 +175,12 @@ class CheckpointStore:
 
 
 def _set_damaged_aside(folder: epath.Path) -> list[str]:
-    """Move checkpoints that are not as they were written to a folder beside; a line about each."""
+    """Move checkpoints that are not as they were written to a folder beside; a line about each.
+
+    Not in an object store, which has checksums of its own and cannot move a folder.
+    """
+    if is_remote(folder):
+        return []
     lines = []
     found = steps(folder)
     for step in found:

@@ -326,10 +326,15 @@ class Devices:
     mesh_fsdp: int = setting(
         1, "devices along the mesh's fsdp axis, over which large parameters are sharded", effect="rounding"
     )
+    step_timeout: float = setting(
+        120.0,
+        "seconds after which several processes end where a step, a batch of an evaluation or a save does not; 0: never",
+        effect="nothing",
+    )
 
     def __post_init__(self) -> None:
         check_numbers(self)
-        _at_least(self, 0, "mesh_data")
+        _at_least(self, 0, "mesh_data", "step_timeout")
         _at_least(self, 1, "mesh_fsdp")
 
 
@@ -367,6 +372,9 @@ class Execution:
         "compute what lies inside blocks again for the gradient, rather than keep it in memory",
         effect="rounding",
     )
+    profile_steps: int = setting(
+        0, "record this many of the first steps with JAX's profiler, into the run's profile/; 0: none", effect="nothing"
+    )
     max_steps: int = setting(0, "end at this step, evaluation and results included; 0: at the last", effect="nothing")
     allow_config_change: bool = setting(
         False, "continue a run that was begun with another experiment", effect="nothing"
@@ -375,7 +383,7 @@ class Execution:
     def __post_init__(self) -> None:
         check_numbers(self)
         _at_least(self, 1, "eval_batch_size")
-        _at_least(self, 0, "max_steps")
+        _at_least(self, 0, "max_steps", "profile_steps")
 
     def last_step(self, experiment: Experiment) -> int:
         """The step at which a run of an experiment ends."""

@@ -15,6 +15,9 @@ from glintiqa_jax.evaluation.metrics import METRICS
 
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+SPEED = ("images_per_second", "step_seconds", "data_seconds")
+"""What a row of losses says of how fast its steps were: images over all processes; of this process the mean seconds of
+a step, and those of them in which it waited for data."""
 
 
 class MetricsLog:
@@ -63,11 +66,17 @@ class MetricsLog:
                     self._board.add_scalar(tag, number, row["step"])
 
 
-def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The rows of a run's ``metrics.jsonl``; a last line that a killed run left unfinished is none."""
+def read_metrics(workdir: Path, *, speed: bool = True) -> list[dict[str, Any]]:
+    """The rows of a run's ``metrics.jsonl``; a last line that a killed run left unfinished is none.
+
+    Args:
+      workdir: the run's.
+      speed: whether with ``SPEED``, which differs between two runs that are the same otherwise.
+    """
     path = workdir / FILE
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    rows = [json.loads(line) for line in lines if line.endswith("\n")]
+    return rows if speed else [{name: row[name] for name in row if name not in SPEED} for row in rows]
 
 
 def plain(metrics: dict[str, float | int]) -> dict[str, float | int | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,19 +20,23 @@ from glintiqa_jax.data.transforms import TRANSFORMS
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions, predict_source
-from glintiqa_jax.interruptions import stop_on_signals
+from glintiqa_jax.interruptions import Stop, Stopped, stop_on_signals
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.progress import Log
 from glintiqa_jax.saqt.ladder import LevelLadder
 from glintiqa_jax.scoring.predict import Predict
-from glintiqa_jax.sharding import global_batch
-from glintiqa_jax.training import processes
+from glintiqa_jax.sharding import global_batch, share
+from glintiqa_jax.training import mirror, processes
 from glintiqa_jax.training.checkpoints import CheckpointStore
 from glintiqa_jax.training.description import Description
-from glintiqa_jax.training.metrics_log import MetricsLog, plain
+from glintiqa_jax.training.metrics_log import FILE as METRICS_FILE
+from glintiqa_jax.training.metrics_log import SPEED, MetricsLog, plain
 from glintiqa_jax.training.optimiser import learning_rate_schedule
+from glintiqa_jax.training.profiling import FOLDER as PROFILE
+from glintiqa_jax.training.profiling import Profile
 from glintiqa_jax.training.step import Trainer, TrainState
 
+_AHEAD = 2  # steps that are handed to the devices before they have ended, so that a signal is not heard late
 _LOOK_EVERY = 25  # steps between two reads of the losses, each of which waits for the device
 
 
@@ -72,6 +75,8 @@ class Run:
         self._log: MetricsLog | None = None
         self._unseen: list[tuple[jax.Array | float, np.ndarray]] = []  # of the steps since a look: loss, positions
         self._saved_at = time.monotonic()
+        self._timed, self._since, self._waited = 0, 0.0, 0.0  # steps since a look, since when, and seconds without data
+        self._profile = Profile(workdir / PROFILE, description.execution.profile_steps)
         self.watched = experiment.validation.watched
         self._watched: np.ndarray = getattr(split, self.watched)
         self._selection = experiment.validation.selection_metric
@@ -91,31 +96,34 @@ class Run:
         return state
 
     def close(self) -> None:
+        self._profile.close()
         if self._log is not None:
             self._log.close()
 
-    def train(self, state: TrainState, last_step: int) -> TrainState | None:
-        """Steps up to ``last_step``, evaluating and saving on the way; None where a signal ended them, after saving.
+    def train(self, state: TrainState, last_step: int) -> TrainState:
+        """Steps up to ``last_step``, evaluating and saving on the way.
 
         A signal acts at once in the first step, which compiles, in the last before an evaluation and in evaluations,
-        which are done again. Several processes agree between steps, and finish an evaluation that they are in.
+        which are done again. Several processes stop all before the same step or batch of an evaluation.
+
+        Raises:
+          Stopped: a signal ended the steps, which are saved.
         """
         batch_size, eval_every = self.experiment.images.batch_size, self.experiment.validation.eval_every
         step = first = int(state.step)
-        batches, stopped = self._batches(step), False
-        together = stop_on_signals() if jax.process_count() > 1 else contextlib.nullcontext()
-        hidden = not processes.is_first()
+        batches, number = self._batches(step), 0
+        alone, hidden = jax.process_count() == 1, not processes.is_first()
         total, done = last_step * batch_size, step * batch_size
         bar = self.log.progress(total=total, initial=done, desc="training", unit="image", hidden=hidden)
-        with together as shared, bar:
-            while step < last_step and not stopped:
+        with contextlib.nullcontext() if alone else _stopping_together(), bar:
+            while step < last_step and not number:
                 evaluated = min((step // eval_every + 1) * eval_every, last_step)
                 by_steps = first < step < evaluated - 1
-                saving: contextlib.AbstractContextManager = contextlib.nullcontext(shared or threading.Event())
-                if by_steps and shared is None:
-                    saving = stop_on_signals()
+                saving = stop_on_signals() if by_steps and alone else contextlib.nullcontext(Stop())
                 with saving as stop:
                     for _ in range(evaluated - 1 - step if by_steps else 1):
+                        if number := self._begin("step"):
+                            break
                         state = self._step(state, batches)
                         step += 1
                         look = step == evaluated or step % _LOOK_EVERY == 0
@@ -123,36 +131,55 @@ class Run:
                             self._look(step, bar)
                         if step < evaluated and self._is_due(step, look):
                             self._save(state, step)
-                        # alone at any step; several agree where they look, as asking each other takes time
-                        if (look or jax.process_count() == 1) and processes.any_process(stop.is_set()):
+                        if number := stop.number:
                             break
-                if step == evaluated:
+                number = number or stop.number
+                if step == evaluated and not number:
                     self._evaluate(state, step)
-                stopped = processes.any_process(stop.is_set()) and step < last_step
-        if stopped and step != self.store.latest_step():
+        if number and step != self.store.latest_step():
             self._save(state, step)
         self.store.wait()
-        if stopped and processes.is_first():
-            self.log.warn(f"stopped at step {step}")
-        return None if stopped else state
+        if number:
+            if processes.is_first():
+                self.log.warn(f"stopped at step {step}")
+            raise Stopped(number)
+        return state
+
+    def _begin(self, kind: str) -> int:
+        """Before a step, or a batch of an evaluation: the number of the signal by which all stop here, or 0."""
+        return 0 if jax.process_count() == 1 else processes.watch().begin(kind, self.execution.devices.step_timeout)
 
     def _step(self, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> TrainState:
+        begun = time.monotonic()
+        if not self._timed:
+            self._since, self._waited = begun, 0.0
         batch = next(batches)
+        self._waited += time.monotonic() - begun
         positions = batch.pop("position")
         state, loss = self.trainer.step(state, global_batch(batch, self.mesh), self._dropout_key)
         self._unseen.append((loss, positions))
+        self._timed += 1
+        self._profile.step()
+        if len(self._unseen) > _AHEAD:
+            jax.block_until_ready(self._unseen[-1 - _AHEAD][0])
         return state
 
     def _look(self, step: int, bar: tqdm) -> None:
         """Wait for the steps so far, log their mean loss, and seal what was saved meanwhile."""
         loss = float(np.mean(self._losses(step)))
         self._unseen = []
-        self._write({"step": step, "loss": loss, "learning_rate": float(self._schedule(step))})
+        self._write({"step": step, "loss": loss, "learning_rate": float(self._schedule(step))} | self._speed())
         self.store.tend()
         best = self._log.best(self.watched, self._selection) if self._log else None
         said = {f"best_{self.watched}_{self._selection}": "none" if best is None else self._metric.text(best)}
         bar.update(step * self.experiment.images.batch_size - bar.n)
         bar.set_postfix(loss=f"{loss:.4f}", **said)
+
+    def _speed(self) -> dict[str, float]:
+        """Of the steps of this process since a look: what is measured is no function of the seed."""
+        seconds, steps, self._timed = time.monotonic() - self._since, self._timed, 0
+        images = steps * self.experiment.images.batch_size
+        return dict(zip(SPEED, (images / seconds, seconds / steps, self._waited / steps), strict=True))
 
     def _is_due(self, step: int, look: bool) -> bool:
         """Whether to save between two evaluations; of several processes the first one's clock decides, at a look."""
@@ -162,7 +189,7 @@ class Run:
         late = time.monotonic() - self._saved_at >= 60 * saving.save_minutes > 0
         if jax.process_count() == 1:
             return late
-        return look and processes.any_process(late and processes.is_first())
+        return look and processes.by_the_first(lambda: late)
 
     def _evaluate(self, state: TrainState, step: int) -> None:
         figure = None
@@ -173,9 +200,13 @@ class Run:
         self._save(state, step, figure)
 
     def _save(self, state: TrainState, step: int, figure: float | None = None) -> None:
+        begun = time.monotonic()
         losses = self._losses(step).tolist()  # nothing is saved after a loss that is not finite
         self.store.save(state, figure, unseen_losses=losses)
+        if processes.is_first():
+            mirror.keep(self.workdir, self.store.folder, METRICS_FILE)
         self._saved_at = time.monotonic()
+        self._since += self._saved_at - begun
 
     def _batches(self, first: int) -> Iterator[dict[str, np.ndarray]]:
         images = self.experiment.images
@@ -197,7 +228,7 @@ class Run:
             targets.astype(np.float32),
             batching,
             first_batch=first,
-            process=(jax.process_index(), jax.process_count()),
+            share=share(self.mesh),
             loading=self.execution.loading,
         )
         return iter(batches)
@@ -221,10 +252,16 @@ class Run:
 
     def predict(self, state: TrainState, positions: np.ndarray, progress: str) -> Predictions:
         """Predictions of a state's network on some images."""
+
+        def predict(crops: jax.Array) -> jax.Array:
+            if number := self._begin("batch"):
+                raise Stopped(number)
+            return self._predict(crops, state.evaluated, state.rest)
+
         hidden = not processes.is_first()
         with self.log.progress(total=len(positions), desc=progress, unit="image", leave=False, hidden=hidden) as bar:
             return predict_source(
-                lambda crops: self._predict(crops, state.evaluated, state.rest),
+                predict,
                 self.source,
                 positions,
                 self.card,
@@ -237,3 +274,15 @@ class Run:
     def _write(self, row: dict[str, Any]) -> None:
         if self._log is not None:
             self._log.write(row)
+
+
+@contextlib.contextmanager
+def _stopping_together() -> Iterator[None]:
+    """Let a signal to one of several processes stop all of them before the same step or batch."""
+    with stop_on_signals() as stop:
+        processes.watch().heed(stop)
+        try:
+            yield
+        finally:
+            processes.watch().heed(None)
+            processes.watch().rest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from typing import Any
 
 import jax
@@ -16,10 +18,16 @@ from glintiqa_jax.sharding import everywhere, replicated
 from glintiqa_jax.training import processes
 
 _PROBE = "written_to_try"
+_UNTIL_SEEN = 10  # seconds after which a file that another machine has written is there on any shared file system
 
 
-def manager(folder: epath.Path) -> ocp.CheckpointManager:
-    """Keeps the latest two checkpoints and the best; removes incomplete ones of a killed run."""
+def manager(folder: epath.Path, timeout: float = 0) -> ocp.CheckpointManager:
+    """Keeps the latest two checkpoints and the best; removes incomplete ones of a killed run.
+
+    Args:
+      folder: where they are.
+      timeout: seconds that a process waits for the others' parts of a save; 0 for Orbax' own 20 minutes.
+    """
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     for name in ARRAYS:
         handler = array_handler()
@@ -33,6 +41,7 @@ def manager(folder: epath.Path) -> ocp.CheckpointManager:
         best_fn=lambda metrics: metrics["figure"],
         best_mode="max",
         cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(timeout_secs=int(timeout)) if timeout else None,
     )
     return ocp.CheckpointManager(folder, options=options, handler_registry=registry)
 
@@ -43,6 +52,36 @@ def restoring(abstract: Any, sharding: Any) -> ocp.args.PyTreeRestore:
         lambda leaf, shard: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=shard), abstract, sharding
     )
     return ocp.args.PyTreeRestore(target, restore_args=ocp.checkpoint_utils.construct_restore_args(target))
+
+
+def check_shared(folder: epath.Path) -> None:
+    """``InputError`` unless all processes see one folder. Every process must call this."""
+    if jax.process_count() == 1:
+        return
+
+    def write() -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{_PROBE}_{secrets.token_hex(4)}"  # a new one, of which no file system has kept that it is not there
+        (folder / name).write_text("process 0")
+        return name
+
+    token = folder / processes.by_the_first(write)
+    seen = processes.gather(_appears(token))
+    processes.by_the_first(lambda: token.unlink())
+    if not all(seen):
+        raise InputError(
+            field="checkpoint_dir",
+            expected="a folder that all processes see",
+            found=f"{folder}, in which process {seen.index(False)} does not see what process 0 has written",
+        )
+
+
+def _appears(token: epath.Path) -> bool:
+    for _ in range(_UNTIL_SEEN):
+        if token.exists():
+            return True
+        time.sleep(1)
+    return False
 
 
 def check_storage(folder: epath.Path) -> None:
@@ -65,6 +104,8 @@ def check_storage(folder: epath.Path) -> None:
             raise ValueError("other numbers came back")
         processes.by_the_first(lambda: written.rmtree())
     except Exception as error:  # of TensorStore, of an object store's client, of the disk
+        if processes.says_lost(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"a checkpoint that is written there cannot be read back ({reason})", file=folder) from error
 

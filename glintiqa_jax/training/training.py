@@ -32,7 +32,7 @@ from glintiqa_jax.evaluation.config import ReportOptions
 from glintiqa_jax.evaluation.metrics import METRICS
 from glintiqa_jax.evaluation.prediction import Predictions
 from glintiqa_jax.evaluation.report import Evaluated, Training, write_report
-from glintiqa_jax.interruptions import noticing_a_full_disk
+from glintiqa_jax.interruptions import Stopped, noticing_a_full_disk
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.glintiqa import GlintIQA
 from glintiqa_jax.models.pretrained import FOLDER as MODEL
@@ -42,8 +42,8 @@ from glintiqa_jax.scoring.files import TRAINED_ON, save_model
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.storage import FOLDER as CHECKPOINTS
 from glintiqa_jax.scoring.storage import place
-from glintiqa_jax.sharding import check_divides, describe_sharding, everywhere, make_mesh
-from glintiqa_jax.training import processes
+from glintiqa_jax.sharding import check_divides, describe_sharding, describe_step, everywhere, make_mesh, share
+from glintiqa_jax.training import mirror, processes, storage
 from glintiqa_jax.training.checkpoints import CheckpointStore, digest, latest_description
 from glintiqa_jax.training.description import (
     Description,
@@ -75,7 +75,7 @@ def train(
     mesh: Mesh | None = None,
     report: ReportOptions | None = ReportOptions(),
     log: Log = TERMINAL,
-) -> Result | None:
+) -> Result:
     """Train, keep the best on validation, test it once, and leave a report.
 
     Called again with the same arguments it continues where it stopped, and ends with the same figures. Where
@@ -94,12 +94,13 @@ def train(
       log: where messages go.
 
     Returns:
-      The result; None when a signal (SIGINT, SIGTERM) ended the run between two steps, after saving.
+      The result.
 
     Raises:
       InputError: input that cannot be used, before any long work; a ``workdir`` of another experiment; later, a loss
         that is not finite, or a full disk.
       LostProcessError: another process of the run has died.
+      Stopped: a signal (SIGINT, SIGTERM) ended the run between two steps, after saving.
       KeyboardInterrupt: a signal outside of training steps; the same call continues from the last checkpoint.
     """
     if report is not None:
@@ -116,12 +117,13 @@ def train(
             check_source(source, split, experiment)
             if split.shares_contents:
                 processes.tell("warning: the split may have one content in several parts; its figures flatter", log)
-            result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
-        if result is None:
-            if processes.is_first():
+            try:
+                result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
+            except Stopped as stopped:
                 resumes = "it is saved; the same command resumes from there"
-                log.warn(resumes if workdir is not None else "without a `workdir`, nothing of it is kept")
-        elif workdir is None:
+                stopped.add_note(resumes if workdir is not None else "without a `workdir`, nothing of it is kept")
+                raise
+        if workdir is None:
             weakref.finalize(result, temporary.pop_all().close)
     return result
 
@@ -136,12 +138,15 @@ def _temporary_folder(until: contextlib.ExitStack) -> str:
 def noticing(workdir: str | os.PathLike, execution: Execution) -> Iterator[None]:
     """Turn what a lost process or a full disk raises, anywhere in a job, into one clear error."""
     folder = local_path("workdir", workdir)
-    with processes.noticing_lost_processes(), noticing_a_full_disk(folder, _checkpoints(folder, execution)):
+    with processes.ending_together(), noticing_a_full_disk(folder, _checkpoints(folder, execution)):
         yield
 
 
 def check(workdir: str | os.PathLike, experiment: Experiment, execution: Execution, mesh: Mesh) -> None:
-    """``InputError`` for what ``train`` refuses whatever the source; cheap, to be called before data are prepared."""
+    """``InputError`` for what ``train`` refuses whatever the source; cheap, to be called before data are prepared.
+
+    Every process must call this.
+    """
     folder = local_path("workdir", workdir)
     check_fits(experiment, execution, mesh)
     checkpoints = _checkpoints(folder, execution)
@@ -151,8 +156,18 @@ def check(workdir: str | os.PathLike, experiment: Experiment, execution: Executi
             check_same_experiment(experiment, execution, theirs, str(where))
         return theirs is None
 
+    processes.agree(_facts(experiment, execution, mesh))
+    storage.check_shared(checkpoints)
     if processes.by_the_first(check_begun):
         check_start(experiment)
+
+
+def _facts(experiment: Experiment, execution: Execution, mesh: Mesh) -> dict[str, Any]:
+    """What all processes of a run must have in common, before there are data."""
+    here = {f"loading.{name}" for name in ("num_workers", "cache_megabytes")}
+    chosen = settings.flat(settings.to_json(experiment)) | settings.flat(settings.to_json(execution))
+    shared = {name: value for name, value in chosen.items() if name not in here}
+    return shared | {"devices": dict(mesh.shape)} | library_versions()
 
 
 def _checkpoints(folder: Path, execution: Execution) -> epath.Path:
@@ -162,12 +177,12 @@ def _checkpoints(folder: Path, execution: Execution) -> epath.Path:
 
 def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None:
     """``InputError`` for batches that do not divide over devices and processes, or do not fit into memory."""
-    images, count = experiment.images, jax.process_count()
+    images, (_, count) = experiment.images, share(mesh)
     check_divides("batch_size", images.batch_size, mesh, parts=images.accumulate)
     check_divides("eval_batch_size", execution.eval_batch_size, mesh)
     rows, every = images.rows_per_group, images.ranked_every
     if images.batch_size % (rows * count):
-        expected = f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes"
+        expected = f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes or devices"
         raise InputError(field="batch_size", expected=expected, found=images.batch_size)
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes
@@ -176,7 +191,7 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
         ("batch_size", images.batch_size, 1),
         ("eval_batch_size", execution.eval_batch_size, crops),
     ):
-        if (needed := size * each * crop // count) > room:
+        if (needed := size * each * crop // jax.process_count()) > room:
             raise InputError(
                 field=field,
                 value=size,
@@ -214,9 +229,15 @@ def check_source(source: Source, split: Split, experiment: Experiment) -> None:
 
 
 def sharding_table(experiment: Experiment, mesh: Mesh) -> str:
-    """A table of how each array of the train state is laid out over all devices; nothing is allocated."""
+    """A table of how each array of the train state is laid out over all devices, and the bytes of a step.
+
+    Nothing is allocated.
+    """
     trainer = Trainer(experiment, mesh)
-    return describe_sharding(trainer.abstract_state, trainer.sharding)
+    state, shardings = trainer.abstract_state, trainer.sharding
+    batch = experiment.images.batch_size * 3 * experiment.model.crop_size**2
+    step = describe_step(state.params, shardings.params, mesh, batch)
+    return f"{describe_sharding(state, shardings)}\n\n{step}"
 
 
 @contextlib.contextmanager
@@ -249,8 +270,14 @@ class _Job:
         self.checkpoints, self.options, self.log = _checkpoints(workdir, execution), options, log
         self._seen = seen_before(experiment)
 
-    def run(self, source: Source, split: Split) -> Result | None:
+    def run(self, source: Source, split: Split) -> Result:
         experiment, workdir, last_step = self.experiment, self.workdir, self.execution.last_step(self.experiment)
+        processes.agree(
+            _facts(experiment, self.execution, self.mesh)
+            | {"data": source.identity, "split": split_digest(split, source.index.names)}
+        )
+        if processes.by_the_first(lambda: mirror.bring_back(workdir, self.checkpoints)):
+            processes.tell(f"{workdir}: what the run has said so far is back from {self.checkpoints}", self.log)
         lines, other, is_new = processes.by_the_first(self._check_begun)
         for line in lines:
             processes.tell(line, self.log)
@@ -267,6 +294,7 @@ class _Job:
             claim(workdir, description)
             save_split(workdir / "split.json", split, source.index.names, source.name)
             self._save_looks(self._looks(source, split))
+            mirror.keep(workdir, self.checkpoints)
             return False
 
         if processes.by_the_first(take_workdir):
@@ -275,6 +303,7 @@ class _Job:
         tell = functools.partial(processes.tell, log=self.log)
         with CheckpointStore(self.checkpoints, description, tell) as store:
             reached = store.latest_step() or 0
+            processes.agree({"the latest checkpoint": reached})
             if reached > last_step or (other and reached == last_step):
                 raise InputError(
                     field="steps",
@@ -292,11 +321,9 @@ class _Job:
             )
             with contextlib.closing(run):
                 state = run.train(run.start(lambda: first or first_model(experiment, self.log)), last_step)
-            if state is None:
-                return None
             params_sha256 = digest(state)
             # without a split to select on there is no choice to make
-            best_step = store.best_step() or last_step
+            best_step = processes.by_the_first(store.best_step) or last_step
             if best_step != int(state.step):
                 state = store.restore(run.trainer.abstract_state, run.trainer.sharding, step=best_step)
             predictions = {}
@@ -404,6 +431,7 @@ class _Job:
         if self.options is not None:
             self._report(source, split, predictions, results)
         write_json(self.workdir / RESULTS, results)
+        mirror.keep(self.workdir, self.checkpoints)
 
     def _report(
         self, source: Source, split: Split, predictions: dict[str, Predictions], results: dict[str, Any]

@@ -45,7 +45,12 @@ def run(body: str, *arguments: str | bytes, shell: str = "", cwd: Path | None = 
     [
         ("raise InputError(field='data.steps', expected='1 or more')", 2, "error: --steps: expected 1 or more\n"),
         ("raise InputError('two\\nlines of \\x1b[31mcolour')", 2, "error: two\\nlines of \\x1b[31mcolour\n"),
-        ("raise LostProcessError('process 1 is gone')", 1, "error: process 1 is gone\n"),
+        ("raise LostProcessError('process 1 is gone')", 75, "error: process 1 is gone\n"),
+        (
+            "from glintiqa_jax.interruptions import Stopped; raise Stopped(15)",
+            143,
+            "interrupted; run the same command again\n",
+        ),
         ("raise KeyboardInterrupt", 130, "interrupted; run the same command again\n"),
         ("open('/nowhere/file')", 2, "error: /nowhere/file: No such file or directory\n"),
         (

@@ -84,7 +84,7 @@ def test_no_good_image_is_an_error(rated_folder, tmp_path):
         prepare(read_csv(folder, scores), tmp_path / "data", on_bad_image="skip")
 
 
-def train(source, positions=None, *, first_batch=0, process=(0, 1), targets=None, **options):
+def train(source, positions=None, *, first_batch=0, share=((0,), 1), targets=None, **options):
     """Batches of three crops of 8 pixels; ``options`` are of ``Batching`` and of ``Loading``."""
     positions = np.arange(len(source)) if positions is None else positions
     targets = source.scale.to_quality(source.index.raw_scores) if targets is None else targets
@@ -93,7 +93,7 @@ def train(source, positions=None, *, first_batch=0, process=(0, 1), targets=None
     }
     batching = Batching(**{"crop_size": 8, "batch_size": 3, "seed": 5} | options)
     return training_batches(
-        source, positions, targets, batching, first_batch=first_batch, process=process, loading=Loading(**loading)
+        source, positions, targets, batching, first_batch=first_batch, share=share, loading=Loading(**loading)
     )
 
 
@@ -149,11 +149,19 @@ def test_several_crops_of_an_image_come_side_by_side(source):
 def test_processes_share_every_batch_of_one(source, count):
     """What the processes get together is what one process would get, image for image and in its order."""
     whole = take(iter(train(source, batch_size=6)), 5)
-    parts = [take(iter(train(source, batch_size=6, first_batch=1, process=(p, count))), 4) for p in range(count)]
+    parts = [take(iter(train(source, batch_size=6, first_batch=1, share=((p,), count))), 4) for p in range(count)]
     together = [
         {key: np.concatenate([part[key] for part in batch]) for key in batch[0]} for batch in zip(*parts, strict=True)
     ]
     assert_same(together, whole[1:])
+
+
+def test_devices_of_a_process_that_are_not_side_by_side_get_their_own_rows(source):
+    whole = take(iter(train(source, batch_size=8)), 3)
+    for mine in ((0, 2), (3, 1)):
+        part = take(iter(train(source, batch_size=8, share=(mine, 4))), 3)
+        rows = [row for block in mine for row in (2 * block, 2 * block + 1)]
+        assert_same(part, [{key: batch[key][rows] for key in batch} for batch in whole])
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -251,7 +259,7 @@ def test_batches_stay_those_of_the_versions_before(source, mixture):
             batch_size=4,
             seed=7,
             crops_per_image=2,
-            process=(1, 2),
+            share=((1,), 2),
             first_batch=2,
         ),
         "80df4cbffa271c6f": train(mixture, batch_size=4, cache_megabytes=100),
@@ -332,7 +340,7 @@ def test_one_of_several_images_has_a_ladder(source):
     assert_same(plain, [{key: value[crops] for key, value in batch.items()} for batch in whole])
     for batch in whole:
         assert (np.diff(batch["image"].reshape(2, 5, -1)[:, :3].mean(axis=2), axis=1) < 0).all()
-    halves = [take(iter(train(source, **options, process=(index, 2))), 4) for index in range(2)]
+    halves = [take(iter(train(source, **options, share=((index,), 2))), 4) for index in range(2)]
     for batch, *parts in zip(whole, *halves, strict=True):
         assert_same([batch], [{key: np.concatenate([part[key] for part in parts]) for key in batch}])
     with pytest.raises(InputError, match="batch_size: expected a multiple of the 5 crops that 3 images give"):

@@ -12,6 +12,7 @@ from glintiqa_jax.data.splits import released_seed
 from glintiqa_jax.datasets.config import Splitting
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.config import ReportOptions
+from glintiqa_jax.interruptions import Stopped
 from glintiqa_jax.protocols import rounds, runs
 from glintiqa_jax.protocols.rounds import published_column, run_rounds
 from glintiqa_jax.protocols.runs import Running, Task
@@ -86,7 +87,8 @@ def test_interrupted_rounds_are_resumed(three, small, task, tmp_path, monkeypatc
     _, made = three
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
-        assert run_rounds(task, tmp_path, rounds=2, running=running(small)) is None
+        with pytest.raises(Stopped):
+            run_rounds(task, tmp_path, rounds=2, running=running(small))
     assert not (tmp_path / "report.md").exists()
     again = run_rounds(task, tmp_path, rounds=2, running=running(small, baselines=()))
     assert [run.figures for run in again] == [run.figures for run in made[:2]]

@@ -5,7 +5,6 @@ A setting that nothing reads fails here, and so does one whose effect is not wha
 
 import functools
 import hashlib
-import json
 import re
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from glintiqa_jax import settings
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.training import run
 from glintiqa_jax.training.experiment import Execution, Experiment
+from glintiqa_jax.training.metrics_log import read_metrics
 from glintiqa_jax.training.step import Trainer
 
 pytest_plugins = ["small_runs"]
@@ -73,6 +73,7 @@ OTHERS = {
     "eval_random_crops": 3,
     "mesh_data": (4, {"mesh_fsdp": 2}),
     "mesh_fsdp": (2, {"mesh_data": 4}),
+    "step_timeout": 60.0,
     "num_workers": 1,
     "cache_megabytes": 0,
     "on_bad_image": "skip",
@@ -81,6 +82,7 @@ OTHERS = {
     "checkpoint_dir": "elsewhere",
     "eval_batch_size": 16,
     "remat": True,
+    "profile_steps": 1,
     "max_steps": 2,
     "allow_config_change": True,
 }
@@ -167,7 +169,7 @@ def test_another_shape_cannot_be_restored_into():
 def figures(small, folder, **values):
     """All that a run's figures are."""
     results = small.train(folder, **values)
-    history = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    history = read_metrics(folder, speed=False)
     predictions = (folder / "predictions_test.csv").read_text()
     return {name: value for name, value in results.items() if name != "commit"}, history, predictions
 

@@ -1,6 +1,5 @@
 """When a run is saved: by itself, by time and by steps, and without any figure that depends on it."""
 
-import json
 import os
 import signal
 
@@ -10,6 +9,7 @@ from small_runs import compiled_once, is_saved, stop_after
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.scoring.storage import place, steps
 from glintiqa_jax.training import run, storage
+from glintiqa_jax.training.metrics_log import read_metrics
 
 pytest_plugins = ["small_runs"]
 pytestmark = [
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def rows(workdir):
-    return (workdir / "metrics.jsonl").read_text()
+    return read_metrics(workdir, speed=False)
 
 
 @pytest.mark.parametrize("saving", [{"save_every": 1}, {"save_minutes": 1e-9}], ids=["by steps", "by time"])
@@ -61,7 +61,7 @@ def test_a_first_checkpoint_that_cannot_be_read_ends_the_run_at_once(small, tmp_
     monkeypatch.setattr(storage, "same_arrays", lambda *_, **__: False)
     with pytest.raises(InputError, match=r"checkpoints/3: the first checkpoint cannot be read back"):
         small.train(tmp_path / "run")
-    assert [json.loads(row)["step"] for row in rows(tmp_path / "run").splitlines()] == [3, 3]
+    assert [row["step"] for row in rows(tmp_path / "run")] == [3, 3]
 
 
 def test_two_runs_do_not_share_a_workdir_or_checkpoints(small, tmp_path, monkeypatch):

@@ -164,7 +164,7 @@ def small_disk(patch, step):
     class Filled(checkpoints.CheckpointStore):
         def save(self, state, validation, **options):
             if int(state.step) == step:
-                usage = shutil.disk_usage(self._folder)._replace(free=1000)
+                usage = shutil.disk_usage(self.folder)._replace(free=1000)
                 patch.setattr(checkpoints.shutil, "disk_usage", lambda folder: usage)
             super().save(state, validation, **options)
 

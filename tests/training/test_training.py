@@ -22,6 +22,7 @@ from glintiqa_jax.scoring.files import load_model
 from glintiqa_jax.training import training
 from glintiqa_jax.training.description import begun_with
 from glintiqa_jax.training.losses import Loss
+from glintiqa_jax.training.metrics_log import read_metrics
 from glintiqa_jax.training.result import Result
 
 pytest_plugins = ["small_runs"]
@@ -98,10 +99,10 @@ def test_every_option_resumes(small, tmp_path, monkeypatch):
         stop_after(patch, 5)
         assert small.train(tmp_path / "part", **options) is None
     assert small.train(tmp_path / "part", **options) == expected
-    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "part")]
+    logs = [read_metrics(tmp_path / name, speed=False) for name in ("whole", "part")]
     assert logs[0] == logs[1]
     # RMSE is lower is better, and the step with the lowest is kept
-    rows = [row for row in map(json.loads, logs[0].splitlines()) if "validation" in row]
+    rows = [row for row in logs[0] if "validation" in row]
     assert expected["best_step"] == min(rows, key=lambda row: row["validation"]["rmse"])["step"]
 
 

@@ -57,8 +57,6 @@ def run(values: Flags, arguments: list[str]) -> None:
         saqt_weights=values.saqt_weights,
         running=running,
     )
-    if found is None:
-        return
     for table, rows in found.items():
         result(f"{table}, SROCC:")
         for label, runs in rows.items():

@@ -55,8 +55,6 @@ def run(values: Flags, arguments: list[str]) -> None:
     sources = {name: open_data(one, on_bad_image=policy, parts=parts[name], say=tell) for name, one in data.items()}
     tasks = {name: Task(sources[name], experiment, data[name].split) for name in trained}
     cells = cross_dataset(tasks, {name: sources[name] for name in tested}, workdir, running=running)
-    if cells is None:
-        return
     print_metrics({cell.title: cell.evaluated.predictions.metrics() for cell in cells})
     if experiment.validation.selection == "test_best":
         result(FLATTERED)

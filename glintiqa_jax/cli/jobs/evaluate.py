@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from glintiqa_jax.cli.flags import Flags, define_data, loading, other_data
+from glintiqa_jax.cli.flags import Flags, connect, define_data, define_processes, loading, other_data
 from glintiqa_jax.cli.results import print_metrics
 from glintiqa_jax.data.files import open_output
 from glintiqa_jax.data.rated_images import SPLIT_NAMES
@@ -48,14 +48,22 @@ def define(values: Flags) -> None:
         flag_values=values,
     )
     define_data(values)
+    define_processes(values)
 
 
 def run(values: Flags, arguments: list[str]) -> None:
     """The job."""
     data = other_data(values)
+    connect(values)
+    from glintiqa_jax.training import processes
+
+    first = processes.is_first()
     inputs = [data.own.scores, data.split.split_by] if data else []
-    with open_output("output", values.output, inputs=inputs) as output:
+    written = values.output if first else None
+    with processes.ending_together(), open_output("output", written, inputs=inputs) as output:
         name, evaluated = _evaluated(values, data)
+        if not first:
+            return
         print_metrics({name: evaluated.predictions.metrics()})
         if output is not None:
             evaluated.predictions.write_csv(output)

@@ -32,8 +32,6 @@ def run(values: Flags, arguments: list[str]) -> None:
 
     workdir = local_path("workdir", values.workdir)
     runs = run_rounds(task, workdir, rounds=values.rounds, running=running)
-    if runs is None:
-        return
     print_metrics({run.name: run.figures["test"] for run in runs})
     for name in rows_of(runs[0]):
         srocc = summary(METRICS["srocc"], [rows_of(run)[name].figures["srocc"] for run in runs])

@@ -12,8 +12,10 @@ from absl import flags
 
 from glintiqa_jax.cli.flags import (
     Flags,
+    connect,
     data_config,
     define_experiment,
+    define_processes,
     define_report,
     execution_of,
     experiment_of,
@@ -33,20 +35,7 @@ def define(values: Flags) -> None:
         "only print how each array of the train state is laid out over the devices",
         values,
     )
-    flags.DEFINE_enum(
-        "distributed",
-        "off",
-        ["off", "auto"],
-        "'auto': find the other processes as TPU pods, Slurm or Open MPI name them",
-        values,
-    )
-    flags.DEFINE_string("coordinator_address", "", "HOST:PORT of the first of several processes", values)
-    flags.DEFINE_integer(
-        "num_processes", 0, "how many processes there are, with --coordinator_address", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "process_id", -1, "this process's number from 0, with --coordinator_address", flag_values=values
-    )
+    define_processes(values)
     define_experiment(values)
     define_report(values)
 
@@ -60,7 +49,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     from glintiqa_jax.sharding import make_mesh
     from glintiqa_jax.training import processes, training
 
-    processes.connect(values.distributed, values.coordinator_address, values.num_processes, values.process_id)
+    connect(values)
     mesh = make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
     if values.print_sharding:
         if processes.is_first():
@@ -87,7 +76,7 @@ def run(values: Flags, arguments: list[str]) -> None:
         report=report,
         log=values.log,
     )
-    if found is None or not processes.is_first():
+    if not processes.is_first():
         return
     print_metrics(found.figures)
     if experiment.validation.selection == "test_best":
