@@ -24,11 +24,12 @@ html_css_files = ["site.css"]
 
 default_role = "code"
 nitpicky = False
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # progress
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
