@@ -11,8 +11,10 @@ rng = np.random.default_rng(0)
 mos = np.linspace(0, 100, 24)
 images = [np.clip(128 + rng.normal(0, 1 + score, (64, 72, 3)), 0, 255).astype(np.uint8) for score in mos]
 
+heat = giq.load_model().map(images[0])
+assert heat.values.shape == images[0].shape[:2]
 source = giq.from_arrays(images, mos, score_range=(0, 100))
-run = giq.train(source, giq.recipes.own_data(steps=2, model=giq.VARIANTS["glintiqa_tiny"]))
+run = giq.train(source, giq.recipes.own_data_scratch(steps=2, model=giq.VARIANTS["glintiqa_tiny"]))
 score = run.model.score(images[0])
 assert 0 <= score.percent <= 100
 assert run.model.map(images[0]).values.shape == images[0].shape[:2]

@@ -369,7 +369,7 @@ class _Job:
                 settings.to_json(experiment),
                 library_versions(),
                 commit(),
-                (*licences_of_start(experiment), *source.licences),
+                tuple(dict.fromkeys([*licences_of_start(experiment), *source.licences])),
             ),
         )
 
