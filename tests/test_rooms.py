@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
 # From below to above: a room may import itself and what stands before it. CONTRIBUTING.md has the same table.
 ROOMS = (
     *("errors", "version", "lazily", "identity", "settings", "options", "progress", "interruptions", "compilation"),
-    *("models", "data", "sharding", "saqt", "scoring", "gallery", "evaluation", "datasets"),
+    *("models", "data", "sharding", "saqt", "exporting", "scoring", "engines", "gallery", "evaluation", "datasets"),
     *("training", "protocols"),
     *("face", "recipes", "__init__", "cli"),
 )
@@ -20,7 +20,9 @@ ROOMS = (
 APART = {
     "data": {"models", "compilation"},
     "models": {"progress", "interruptions", "options"},
+    "exporting": {"models", "saqt"},
     "scoring": {"saqt"},
+    "engines": {"models", "saqt", "exporting"},
     "gallery": {"models", "saqt"},
     "evaluation": {"saqt"},
     "datasets": {"models", "scoring", "evaluation"},

@@ -46,9 +46,14 @@ def open_image(file: BinaryIO, name: str = "") -> ImageFile.ImageFile:
     raise UnknownFormatError(problems[0] if problems else "its first bytes are of no format that Pillow reads")
 
 
+def is_called_image(name: str) -> bool:
+    """Whether a file's name ends as photographs' usually do."""
+    return _USUAL.fullmatch(PurePath(name).suffix) is not None
+
+
 def is_image(path: Path) -> bool:
     """Whether Pillow loads a file, by its usual ending or else by its header; ``OSError`` where it cannot be read."""
-    if _USUAL.fullmatch(path.suffix):
+    if is_called_image(path.name):
         return True
     with path.open("rb") as file, warnings_ignored():
         file.read(1)

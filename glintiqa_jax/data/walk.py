@@ -10,7 +10,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from glintiqa_jax.data.pillow import is_image
+from glintiqa_jax.data.paths import is_remote
+from glintiqa_jax.data.pillow import is_called_image, is_image
+from glintiqa_jax.data.stores import files_at
 from glintiqa_jax.errors import InputError, visible
 
 # What systems leave in folders, beside the files whose names begin with a full stop. In lower case.
@@ -131,7 +133,7 @@ class ImageStream:
     alone.
 
     Args:
-      paths: files, folders, and patterns as of ``glob`` where no file has that name.
+      paths: files, folders, and patterns as of ``glob`` where no file has that name, or addresses of such in a store.
       is_listed: the paths can be read but once.
 
     Attributes:
@@ -143,11 +145,22 @@ class ImageStream:
         self._paths, self.is_listed = paths, is_listed
         self.left_out = 0
 
-    def __iter__(self) -> Iterator[tuple[Path, str]]:
-        """Each path, and why it cannot be scored; the reason is empty for what seems to be an image."""
+    def __iter__(self) -> Iterator[tuple[Path | str, str]]:
+        """Each path or address, and why it cannot be scored; the reason is empty for what seems to be an image."""
         self.left_out = 0
         for given in self._paths:
-            yield from self._named(os.fspath(given))
+            yield from (self._stored if is_remote(given) else self._named)(os.fspath(given))
+
+    def _stored(self, address: str) -> Iterator[tuple[str, str]]:
+        """In a store, images are what is called so: nothing is opened."""
+        try:
+            for found in files_at(address):
+                if found != address and not is_called_image(found):
+                    self.left_out += 1
+                else:
+                    yield found, ""
+        except OSError as error:
+            yield address, "nothing there" if isinstance(error, FileNotFoundError) else visible(error)
 
     def _named(self, given: str, *, matched: bool = False) -> Iterator[tuple[Path, str]]:
         path = Path(given)

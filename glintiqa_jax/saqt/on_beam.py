@@ -4,43 +4,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners import create_runner
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from glintiqa_jax.data.builder import OnBeam
 from glintiqa_jax.data.files import write_text
 from glintiqa_jax.data.rated_images import RatedImage
-from glintiqa_jax.errors import InputError
-from glintiqa_jax.progress import quiet
 from glintiqa_jax.saqt.generation import VERSIONS, Recipe, Source, from_line, rated_images, to_line, write_distorted
 
 _SOURCES_FILE = ".sources.jsonl"
-
-
-def check_options(options: Sequence[str]) -> None:
-    """``InputError`` for flags that Beam does not have and would ignore, and for values that it cannot use."""
-    for option in options:
-        if not option.startswith("--"):
-            raise InputError(
-                field="beam_options", value=option, expected="a flag of Beam's, which begins with two hyphens"
-            )
-    said = io.StringIO()
-    try:
-        with quiet("apache_beam"), contextlib.redirect_stderr(said):
-            parsed = PipelineOptions(list(options))
-            unknown = parsed.get_all_options(retain_unknown_options=True).keys() - parsed.get_all_options().keys()
-            create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
-    except (ValueError, ImportError, AttributeError, SystemExit) as error:
-        reason = said.getvalue().rstrip().rpartition("error: ")[2] or str(error)  # as argparse says it
-        raise InputError(" ".join(reason.split()), field="beam_options", value=" ".join(options)) from error
-    if unknown:
-        raise InputError(field="beam_options", expected="flags of Beam's", found=", ".join(sorted(unknown)))
 
 
 def write_all(sources: Sequence[Source], folder: Path, recipe: Recipe, options: Sequence[str]) -> None:

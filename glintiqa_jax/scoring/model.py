@@ -21,6 +21,7 @@ from glintiqa_jax.data.crops import Crops, mirrored
 from glintiqa_jax.data.images import MAX_PIXELS, decode_image
 from glintiqa_jax.data.near_duplicates import Look
 from glintiqa_jax.data.pixels import BadImageError, to_pixels
+from glintiqa_jax.data.stores import read_file
 from glintiqa_jax.errors import InputError, visible
 from glintiqa_jax.models.config import describe
 from glintiqa_jax.models.files import arrays_of
@@ -114,9 +115,9 @@ class Model:
         """The score of one image, which is brought to the pixels that a viewer would show.
 
         Args:
-          image: a file's path or its bytes, a Pillow image, or an array or nested lists ``(height, width)`` or
-            ``(height, width, channels)`` of grey or RGB, with alpha or without: integers of 8 or 16 bits, or floats in
-            0..1 or 0..255; at least 32 pixels a side.
+          image: a file's path, its address in a store (``gs://``, ``s3://``) or its bytes, a Pillow image, or an array
+            or nested lists ``(height, width)`` or ``(height, width, channels)`` of grey or RGB, with alpha or without:
+            integers of 8 or 16 bits, or floats in 0..1 or 0..255; at least 32 pixels a side.
 
         Raises:
           BadImageError: for anything else; a ``ValueError``.
@@ -195,6 +196,12 @@ class Model:
 
         return save_model(self, folder, half=half)
 
+    def export(self, path: str | os.PathLike, *, format: str | None = None) -> None:
+        """Write the model for programs without this package; see ``export_model``."""
+        from glintiqa_jax.scoring.export import export_model  # which writes models
+
+        export_model(self, path, format)
+
     @property
     def _crops(self) -> Crops:
         return self.card.view.crops(self.card.network.crop_size)
@@ -243,7 +250,7 @@ class Model:
         if not os.fspath(image):  # which pathlib takes for the folder one is in
             raise BadImageError("expected an image, found an empty path")
         try:
-            encoded = Path(image).read_bytes()
+            encoded = read_file(image)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise BadImageError(f"cannot be read ({why})", file=visible(image)) from error

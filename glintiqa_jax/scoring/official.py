@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from glintiqa_jax.data.files import open_output
+from glintiqa_jax.data.files import Output, open_output
 from glintiqa_jax.data.scale import ScoreScale
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.config import ModelConfig
@@ -54,9 +54,13 @@ def export_official(model: Model, path: str | os.PathLike) -> None:
     if Path(path).suffix not in ENDINGS:
         raise InputError(field="output", value=path, expected=f"a {' or '.join(ENDINGS)} file", found="another ending")
     with open_output("output", path) as output:
-        weights = export_glintiqa(model.network)
         if Path(path).suffix == ".npz":
             with output.named():
-                np.savez(output.file, **weights)  # type: ignore[arg-type]
+                np.savez(output.file, **export_glintiqa(model.network))  # type: ignore[arg-type]
         else:
-            output.write(safetensors.numpy.save(weights))
+            write_official(model, output)
+
+
+def write_official(model: Model, output: Output) -> None:
+    """Write a model's network in the official layout as safetensors."""
+    output.write(safetensors.numpy.save(export_glintiqa(model.network)))

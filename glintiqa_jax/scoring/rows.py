@@ -38,7 +38,7 @@ FORMATS = ("csv", "jsonl")
 COLUMNS = (
     *("schema", "path", "width", "height", "score", "percent", "deviation", "low", "high", "model", "note", "error"),
 )
-_INTEGERS, _TEXTS = ("schema", "width", "height"), ("path", "model", "note", "error")
+INTEGERS, TEXTS = ("schema", "width", "height"), ("path", "model", "note", "error")
 _DIGITS = 9  # which keep what a float32 says
 
 
@@ -94,7 +94,7 @@ class Row:
         found: dict[str, Any] = {}
         for name in COLUMNS:
             value = values[name]
-            kind = str if name in _TEXTS else int if name in _INTEGERS else float
+            kind = str if name in TEXTS else int if name in INTEGERS else float
             found[name] = None if value in ("", None) else kind(value)
         return cls(**found | {"path": values["path"]})
 

@@ -11,15 +11,15 @@ resumes; it makes the same images on one processor, on many, and on Beam.
 from __future__ import annotations
 
 import contextlib
-import logging as standard_logging
 import os
 import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from absl import flags, logging
+from absl import flags
 
+from glintiqa_jax.cli.beam import define_beam, on_beam
 from glintiqa_jax.cli.flags import Flags
 from glintiqa_jax.cli.results import result
 from glintiqa_jax.data.images import BAD_IMAGE_POLICIES
@@ -109,12 +109,7 @@ def define(values: Flags) -> None:
     flags.DEFINE_integer(
         "workers", 0, "processes that distort; 0: one for each processor", lower_bound=0, flag_values=values
     )
-    flags.DEFINE_multi_string(
-        "beam_options",
-        [],
-        "a flag for Apache Beam, --runner=DirectRunner for one; may be repeated. Makes Beam do the work",
-        flag_values=values,
-    )
+    define_beam(values)
     flags.DEFINE_bool("overwrite", False, "replace images and records that were made otherwise", flag_values=values)
 
 
@@ -133,7 +128,7 @@ def run(values: Flags, arguments: list[str]) -> None:
             value=values.max_side,
             expected=f"at least {MINIMUM_SIDE}, which distortions need, or 0",
         )
-    on_beam = _beam(values.beam_options)
+    engine = on_beam("glintiqa_jax.saqt.on_beam", values.beam_options)
     labelling = Labelling(
         reference_scores=values.reference_scores,
         reference_images=values.reference_images,
@@ -167,8 +162,8 @@ def run(values: Flags, arguments: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         if values.output or not prepared:
             stack.enter_context(generation.claimed(images, field, recipe, overwrite=values.overwrite))
-            if on_beam:
-                on_beam.write_all(sources, images, recipe, values.beam_options)
+            if engine:
+                engine.write_all(sources, images, recipe, values.beam_options)
             else:
                 generation.write_all(sources, images, recipe, workers=values.workers)
         if values.output:
@@ -176,7 +171,7 @@ def run(values: Flags, arguments: list[str]) -> None:
             count = generation.VERSIONS * len(sources)
             result(f"{count:,} images of {len(sources):,} photographs: {images / generation.LABELS}")
         if values.data_dir:
-            _prepare(values, collection, on_beam.records(sources, images, values.beam_options) if on_beam else None)
+            _prepare(values, collection, engine.records(sources, images, values.beam_options) if engine else None)
     if not values.output:
         shutil.rmtree(images, ignore_errors=True)
 
@@ -227,13 +222,13 @@ def _check_not_made_here(output: str, paths: list[Path]) -> None:
             )
 
 
-def _prepare(values: Flags, collection: Collection, on_beam: Any = None) -> None:
+def _prepare(values: Flags, collection: Collection, records: Any = None) -> None:
     """Write the records and their card."""
     from glintiqa_jax.data.builder import prepare
     from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.evaluation.card import describe, write_card
 
-    source = RecordSource(prepare(collection, values.data_dir, overwrite=values.overwrite, on_beam=on_beam))
+    source = RecordSource(prepare(collection, values.data_dir, overwrite=values.overwrite, on_beam=records))
     path = write_card(source)
     for line in (*describe(source), "", f"card:   {path}"):
         result(line)
@@ -250,22 +245,3 @@ def _denoiser(file: str) -> Any:
     from glintiqa_jax.saqt.dncnn import load_dncnn
 
     return load_dncnn(file)
-
-
-def _beam(options: list[str]) -> Any:
-    """The module that works on Beam, where that is asked for."""
-    if not options:
-        return None
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # Beam warns about optional packages for Google's cloud
-    try:
-        from glintiqa_jax.saqt import on_beam
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"needs Apache Beam: pip install 'glintiqa-jax[beam]' ({error})", field="beam_options"
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-    on_beam.check_options(options)
-    standard_logging.getLogger("apache_beam").setLevel(standard_logging.CRITICAL)  # it also logs what it raises
-    return on_beam

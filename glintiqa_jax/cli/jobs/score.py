@@ -3,9 +3,10 @@
     glintiqa score photo.jpg folder/ 'shots/*.png' --output=scores.csv
     find . -name '*.jpg' -print0 | glintiqa score - --below=40
 
-PATH is a file, a folder, a pattern, or - for a list on stdin. A row per image, in their order; an image that cannot be
-read is a row, too. Exit code: 0 done, 1 an image fell on the side of --below or --above, 2 wrong use, 3 done, but some
-images could not be read.
+PATH is a file, a folder, a pattern, the address of one (gs://, s3://), or - for a list on stdin. A row per image, in
+their order; an image that cannot be read is a row, too. With --runner the work is Apache Beam's, the rows are the same.
+Exit code: 0 done, 1 an image fell on the side of --below or --above, 2 wrong use, 3 done, but some images could not be
+read.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import contextlib
 import heapq
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from glintiqa_jax.cli.beam import define_beam, on_beam
 from glintiqa_jax.cli.flags import Flags
 from glintiqa_jax.cli.models import define_model, open_model
 from glintiqa_jax.cli.results import result, result_bytes
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from glintiqa_jax.scoring.model import Model
 
 ARGUMENTS = "PATH..."
+Rows = Callable[[Iterator[tuple[Path | str, str]]], Iterator[Row]]
 
 
 def define(values: Flags) -> None:
@@ -51,6 +55,8 @@ def define(values: Flags) -> None:
     flags.DEFINE_enum("sort", None, ("best", "worst"), "what comes first; otherwise rows come as they are made", values)
     flags.DEFINE_integer("top", None, "show the K best only", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("bottom", None, "show the K worst only", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("runner", None, "Apache Beam's, which scores then: DirectRunner for one", values)
+    define_beam(values)
 
 
 def run(values: Flags, arguments: list[str]) -> int:
@@ -62,11 +68,14 @@ def run(values: Flags, arguments: list[str]) -> int:
     _check(values)
     kind = _format(values)
     is_listed = "-" in arguments
+    options = [*([f"--runner={values.runner}"] if values.runner else []), *values.beam_options]
+    engine = on_beam("glintiqa_jax.engines.on_beam", options)
     images = ImageStream(_paths(arguments) if is_listed else arguments, is_listed=is_listed)
     # what the output is, before the model is loaded: most mistakes are found here
     with _to_other(values) as stream:
         model = open_model(values)
-        scoring = _Scoring(model, images, values)
+        rows = _here(model) if engine is None else _elsewhere(engine, options, model, values)
+        scoring = _Scoring(model.card.scale, images, values, rows)
         if values.output is None or stream is not None:
             _print(scoring, kind, model.card.scale, stream)
         else:
@@ -146,7 +155,13 @@ def _to_other(values: Flags) -> Output | contextlib.nullcontext:
 
 
 class _Scoring:
-    """Scores images one after the other.
+    """Images to rows.
+
+    Args:
+      scale: of their scores.
+      images: what is scored.
+      values: the flags.
+      rows: gives the rows of images and of what is wrong with them already, in their order.
 
     Attributes:
       done: how many were scored, or could not be.
@@ -154,9 +169,9 @@ class _Scoring:
       fell: how many fell on the side of the gate.
     """
 
-    def __init__(self, model: Model, images: ImageStream, values: Flags):
-        self._model, self._images, self._values = model, images, values
-        self._falls = _gate(values, model.card.scale)
+    def __init__(self, scale: ScoreScale, images: ImageStream, values: Flags, rows: Rows):
+        self._images, self._values, self._rows = images, values, rows
+        self._falls = _gate(values, scale)
         self.done = self.failed = self.fell = 0
 
     def rows(self, held: Container[str] = ()) -> Iterator[Row]:
@@ -181,20 +196,12 @@ class _Scoring:
         yield from failed
 
     def _each(self, held: Container[str]) -> Iterator[Row]:
-        waiting: collections.deque[str] = collections.deque()  # paths whose scores are on the way
-
-        def found() -> Iterator[Path | BadImageError]:
-            for path, problem in self._images:
-                if str(path) not in held:
-                    waiting.append(str(path))
-                    yield BadImageError(problem) if problem else path
-
+        found = ((path, problem) for path, problem in self._images if str(path) not in held)
         with self._values.log.progress(desc="scoring", unit="image", leave=False) as bar:
             if not bar.disable and not self._images.is_listed:
                 bar.total = sum(1 for _ in self._images)
                 bar.refresh()
-            for score in self._model.score_many(found(), errors="return"):
-                row = Row.of(waiting.popleft(), score, self._model.digest)
+            for row in self._rows(found):
                 bar.update()
                 self.done += 1
                 if row.error is not None:
@@ -203,6 +210,31 @@ class _Scoring:
                 elif self._falls is None or self._falls(row):
                     self.fell += self._falls is not None
                     yield row
+
+
+def _here(model: Model) -> Rows:
+    """Scores in this process, one image after the other."""
+
+    def rows(found: Iterator[tuple[Path | str, str]]) -> Iterator[Row]:
+        waiting: collections.deque[Path | str] = collections.deque()  # paths whose scores are on the way
+
+        def images() -> Iterator[Path | str | BadImageError]:
+            for path, problem in found:
+                waiting.append(path)
+                yield BadImageError(problem) if problem else path
+
+        for score in model.score_many(images(), errors="return"):
+            yield Row.of(waiting.popleft(), score, model.digest)
+
+    return rows
+
+
+def _elsewhere(engine: Any, options: list[str], model: Model, values: Flags) -> Rows:
+    """Scores on Beam; what its workers write on the way lies beside the output."""
+    path = None if values.model is None else Path(values.model).expanduser().absolute()
+    handler = engine.ScoringHandler(path, max_pixels=values.max_pixels)
+    folder = Path(values.output).absolute().parent if values.output else Path(tempfile.gettempdir())
+    return lambda found: engine.rows(found, handler, model.digest, options, folder)
 
 
 def _gate(values: Flags, scale: ScoreScale) -> Callable[[Row], bool] | None:

@@ -1,0 +1,6 @@
+"""`glintiqa export`: `python experiments/export.py --help` says what it does and takes."""
+
+from glintiqa_jax.cli.main import script
+
+if __name__ == "__main__":
+    script("export")
