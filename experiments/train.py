@@ -1,6 +1,6 @@
 """Train and evaluate GlintIQA.
 
-    python experiments/train.py --flagfile=experiments/flags/quickstart.flags
+    python experiments/train.py --flagfile=experiments/flags/scratch.flags
 
 Every field of the configuration is a flag (``--help`` lists them); files in ``experiments/flags`` hold whole
 experiments. Run again with the same flags, it resumes.

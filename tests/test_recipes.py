@@ -84,10 +84,10 @@ def test_a_line_that_is_no_setting_is_refused(tmp_path, monkeypatch):
 
 def test_what_is_none_is_refused():
     with pytest.raises(InputError, match=r"^variant: expected one of .*, found 'glintiqa_nano'"):
-        recipes.quickstart(variant="glintiqa_nano")
+        recipes.scratch(variant="glintiqa_nano")
     with pytest.raises(AttributeError, match="no recipe 'quick': there are own_data, "):
         _ = recipes.quick
     with pytest.raises(InputError, match=r"^recipe=quick: expected one of own_data, "):
         recipes.read("quick")
     with pytest.raises(InputError, match=r"^stepps: expected a setting"):
-        recipes.quickstart(stepps=3)
+        recipes.scratch(stepps=3)

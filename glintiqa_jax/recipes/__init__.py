@@ -1,4 +1,4 @@
-"""Whole experiments as files of flags: ``glintiqa train --recipe=quickstart``, or ``recipes.quickstart(steps=500)``,
+"""Whole experiments as files of flags: ``glintiqa train --recipe=scratch``, or ``recipes.scratch(steps=500)``,
 which ``glintiqa_jax.train`` takes.
 
 Each comment at a file's head says its command, what it needs, how long it takes and what to expect.

@@ -1,6 +1,6 @@
 """Train and test GlintIQA with its parts left out or changed, on the same splits: the paper's tables of ablations.
 
-    glintiqa ablations --recipe=quickstart --tables=branches --rounds=0 --workdir=runs/ablations
+    glintiqa ablations --recipe=scratch --tables=branches --rounds=0 --workdir=runs/ablations
 
 Takes the flags of ``train`` for the experiment that is taken apart. Run again it resumes; with more tables or rounds it
 adds them.

@@ -1,7 +1,7 @@
 """Bring weights in and out: official checkpoints to ours, ours to PyTorch's layout.
 
     glintiqa convert_weights --input=official.pth --score_range=0,100 --output=runs/official
-    glintiqa convert_weights --input=runs/quickstart --output=quickstart.safetensors
+    glintiqa convert_weights --input=runs/scratch --output=scratch.safetensors
 
 The first makes a model's folder for ``score`` and ``evaluate``; an official file does not say what its scores mean, so
 the flags do. The second writes a model in the official layout, as .safetensors or .npz.

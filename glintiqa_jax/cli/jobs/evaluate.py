@@ -1,7 +1,7 @@
 """Evaluate a trained model.
 
-    glintiqa evaluate --model=runs/quickstart
-    glintiqa evaluate --model=runs/quickstart --dataset=csv --images=DIR --scores=FILE.csv
+    glintiqa evaluate --model=runs/scratch
+    glintiqa evaluate --model=runs/scratch --dataset=csv --images=DIR --scores=FILE.csv
 
 Without data flags, it evaluates on the model's own test split. With them, on all images of other data, or on the part
 that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not depend on it, PLCC and

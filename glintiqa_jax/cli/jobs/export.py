@@ -1,6 +1,6 @@
 """Export a model for programs without this package: ONNX, StableHLO, or weights in the official layout.
 
-    glintiqa export runs/quickstart -o quickstart.onnx
+    glintiqa export runs/scratch -o scratch.onnx
 
 Without a model, the one that ships. The file says what crops it takes, what its scores mean and how an image is
 prepared: docs/howto/export.md.

@@ -1,6 +1,6 @@
 """Show a model's card: what it is, what it was trained on, how well it does, and under which licences.
 
-    glintiqa info runs/quickstart
+    glintiqa info runs/scratch
     glintiqa info --versions
 
 MODEL is a model's, a run's or a checkpoint's folder; without it, the model that ships. The second says what a report of

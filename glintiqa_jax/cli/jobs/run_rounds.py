@@ -1,6 +1,6 @@
 """Train and test GlintIQA on rounds of random splits, and report the median over them, as the field's tables do.
 
-    glintiqa run_rounds --recipe=quickstart --workdir=runs/rounds
+    glintiqa run_rounds --recipe=scratch --workdir=runs/rounds
 
 Takes the flags of ``train`` for the experiment, except those that choose the split. Run again it resumes; with a higher
 ``--rounds`` it adds rounds.

@@ -1,6 +1,6 @@
 """Train and evaluate GlintIQA.
 
-    glintiqa train --recipe=quickstart
+    glintiqa train --recipe=scratch
 
 Every setting of an experiment is a flag; recipes hold whole experiments. Run again with the same flags, it resumes.
 """
