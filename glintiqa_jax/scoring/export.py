@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.official import write_official
 from glintiqa_jax.version import __version__
 
+_NEEDED = {"onnx": "onnx", "stablehlo": "flatbuffers"}  # libraries of the extra
+
 
 def export_model(model: Model, path: str | os.PathLike, format: str | None = None) -> None:
     """Write a model for programs without this package.
@@ -26,12 +29,12 @@ def export_model(model: Model, path: str | os.PathLike, format: str | None = Non
     Args:
       model: what is written.
       path: a file in an existing folder. A program in StableHLO has a second one beside it, ``PATH.json``.
-      format: "onnx" (needs the extra ``export``), "stablehlo" for JAX alone, on a CPU, GPU or TPU, until JAX no longer
-        promises to read it, or "safetensors", the weights in the official layout; None for the one that the path ends
-        with.
+      format: "onnx"; "stablehlo" for JAX alone, on a CPU, GPU or TPU, until JAX no longer promises to read it; or
+        "safetensors", the weights in the official layout; None for the one that the path ends with. The first two need
+        the extra ``export``.
 
     Raises:
-      InputError: another format, or a file that cannot be written.
+      InputError: another format, one whose library is not installed, or a file that cannot be written.
     """
     kind = format_of(path, format)
     with open_output("output", path) as output:
@@ -47,11 +50,8 @@ def format_of(path: str | os.PathLike, format: str | None) -> str:
         raise InputError(field="output", value=path, expected=f"a file ending with {endings}", hint="or `format`")
     if kind not in FORMATS:
         raise InputError(field="format", value=kind, expected=f"one of {known}")
-    if kind == "onnx":
-        try:
-            import onnx  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise InputError("needs onnx: pip install 'glintiqa-jax[export]'", field="format", value=kind) from error
+    if (library := _NEEDED.get(kind)) and importlib.util.find_spec(library) is None:
+        raise InputError(f"needs {library}: pip install 'glintiqa-jax[export]'", field="format", value=kind)
     return kind
 
 
