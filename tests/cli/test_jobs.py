@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_images, write_scores
+from conftest import heard, write_images, write_scores
 from databases import write_sample
 from PIL import Image
 
@@ -42,11 +41,6 @@ def run(job: str, *arguments: object) -> subprocess.CompletedProcess:
         except SystemExit as end:
             code = end.code
     return subprocess.CompletedProcess(job, code, results.getvalue(), said.getvalue())
-
-
-def heard(said: str) -> str:
-    """Less what XLA says, on some processors, of networks that other tests compiled, which only tests find."""
-    return re.sub(r"^E\d+ .*cpu_aot_loader.*\n", "", said, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_images
+from conftest import heard, write_images
 from PIL import Image
-from test_jobs import heard
 
 from glintiqa_jax.cli.main import main
 from glintiqa_jax.data.scale import ScoreScale
