@@ -33,7 +33,7 @@ PAGES = [
 # What makes hours of a command seconds, and leaves it otherwise as it is.
 _SHORT = ["--steps=2", "--warmup_steps=1", "--eval_every=2", "--eval_grid=1"]
 SHORTER = {
-    "train": ["--max_steps=2"],
+    "train": ["--max_steps=2", "--eval_grid=1"],
     "run_rounds": [*_SHORT, "--rounds=1"],
     "cross_dataset": _SHORT,
     "ablations": [*_SHORT, "--tables=selection"],
