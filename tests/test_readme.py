@@ -31,7 +31,14 @@ PAGES = [
 
 
 # What makes hours of a command seconds, and leaves it otherwise as it is.
-_SHORT = ["--steps=2", "--warmup_steps=1", "--eval_every=2", "--eval_grid=1"]
+_SHORT = [
+    "--variant=glintiqa_tiny",
+    "--model_crop_size=32",
+    "--steps=2",
+    "--warmup_steps=1",
+    "--eval_every=2",
+    "--eval_grid=1",
+]
 SHORTER = {
     "train": ["--max_steps=2", "--eval_grid=1"],
     "run_rounds": [*_SHORT, "--rounds=1"],
