@@ -79,6 +79,7 @@ RESULTS = {
     "info": [r"[a-z ]{10}  .*"],
     "evaluate": [METRICS.format(name="(demo|csv) (test|all)")],
     "convert_weights": ["score an image:  glintiqa score .*", "wrote .*"],
+    "export": [r"onnx of <Model .*>: scratch\.onnx"],
     "compare_predictions": [r" *(grid|again):  SROCC .*\(500 .*images\)", *REPORT],
     "show_distortions": [],
     "gallery": [r"gallery:  gallery/index\.html  \(3 photographs\)"],
