@@ -29,7 +29,7 @@ GRACE = 5.0
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended a run between two steps; its notes say what is saved.
+    """A signal ended a run between two steps, or batches of an evaluation; its notes say how to resume.
 
     Attributes:
       number: the signal's.
@@ -198,6 +198,11 @@ def end_aborted(why: Callable[[], tuple[str, int]]) -> None:
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
     _HANDLERS.append(handler)
     ctypes.CDLL(None).signal(signal.SIGABRT, handler)
+
+
+def abort_as_ever() -> None:
+    """Take back ``end_aborted``."""
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
 
 _HANDLERS: list[Any] = []  # which the system calls, so that they must stay

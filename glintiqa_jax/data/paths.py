@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -33,10 +32,7 @@ def check_path(field: str, path: str | os.PathLike, *, stores: bool = False) -> 
     if "\0" in text:
         raise InputError(field=field, value=repr(text), expected="a path", found="one that holds a zero byte")
     match = _SCHEME.match(text)
-    if stores and is_remote(text):
-        _list_anew()
-        return
-    if match is None:
+    if match is None or (stores and is_remote(text)):
         return
     expected, hint = "a path of this machine", f"for a folder of this name write ./{text}"
     if stores:
@@ -44,18 +40,6 @@ def check_path(field: str, path: str | os.PathLike, *, stores: bool = False) -> 
     if match[1].lower() == "file":
         expected, hint = "a path", f"write {_without_scheme(text)}"
     raise InputError(field=field, value=text, expected=expected, found="an address", hint=hint)
-
-
-def _list_anew() -> None:
-    """Let fsspec, through which etils opens object stores, list a folder each time.
-
-    It keeps listings for ever: what another process writes would never be seen.
-    """
-    with contextlib.suppress(ImportError):  # which whoever opens the address will say
-        import fsspec.config
-
-        for scheme in STORES:
-            fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False
 
 
 def local_path(field: str, path: str | os.PathLike) -> Path:

@@ -85,7 +85,8 @@ def training_batches(
       targets: what the network should say of each image of the source, ``(len(source),)``.
       batching: what is in a batch.
       first_batch: number of the batch to start with, to resume after as many steps.
-      share: which of how many equal parts this process has of the batch that one process alone would have.
+      share: the numbers of this process's parts, and how many equal parts there are of the batch that one process
+        alone would have.
       loading: how they are made.
 
     Raises:
@@ -94,12 +95,7 @@ def training_batches(
     """
     mine, count = share
     rows, every = batching.rows_per_group, batching.ladder_every
-    if batching.batch_size % (rows * count):
-        raise InputError(
-            field="batch_size",
-            expected=f"a multiple of the {rows} crops that {group_of(every)}, times {count} processes or devices",
-            found=batching.batch_size,
-        )
+    check_rows(batching.batch_size, rows, every, count)
     if np.shape(targets) != (len(source),):
         raise InputError(field="targets", expected=f"{len(source)} numbers, one an image", found=np.shape(targets))
     sizes = source.sizes()[positions]
@@ -152,9 +148,21 @@ def training_batches(
     return _iterate(dataset[first_batch:], loading.num_workers)
 
 
-def group_of(images: int) -> str:
-    """``an image gives`` or ``4 images give``."""
-    return "an image gives" if images == 1 else f"{images} images give"
+def check_rows(batch_size: int, rows: int, images: int, parts: int = 1) -> None:
+    """``InputError`` unless a batch is made of whole groups of images, in equal parts.
+
+    Args:
+      batch_size: crops of a batch.
+      rows: crops of a group.
+      images: of a group.
+      parts: processes or devices that share a batch.
+    """
+    if batch_size % (rows * parts):
+        group = "an image gives" if images == 1 else f"{images} images give"
+        times = f", times {parts} processes or devices" if parts > 1 else ""
+        raise InputError(
+            field="batch_size", expected=f"a multiple of the {rows} crops that {group}{times}", found=batch_size
+        )
 
 
 def evaluation_batches(

@@ -53,6 +53,11 @@ class Split:
                 raise InputError(field=f"split.{part}", expected="positions, a sequence of integers", found=found)
             object.__setattr__(self, part, np.sort(given.astype(np.int64)))
 
+    def with_parts(self, validation: Sequence[int] | np.ndarray, test: Sequence[int] | np.ndarray) -> Split:
+        """With other images to validate and to test."""
+        parts = (np.asarray(part, np.int64) for part in (validation, test))
+        return Split(self.train, *parts, shares_contents=self.shares_contents)
+
     def check(self, names: Sequence[str], groups: Sequence[str]) -> None:
         """``InputError`` unless each position is an image's, in one part once, and each group in one part.
 

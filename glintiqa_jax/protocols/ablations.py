@@ -43,16 +43,18 @@ _DEEPER = 2  # blocks beyond the last that is tapped, which windows of taps may 
 _BACKBONES = ("glintiqa_ti16_r18", "glintiqa_s16_r50", "glintiqa_b16_r50")
 
 
-def _model(task: Task, **changes: Any) -> Task:
-    """Another network, trained from the weights that there are for it, and frozen where it has what was frozen.
-
-    ``InputError`` for a start from a whole model, which no other network can have.
-    """
-    start = task.experiment.start
-    for name in start.init:
+def _check_start(task: Task) -> None:
+    """``InputError`` for a start from a whole model, which no other network can have."""
+    for name in task.experiment.start.init:
         if model_folder(name):
             hint = "`recipe=scratch` has none"
             raise InputError(field="init", expected="backbones, which other networks have", found=name, hint=hint)
+
+
+def _model(task: Task, **changes: Any) -> Task:
+    """Another network, trained from the weights that there are for it, and frozen where it has what was frozen."""
+    _check_start(task)
+    start = task.experiment.start
     model = settings.replace(task.experiment.model, **changes)
     return task.change(
         model=model,
@@ -139,6 +141,7 @@ def _vit(task: Task) -> ViTConfig:
 
 def _backbones(task: Task) -> Rows:
     """Sizes of both backbones, those that the weights are there for."""
+    _check_start(task)
     rows = {describe(task.experiment.model): task}
     for name in _BACKBONES:
         if all(has_weights(weights, VARIANTS[name]) for weights in task.experiment.start.init):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from glintiqa_jax.data.paths import check_path, is_remote
+from glintiqa_jax.data.paths import STORES, check_path, is_remote
 from glintiqa_jax.errors import InputError
 
 FOLDER = "checkpoints"
@@ -31,6 +32,18 @@ class _LiteralPath(type(epath.Path("/"))):  # type: ignore[misc]
         return super(_LiteralPath, type(self)(glob.escape(os.fspath(self)))).glob(pattern)
 
 
+def _list_anew() -> None:
+    """Let fsspec, through which etils opens object stores, list a folder each time.
+
+    It keeps listings for ever: what another process writes would never be seen.
+    """
+    with contextlib.suppress(ImportError):  # which whoever opens the address will say
+        import fsspec.config
+
+        for scheme in STORES:
+            fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False
+
+
 def place(path: str | os.PathLike, field: str) -> epath.Path:
     """A path as Orbax can take it, absolute.
 
@@ -46,6 +59,7 @@ def place(path: str | os.PathLike, field: str) -> epath.Path:
         raise InputError(field=field, expected="a path", found="nothing")
     found = epath.Path(path).expanduser()
     if is_remote(path):
+        _list_anew()
         try:
             found.exists()
         except Exception as error:  # each object store's client has exceptions of its own

@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ import jax
 
 from glintiqa_jax import settings
 from glintiqa_jax.data.files import write_json
+from glintiqa_jax.data.splits import Split
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.scoring.card import ModelCard
 from glintiqa_jax.scoring.storage import place, read_json, steps
 from glintiqa_jax.training.experiment import Execution, Experiment
 
-FILE = "config.json"
+FILE, SPLIT = "config.json", "split.json"
 FORMAT = 2  # 1 is version 0.1.0's
 _LIBRARIES = ("glintiqa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -124,6 +125,27 @@ def description_of(path: str | os.PathLike) -> Description | None:
     return None
 
 
+def kept_split(path: str | os.PathLike, split: Split, names: Sequence[str]) -> Split | None:
+    """Who trains, validates and is tested in a run: a split less what its start had seen.
+
+    Args:
+      path: the run's folder, or its model's, its checkpoints' or one checkpoint's.
+      split: that the run was asked for.
+      names: of all images.
+
+    Returns:
+      None where the run's ``split.json`` is not there.
+    """
+    given = place(path, "model")
+    for folder in (given, given.parent, given.parent.parent):
+        if (folder / SPLIT).exists():
+            content = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
+            positions = {name: position for position, name in enumerate(names)}
+            validation, test = ([positions[name] for name in content[part]] for part in ("validation", "test"))
+            return split.with_parts(validation, test)
+    return None
+
+
 def claim(workdir: Path, description: Description) -> None:
     """Write the description that a run continues with into ``config.json``, if it changed."""
     path, content = workdir / FILE, json.loads(json.dumps(description.to_json()))
@@ -191,11 +213,11 @@ def changed_surroundings(theirs: Description) -> list[str]:
     return lines
 
 
-def check_same_data(ours: Description, theirs: Description | None, where: str) -> None:
+def check_same_data(ours: ModelCard, theirs: Description | None, where: str) -> None:
     """``InputError`` where images, scores or the split are not those that a run began with."""
     if theirs is None:
         return
-    mine, before = ours.card.trained_on, theirs.card.trained_on
+    mine, before = ours.trained_on, theirs.card.trained_on
     assert mine is not None  # every training has
     if before is None or before.identity != mine.identity:
         raise InputError(
@@ -204,6 +226,4 @@ def check_same_data(ours: Description, theirs: Description | None, where: str) -
             hint="give it a new folder",
         )
     if before.split_sha256 != mine.split_sha256:
-        raise InputError(
-            "who trains and who is tested has changed since this run began", file=where, hint="give it a new folder"
-        )
+        raise InputError("the split has changed since this run began", file=where, hint="give it a new folder")

@@ -122,13 +122,13 @@ class Images:
             images = "an image" if self.ranked_every == 1 else f"{self.ranked_every} images"
             expected = f"a multiple of {self.rows_per_group}, the crops of {images} with `ranked_levels`"
             raise InputError(field="batch_size", expected=expected, found=self.batch_size)
-        together = {"crops_per_image": self.crops_per_image, "accumulate": self.accumulate * self.rows_together}
-        for name, rows in together.items():
-            if self.batch_size % rows:
-                batch = f"the batch of {self.batch_size}"
-                if self.ranked_levels:
-                    batch += f" by the {self.rows_together} crops of it that stay together with `ranked_levels`"
-                raise InputError(field=name, expected=f"a divisor of {batch}", found=getattr(self, name))
+        batch = f"the batch of {self.batch_size}"
+        if self.batch_size % self.crops_per_image:
+            raise InputError(field="crops_per_image", expected=f"a divisor of {batch}", found=self.crops_per_image)
+        if (groups := self.batch_size // self.rows_together) % self.accumulate:
+            if self.ranked_levels:
+                batch = f"{groups}, the groups of {self.rows_together} crops in {batch}"
+            raise InputError(field="accumulate", expected=f"a divisor of {batch}", found=self.accumulate)
         if len(set(self.transforms)) < len(self.transforms):
             raise InputError(field="transforms", expected="each at most once", found=",".join(self.transforms))
 

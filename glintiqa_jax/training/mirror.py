@@ -8,10 +8,16 @@ from pathlib import Path
 
 from etils import epath
 
+from glintiqa_jax.data.paths import is_remote
 from glintiqa_jax.training.description import FILE as CONFIG
 
 _FOLDER = "run"  # below the checkpoints
 _LEFT_OUT = ("checkpoints", "tensorboard", "profile")
+
+
+def is_elsewhere(workdir: Path, checkpoints: epath.Path) -> bool:
+    """Whether checkpoints are not below a run's folder, an absolute path."""
+    return epath.Path(workdir) not in checkpoints.parents
 
 
 def keep(workdir: Path, checkpoints: epath.Path, *names: str) -> None:
@@ -22,12 +28,10 @@ def keep(workdir: Path, checkpoints: epath.Path, *names: str) -> None:
       checkpoints: where its checkpoints are.
       names: of the files; none for all that are not checkpoints, TensorBoard's or the profiler's.
     """
-    if checkpoints.parent == epath.Path(workdir):
+    if not is_elsewhere(workdir, checkpoints):
         return
     for path in [workdir / name for name in names] or list(_files(workdir)):
-        target = checkpoints / _FOLDER / path.relative_to(workdir).as_posix()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
+        _copy(path, checkpoints / _FOLDER / path.relative_to(workdir).as_posix())
 
 
 def bring_back(workdir: Path, checkpoints: epath.Path) -> bool:
@@ -35,11 +39,21 @@ def bring_back(workdir: Path, checkpoints: epath.Path) -> bool:
     kept = checkpoints / _FOLDER
     if (workdir / CONFIG).exists() or not (kept / CONFIG).exists():
         return False
-    for path in _files(kept):
-        target = workdir / path.relative_to(kept).as_posix()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
+    # what says that there is a run comes last: all else is there then
+    for path in sorted(_files(kept), key=lambda path: path.name == CONFIG):
+        _copy(path, workdir / path.relative_to(kept).as_posix())
     return True
+
+
+def _copy(path: Path | epath.Path, target: Path | epath.Path) -> None:
+    """A file in another place, whole or not at all: stores have no rename, and write no half objects."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if is_remote(target):
+        target.write_bytes(path.read_bytes())
+        return
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_bytes(path.read_bytes())
+    partial.replace(target)
 
 
 def _files(folder: Path | epath.Path) -> Iterator[Path | epath.Path]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import jax
 
 from glintiqa_jax.errors import TRY_AGAIN, InputError, LostProcessError
-from glintiqa_jax.interruptions import Stopped, end_aborted
+from glintiqa_jax.interruptions import Stopped, abort_as_ever, end_aborted
 from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.training.watch import Watch
 
@@ -76,6 +76,8 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
         several = jax.process_count() > 1  # which waits for their devices
     if several:
         watch()
+    else:
+        abort_as_ever()
 
 
 def _why_aborted() -> tuple[str, int]:

@@ -20,6 +20,7 @@ from glintiqa_jax.evaluation.report import Evaluated
 from glintiqa_jax.models.pretrained import FOLDER as MODEL
 from glintiqa_jax.scoring.files import load_model
 from glintiqa_jax.scoring.model import Model
+from glintiqa_jax.training.description import SPLIT
 from glintiqa_jax.training.metrics_log import read_metrics
 
 RESULTS = "results.json"
@@ -70,14 +71,20 @@ class Result:
     name: str = "the run"
 
     @classmethod
-    def load(cls, workdir: Path, source: Source) -> Result:
-        """A run that is complete, with its predictions joined to the source that they are of."""
+    def load(cls, workdir: Path, source: Source, figures: Mapping[str, Any] | None = None) -> Result:
+        """A run that is complete, with its predictions joined to the source that they are of.
+
+        Args:
+          workdir: its folder.
+          source: the images and scores that it was trained on.
+          figures: of its ``results.json``, where another process has that; None to read it.
+        """
         evaluated = {
             name: Evaluated(source, read_predictions(path, source))
             for name in ("validation", "test")
             if (path := workdir / f"predictions_{name}.csv").is_file()
         }
-        return cls(workdir, json.loads((workdir / RESULTS).read_text(encoding="utf-8")), evaluated)
+        return cls(workdir, read_results(workdir) if figures is None else figures, evaluated)
 
     @functools.cached_property
     def model(self) -> Model:
@@ -96,13 +103,18 @@ class Result:
 
     def training_positions(self, source: Source) -> np.ndarray:
         """Positions of the images that it was trained on, by its ``split.json``."""
-        trained = set(json.loads((self.workdir / "split.json").read_text(encoding="utf-8"))["train"])
+        trained = set(json.loads((self.workdir / SPLIT).read_text(encoding="utf-8"))["train"])
         return np.flatnonzero([name in trained for name in source.index.names])
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of its ``metrics.jsonl``."""
         return read_metrics(self.workdir)
+
+
+def read_results(workdir: Path) -> dict[str, Any]:
+    """The content of a complete run's ``results.json``."""
+    return json.loads((workdir / RESULTS).read_text(encoding="utf-8"))
 
 
 def finished(workdir: Path, last_step: int) -> bool:

@@ -96,6 +96,9 @@ class Run:
         return state
 
     def close(self) -> None:
+        """Close what is written, and expect no unit of work any more."""
+        if jax.process_count() > 1:
+            processes.watch().rest()
         self._profile.close()
         if self._log is not None:
             self._log.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -51,6 +50,7 @@ def first_model(experiment: Experiment, log: Log = TERMINAL) -> GlintIQA:
     Raises:
       InputError: weights that cannot be found, or are another network's.
     """
+    check_start(experiment)
     model, tell = new_model(experiment.model, seed=experiment.start.seed), functools.partial(processes.tell, log=log)
     for name in experiment.start.init:
         try:
@@ -85,13 +85,21 @@ def unseen(split: Split, source: Source, seen: list[Look], log: Log) -> Split:
         positions = getattr(split, part)
         if not seen or not len(positions):
             return positions
-        kept = new_positions(seen, source, positions)
+        try:
+            kept = new_positions(seen, source, positions)
+        except InputError as error:
+            raise InputError(
+                field="init",
+                expected=f"{part} images that the model to start from was not trained on",
+                found=f"none among {len(positions)}",
+                hint="`init=` starts from scratch",
+            ) from error
         if left_out := len(positions) - len(kept):
             what = "what the model that training starts from was trained on"
             processes.tell(f"warning: {left_out} of {len(positions)} {part} images show {what}: left out", log)
         return kept
 
-    return dataclasses.replace(split, validation=new("validation"), test=new("test"))
+    return split.with_parts(new("validation"), new("test"))
 
 
 def _with(name: str, file: str) -> Path | None:

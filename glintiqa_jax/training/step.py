@@ -15,7 +15,15 @@ from glintiqa_jax import compilation
 from glintiqa_jax.models.computation import compute_in, recompute_blocks
 from glintiqa_jax.models.freezing import freeze, split_model
 from glintiqa_jax.models.glintiqa import GlintIQA, abstract_model
-from glintiqa_jax.sharding import AXES, batch_sharding, place, replicated, state_sharding
+from glintiqa_jax.sharding import (
+    AXES,
+    batch_sharding,
+    describe_sharding,
+    describe_step,
+    place,
+    replicated,
+    state_sharding,
+)
 from glintiqa_jax.training.experiment import Experiment
 from glintiqa_jax.training.losses import ladder_loss
 from glintiqa_jax.training.optimiser import check_rates, make_optimiser
@@ -179,3 +187,15 @@ def trained_parameters(experiment: Experiment) -> int:
     model = abstract_model(experiment.model)
     freeze(model, experiment.start.frozen)
     return sum(leaf.size for leaf in jax.tree.leaves(split_model(model)[1]))
+
+
+def sharding_table(experiment: Experiment, mesh: Mesh) -> str:
+    """A table of how each array of the train state is laid out over all devices, and the bytes of a step.
+
+    Nothing is allocated.
+    """
+    trainer = Trainer(experiment, mesh)
+    state, shardings = trainer.abstract_state, trainer.sharding
+    batch = experiment.images.batch_size * 3 * experiment.model.crop_size**2
+    step = describe_step(state.params, shardings.params, mesh, batch)
+    return f"{describe_sharding(state, shardings)}\n\n{step}"

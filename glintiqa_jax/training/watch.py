@@ -61,17 +61,13 @@ class Watch:
         self._failed: dict[int, dict[str, Any]] = {}  # what the others that failed say of it
         self._failed_at, self._is_failing = math.inf, False
         self._heard: dict[int, tuple[str, float]] = {}  # of each other process the last sign of life, and when it came
-        self._rounds, self._released = itertools.count(), threading.Event()
+        self._rounds = itertools.count()
 
     def start(self) -> Watch:
-        """Watch until ``release`` or the end of the process."""
+        """Watch until the end of the process."""
         self._beat(time.monotonic())
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         return self
-
-    def release(self) -> None:
-        """End the watch, where the processes have nothing more to do together."""
-        self._released.set()
 
     # What the main thread calls.
 
@@ -160,7 +156,8 @@ class Watch:
 
     def _watch(self) -> None:
         lost, beaten = math.inf, time.monotonic()
-        while not self._released.wait(_LOOK):
+        while True:
+            time.sleep(_LOOK)
             now = time.monotonic()
             try:
                 if now - beaten >= _BEAT:
@@ -225,8 +222,9 @@ class Watch:
             )
         begun = {each: int(said.get(f"alive/{each}", "0 0").split()[1]) for each in range(self.processes)}
         last = [each for each, count in begun.items() if count == min(begun.values())]
-        behind = f"; {_named(last)} had begun least" if len(last) < self.processes else ""
-        self._end_lost(f"no step and no save came to its end within {self._limit:.0f} s{behind} (`step_timeout`)")
+        behind = f"; {_named(last)} furthest behind" if len(last) < self.processes else ""
+        late = f"no step and no save came to its end within {self._limit:.0f} s{behind}"
+        self._end_lost(f"{late}; a larger step_timeout allows more")
 
     def _end_lost(self, why: str) -> None:
         self._end(f"process {self.process} of {self.processes}: {why}; {_RESUMES}", TRY_AGAIN)

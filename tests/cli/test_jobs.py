@@ -183,7 +183,7 @@ MISTAKES = [
     (
         "train",
         ["--ranked_levels=1", "--batch_size=6", "--accumulate=2", "--workdir=x"],
-        "--accumulate: expected a divisor of the batch of 6 by the 2 crops of it that stay together",
+        "--accumulate: expected a divisor of 3, the groups of 2 crops in the batch of 6",
     ),
     (
         "train",

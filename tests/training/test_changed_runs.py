@@ -1,6 +1,7 @@
 """A run is continued by another command where no figure depends on the change; what may differ is said or refused."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,16 @@ def test_a_run_of_version_0_1_0_is_not_continued_and_says_so(small, tmp_path):
         InputError, match=r"config\.json: expected a run of this version, found one that version 0\.1\.0"
     ):
         small.train(tmp_path)
+
+
+def test_a_run_in_a_relative_folder_keeps_one_copy(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small.train(Path("run"), max_steps=1)
+    assert not (tmp_path / "run" / "checkpoints" / "run").exists()
+    small.train(Path("other"), max_steps=1, checkpoint_dir="other/a/checkpoints")
+    assert not (tmp_path / "other" / "a" / "checkpoints" / "run").exists()
+    small.train(Path("third"), max_steps=1, checkpoint_dir="elsewhere")
+    assert (tmp_path / "elsewhere" / "run" / "results.json").exists()
 
 
 def test_checkpoints_may_be_elsewhere_and_know_their_experiment(small, workdir, whole, tmp_path):

@@ -94,7 +94,7 @@ def test_what_a_run_says_comes_back_to_a_new_machine(folder, tmp_path):
 
 
 def test_a_workdir_in_an_object_store_is_refused_and_said():
-    from glintiqa_jax.training.training import check
+    from glintiqa_jax.training.checking import check
 
     with pytest.raises(InputError, match="workdir=gs://bucket/run: expected a path of this machine, found an address"):
         check("gs://bucket/run", None, None, None)

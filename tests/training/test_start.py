@@ -1,9 +1,11 @@
 """Training that starts from a whole model: what it takes of it, and what the model has seen is no test."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
+from small_runs import stop_after
 
 from glintiqa_jax import settings
 from glintiqa_jax.errors import InputError
@@ -56,7 +58,21 @@ def test_what_the_start_has_seen_is_not_tested_and_stays_known(small, start, tmp
     assert small.train(tmp_path / "run", init=(str(start),), steps=3, eval_every=3) == figures
 
 
+def test_a_run_resumes_as_it_began_when_its_start_is_gone(small, start, tmp_path, one_device):
+    """Who is tested, what is known to have been seen, and the licences are of the start as it was."""
+    copy = shutil.copytree(start, tmp_path / "start")
+    options = {"init": (str(copy),), "steps": 3, "eval_every": 3}
+    stop_after(one_device, 2)
+    assert small.train(tmp_path / "run", **options) is None
+    shutil.rmtree(copy)
+    figures = small.train(tmp_path / "run", **options)
+    assert figures["test"]["images"] == 2
+    result = Result.load(tmp_path / "run", small.source)
+    assert {look.digest for look in result.model.looks} >= {look.digest for look in small.source.looks()[8:10]}
+    assert LICENCE in result.model.card.origin.licences
+
+
 def test_a_start_that_has_seen_all_tests_is_refused(small, start, tmp_path):
     split = dataclasses.replace(small.split, test=np.array([8, 9]))
-    with pytest.raises(InputError, match=r"expected images of .* whose contents the model was not trained on"):
+    with pytest.raises(InputError, match=r"^init: expected test images that the model to start from was not"):
         small.train(tmp_path / "run", init=(str(start),), split=split)

@@ -11,6 +11,7 @@ RMSE assume that both ranges mean the same. Contents that the model was trained 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -74,9 +75,12 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
     from glintiqa_jax.datasets.opening import open_data, split_data
     from glintiqa_jax.evaluation.evaluating import evaluate
     from glintiqa_jax.evaluation.report import FLATTERED
+    from glintiqa_jax.progress import SILENT
     from glintiqa_jax.scoring.files import load_model
+    from glintiqa_jax.training import processes
+    from glintiqa_jax.training.description import kept_split
 
-    how, own, log = loading(values), data is None, values.log
+    how, own, log = loading(values), data is None, values.log if processes.is_first() else SILENT
     model = load_model(values.model)
     if values.random_crops is not None:
         view = dataclasses.replace(model.card.view, random_crops=values.random_crops)
@@ -86,7 +90,8 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
         data, flattered = _own_data(values)
     elif OWN in dict(data.datasets) and not data.max_side:
         data = dataclasses.replace(data, max_side=model.card.view.max_side)
-    source = open_data(data, on_bad_image=how.on_bad_image, say=log.tell)
+    opened = functools.partial(open_data, data, on_bad_image=how.on_bad_image, say=log.tell)
+    source = processes.first_before_the_others(opened)
     trained_on = model.card.trained_on
     if own and (trained_on is None or trained_on.identity != source.identity):
         raise InputError(
@@ -101,10 +106,13 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
         split = split_data(data.split, shown, smallest=smallest, on_bad_image=how.on_bad_image, say=log.tell)
         if own and trained_on and split_digest(split, source.index.names) != trained_on.split_sha256:
             raise InputError(
-                f"who was tested has changed since, in {data.split.split_by}",
+                f"the split has changed since it was trained, in {data.split.split_by}",
                 field="model",
                 value=values.model,
+                hint="name data with `dataset`",
             )
+        if own:
+            split = kept_split(values.model, split, source.index.names) or split
         positions = getattr(split, part)
         if not len(positions):
             raise InputError(field="split", value=part, expected="images to evaluate", found="none in this split")

@@ -47,19 +47,19 @@ def run(values: Flags, arguments: list[str]) -> None:
     from glintiqa_jax.datasets.opening import find_parts, open_data, split_data
     from glintiqa_jax.evaluation.report import FLATTERED
     from glintiqa_jax.sharding import make_mesh
-    from glintiqa_jax.training import processes, training
+    from glintiqa_jax.training import checking, processes, step, training
 
     connect(values)
     mesh = make_mesh(execution.devices.mesh_data, execution.devices.mesh_fsdp)
     if values.print_sharding:
         if processes.is_first():
-            for line in training.sharding_table(experiment, mesh).splitlines():
+            for line in step.sharding_table(experiment, mesh).splitlines():
                 result(line)
         return
     tell = functools.partial(processes.tell, log=values.log)
     on_bad_image = execution.loading.on_bad_image
     with training.noticing(values.workdir, execution):
-        training.check(values.workdir, experiment, execution, mesh)
+        checking.check(values.workdir, experiment, execution, mesh)
         parts = find_parts(data, on_bad_image=on_bad_image, say=tell)
         source = processes.first_before_the_others(
             lambda: open_data(data, on_bad_image=on_bad_image, parts=parts, say=tell)
