@@ -17,7 +17,7 @@ definition needs a name; variances, shifts and curves are of values in [0, 1]. T
 {DEFAULT_DENOISER.name}, or with a DnCNN, as the database does:
 `denoiser=load_dncnn(path)` of `glintiqa_jax.saqt.dncnn`.
 
-    glintiqa show-distortions photo.jpg -o gallery.png
+    glintiqa show_distortions photo.jpg -o gallery.png
 
 shows all of them on a photograph.
 

@@ -1,11 +1,4 @@
-"""Train and test GlintIQA with its parts left out or changed, on the same splits: the paper's tables of ablations.
-
-    python experiments/ablations.py --flagfile=experiments/flags/scratch.flags --tables=branches --rounds=0 \
-      --workdir=runs/ablations
-
-Takes the flags of ``train.py`` for the experiment that is taken apart. Run again it resumes; with more tables or rounds
-it adds them.
-"""
+"""`glintiqa ablations`: `python experiments/ablations.py --help` says what it does and takes."""
 
 from glintiqa_jax.cli.main import script
 

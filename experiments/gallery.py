@@ -1,9 +1,4 @@
-"""Show what was scored: a page with every photograph, to sort, filter and look at.
-
-    python experiments/gallery.py rows.jsonl -o gallery
-
-Open gallery/index.html in a browser; it needs no network.
-"""
+"""`glintiqa gallery`: `python experiments/gallery.py --help` says what it does and takes."""
 
 from glintiqa_jax.cli.main import script
 

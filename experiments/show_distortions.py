@@ -1,9 +1,4 @@
-"""Show KADID-10k's 25 distortions at their five levels on a photograph.
-
-    python experiments/show_distortions.py photo.jpg -o gallery.png
-
-Writes one labelled picture of some 1,200 x 4,500 pixels: a row for each distortion, a tile for each level.
-"""
+"""`glintiqa show_distortions`: `python experiments/show_distortions.py --help` says what it does and takes."""
 
 from glintiqa_jax.cli.main import script
 

@@ -21,7 +21,7 @@ def define_beam(values: Flags) -> None:
     flags.DEFINE_multi_string(
         "beam_options",
         [],
-        "a flag for Apache Beam, --runner=DirectRunner for one; may be repeated. Makes Beam do the work",
+        "a flag for Apache Beam, such as --runner=DirectRunner; runs the work on Beam; may be repeated",
         flag_values=values,
     )
 

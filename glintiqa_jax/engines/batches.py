@@ -15,15 +15,15 @@ Example = str | tuple[str, bytes]
 """An image's path, or what its row calls it and the file's content."""
 
 
-def open_model(path: str | os.PathLike | None, max_pixels: int = MAX_PIXELS) -> Model:
-    """The model at a path, or the one that ships."""
+def model_of(path: str | os.PathLike | None, max_pixels: int = MAX_PIXELS) -> Model:
+    """The model at a path, or the one that ships; ``InputError`` where there is none."""
     model = load_model(path)
     model.max_pixels = max_pixels
     return model
 
 
-once_a_process = functools.lru_cache(maxsize=1)(open_model)
-"""``open_model``, for engines that make the same request of a process again and again."""
+once_a_process = functools.lru_cache(maxsize=1)(model_of)
+"""``model_of``, for engines that make the same request of a process again and again."""
 
 
 def rows_of(model: Model, examples: Sequence[Example]) -> list[Row]:

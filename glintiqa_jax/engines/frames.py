@@ -28,6 +28,10 @@ class ScoreFrames:
       path: the column with the images' paths.
       content: the column with the files' contents, where the table has them; None to read the paths.
       max_pixels: the largest width times height of an image; 0 is no limit.
+
+    Raises:
+      InputError: in a worker, at its first table, where there is no model at the path.
+      KeyError: a table without the columns.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class ScoreFrames:
         self._path, self._content = path, content
 
     def __call__(self, batch: Any) -> Any:
-        """A table of rows for a table of images, in its order; for an iterator of tables one for each."""
+        """A table with a row of ``scoring.rows.COLUMNS`` for each image, in their order; of several tables one each."""
         import pandas
 
         if not isinstance(batch, pandas.DataFrame):

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from glintiqa_jax.data.images import MAX_PIXELS
 from glintiqa_jax.data.pixels import BadImageError
 from glintiqa_jax.data.workplace import workplace
-from glintiqa_jax.engines.batches import Example, open_model, rows_of
+from glintiqa_jax.engines.batches import Example, model_of, rows_of
 from glintiqa_jax.scoring.model import Model
 from glintiqa_jax.scoring.rows import Row
 
@@ -35,6 +35,9 @@ class ScoringHandler(ModelHandler[Example, Row, Model]):
     Args:
       model: a model's or a run's folder, which all workers see; None for the one that ships.
       max_pixels: the largest width times height of an image; 0 is no limit.
+
+    Raises:
+      InputError: in a worker, at its first batch, where there is no model at the path.
     """
 
     def __init__(self, model: str | os.PathLike | None = None, *, max_pixels: int = MAX_PIXELS):
@@ -42,7 +45,7 @@ class ScoringHandler(ModelHandler[Example, Row, Model]):
         self._model, self._max_pixels = None if model is None else os.fspath(model), max_pixels
 
     def load_model(self) -> Model:
-        return open_model(self._model, self._max_pixels)
+        return model_of(self._model, self._max_pixels)
 
     def run_inference(
         self, batch: Sequence[Example], model: Model, inference_args: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ that may be symbolic: graphs are made for any.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -70,7 +71,8 @@ class Graph:
             return tensor.name
         array = np.ascontiguousarray(tensor.array)
         name = tensor.name or f"constant_{len(self._constants)}"
-        return self._constants.setdefault((array.dtype.str, tensor.shape, array.tobytes()), (name, array))[0]
+        key = (array.dtype.str, tensor.shape, hashlib.sha256(array.data).digest())
+        return self._constants.setdefault(key, (name, array))[0]
 
     def whole(self, tensor: Tensor, shape: tuple[Any, ...]) -> Tensor:
         """The value with the axes that are broadcast at their length."""

@@ -1,7 +1,7 @@
 """A function of images as StableHLO, by ``jax.export``: the program and a JSON file beside it.
 
-JAX promises to read a program for six months. Until then ``jax.export.deserialize`` needs nothing of this package;
-``load_exported`` also refuses it afterwards.
+JAX promises to read a program for six months. Until then ``jax.export.deserialize`` reads it without this package; JAX
+needs ``flatbuffers`` for that. ``load_exported`` also refuses it afterwards.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Exported:
 
     def __init__(self, program: bytes, said: Mapping[str, Any]):
         self.said = said
-        self._call = export.deserialize(bytearray(program)).call
+        try:
+            self._call = export.deserialize(bytearray(program)).call
+        except ImportError as error:
+            raise InputError("needs flatbuffers to be read: pip install 'glintiqa-jax[export]'") from error
 
     def __call__(self, crops: jax.typing.ArrayLike) -> np.ndarray:
         return np.asarray(self._call(crops))
@@ -63,7 +66,8 @@ def load_exported(path: str | os.PathLike) -> Exported:
     """The program in a file that ``glintiqa_jax.Model.export`` wrote as StableHLO.
 
     Raises:
-      InputError: no such file, one that is not whole, or one that JAX no longer promises to read.
+      InputError: no such file, one that is not whole, or one that JAX no longer promises to read; or ``flatbuffers`` is
+        not installed.
     """
     file = local_path("path", path)
     beside = Path(f"{file}{BESIDE}")

@@ -29,9 +29,9 @@ def export_model(model: Model, path: str | os.PathLike, format: str | None = Non
     Args:
       model: what is written.
       path: a file in an existing folder. A program in StableHLO has a second one beside it, ``PATH.json``.
-      format: "onnx"; "stablehlo" for JAX alone, on a CPU, GPU or TPU, until JAX no longer promises to read it; or
-        "safetensors", the weights in the official layout; None for the one that the path ends with. The first two need
-        the extra ``export``.
+      format: "onnx"; "stablehlo" for JAX and flatbuffers, on a CPU, GPU or TPU, until JAX no longer promises to read
+        it; or "safetensors", the weights in the official layout, whose output is quality in [0, 1] unless the model was
+        trained on raw scores; None for the one that the path ends with. The first two need the extra ``export``.
 
     Raises:
       InputError: another format, one whose library is not installed, or a file that cannot be written.

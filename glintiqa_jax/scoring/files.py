@@ -28,7 +28,8 @@ def save_model(model: Model, folder: str | os.PathLike, *, half: bool = False) -
       half: weights as float16, half the size; they compute in float32 all the same.
 
     Raises:
-      InputError: a folder that is there and holds no model, or cannot be written.
+      InputError: a folder that is there and holds no model, or cannot be written; with ``half``, a value that float16
+        does not hold.
     """
     target = local_path("folder", folder)
     if target.exists() and not (target / CARD).is_file():

@@ -101,10 +101,10 @@ class Images:
     )
     ranked_levels: int = setting(
         0,
-        "after a crop, and counted in the batch, this many levels of one of KADID-10k's distortions of it, up to 5, "
-        "which have no score of their own but should score lower and lower",
+        "add this many levels (up to 5) of one of KADID-10k's distortions after a crop; they count in the batch, have "
+        "no score, and are trained to rank lower and lower",
     )
-    ranked_every: int = setting(1, "one of so many images has its crops followed by `ranked_levels`")
+    ranked_every: int = setting(1, "apply `ranked_levels` to one image in this many")
     accumulate: int = setting(
         1, "take a batch in this many parts, one after another, and their mean gradient: large batches in little memory"
     )

@@ -1,6 +1,6 @@
 """Train on all of one database and test on all of the others, for a matrix of both.
 
-    glintiqa cross_dataset --recipe=own_data --train_on=demo,csv \\
+    glintiqa cross_dataset --recipe=own_data_scratch --train_on=demo,csv \\
       --images=DIR --scores=FILE.csv --score_range=0,100 --workdir=runs/across
 
 Takes the flags of ``train`` for the experiment; ``--train_on`` and ``--test_on`` replace ``--dataset``. A network

@@ -21,7 +21,7 @@ def define(values: Flags) -> None:
     """The job's flags."""
     flags.DEFINE_string("output", None, "the file to write", values, required=True, short_name="o")
     flags.DEFINE_string(
-        "format", None, "onnx, stablehlo or safetensors; none: the one that the file ends with", flag_values=values
+        "format", None, "onnx, stablehlo or safetensors (default: by the file's ending)", flag_values=values
     )
 
 

@@ -231,6 +231,8 @@ def _here(model: Model) -> Rows:
 
 def _elsewhere(engine: Any, options: list[str], model: Model, values: Flags) -> Rows:
     """Scores on Beam; what its workers write on the way lies beside the output."""
+    if not values.output and not any("DirectRunner" in option for option in options):
+        raise InputError(field="output", expected="a file in a folder that all workers see", found="none")
     path = None if values.model is None else Path(values.model).expanduser().absolute()
     handler = engine.ScoringHandler(path, max_pixels=values.max_pixels)
     folder = Path(values.output).absolute().parent if values.output else Path(tempfile.gettempdir())

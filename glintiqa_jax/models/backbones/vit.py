@@ -88,7 +88,7 @@ class ViTConfig(BackboneConfig):
     vit_heads: int = setting(6, "attention heads of the ViT")
     vit_mlp_width: int = setting(1536, "hidden channels of the ViT's MLPs", effect="shape")
     vit_stem: int = setting(
-        0, "what the ViT's patches are of: 0: the image; a number from 1: that CNN map, a hybrid ViT", effect="shape"
+        0, "input of the ViT's patches: 0 for the image, n for the CNN's map n (a hybrid ViT)", effect="shape"
     )
     tapped_blocks: tuple[int, ...] = setting(
         (6, 7, 8, 9), "ViT blocks, from 0, whose outputs are integrated, one stage each", effect="shape"
