@@ -133,7 +133,7 @@ def test_all_stop_where_one_is_told_to_and_one_alone_goes_on(runs, pair):
     runs.wait_for("stopped", 10)
     running[1].send_signal(signal.SIGTERM)
     for said in runs.finish(running, expected=128 + signal.SIGTERM):
-        assert "interrupted; it is saved; the same command resumes from there" in said
+        assert "interrupted; the same command resumes from the last checkpoint" in said
     (said,) = runs.finish(runs.start("stopped", "--steps=30"))
     assert "continuing with processes: 1 here, 2 there; figures may differ in their last digits" in said
     assert runs.results("stopped")["test"]["rmse"] == pytest.approx(pair["test"]["rmse"], rel=1e-4)

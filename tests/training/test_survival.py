@@ -27,7 +27,7 @@ pytestmark = [
 def test_a_run_asked_to_end_says_where_it_saved(small, tmp_path, capsys, monkeypatch):
     stop_after(monkeypatch, 2, signal.SIGTERM)
     assert small.train(tmp_path / "run") is None
-    assert "stopped at step 2\nit is saved; the same command resumes from there\n" in capsys.readouterr().out
+    assert "stopped at step 2\nthe same command resumes from the last checkpoint\n" in capsys.readouterr().out
     assert is_saved(tmp_path / "run", 2)
 
 
