@@ -47,6 +47,7 @@ from typing import Any
 import numpy as np
 import torch_loop
 from absl import flags
+from networks import fields_of_variants, random_weights, save_weights
 from processes import in_a_process
 from script import run_script
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
@@ -55,7 +56,7 @@ from tqdm import tqdm
 from glintiqa_jax.data.walk import images_below
 from glintiqa_jax.errors import InputError
 
-_VARIANTS = flags.DEFINE_list("variants", ["glintiqa_mini"], "which networks, of those with a ResNet")
+_VARIANTS = flags.DEFINE_list("variants", ["glintiqa_mini"], "which networks, with a ResNet or an EfficientNet-Lite")
 _IMAGES = flags.DEFINE_integer("images", 200, "how many photographs", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "how often each row is measured", lower_bound=1)
 _PHOTOGRAPHS = flags.DEFINE_string("photographs", "", "a folder of photographs to take instead of making some")
@@ -114,7 +115,7 @@ def main() -> None:
     """The command."""
     if not find_spec("torch"):
         raise InputError(expected="PyTorch to compare with", found="none", hint="pip install torch")
-    fields = in_a_process(_fields_of_variants)
+    fields = in_a_process(fields_of_variants)
     for variant in _VARIANTS.value or [""]:
         if variant not in fields:
             raise InputError(field="variants", expected=f"some of {', '.join(fields)}", found=repr(variant))
@@ -225,17 +226,6 @@ def _busy_with_others() -> float:
 
 
 # What runs in processes of its own. Imports are inside, so that PyTorch's processes have no JAX and the reverse.
-
-
-def _fields_of_variants() -> dict[str, dict[str, Any]]:
-    """The settings of the networks that ``torch_glintiqa.py`` has, as plain values."""
-    from glintiqa_jax.models.config import VARIANTS
-    from glintiqa_jax.settings import flat, to_json
-
-    leaves = {
-        name: {path.rpartition(".")[2]: v for path, v in flat(to_json(c)).items()} for name, c in VARIANTS.items()
-    }
-    return {name: fields for name, fields in leaves.items() if fields["kind"] == "resnet"}
 
 
 def _ours(job: _Job) -> tuple[_Measured, _Measured]:
@@ -357,14 +347,9 @@ def _make_weights(job: _Job) -> None:
     from glintiqa_jax.data.pipeline import evaluation_batches
     from glintiqa_jax.data.records import RecordSource
     from glintiqa_jax.models.glintiqa import create_model
-    from glintiqa_jax.models.weights import export_glintiqa, load_glintiqa
+    from glintiqa_jax.models.weights import load_glintiqa
 
-    rng = np.random.default_rng(0)
-    model = create_model(job.variant, identity_start=False)
-    weights = export_glintiqa(model)
-    for name, array in weights.items():
-        if array.ndim == 1:  # biases, scales and statistics, which begin as 0 or 1
-            weights[name] = array + rng.uniform(-0.1, 0.1, array.shape).astype(np.float32)
+    model, weights = create_model(job.variant, identity_start=False), random_weights(job.variant)
     load_glintiqa(model, weights)
     source = RecordSource(job.records)
     positions = np.arange(min(len(source), 32))
@@ -375,8 +360,7 @@ def _make_weights(job: _Job) -> None:
     kernel, bias = (f"quality_head.layers.3.{part}" for part in ("weight", "bias"))
     weights[kernel] = weights[kernel] * gain
     weights[bias] = (weights[bias] - scores.mean()) * gain + np.float32(_MEAN)
-    arrays: dict[str, Any] = weights
-    np.savez(job.weights, **arrays)
+    save_weights(job.weights, weights)
 
 
 def _make_photographs(folder: Path, count: int) -> list[Path]:

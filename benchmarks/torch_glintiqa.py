@@ -1,8 +1,7 @@
-"""GlintIQA's forward pass in plain PyTorch, as one would write it there: the peer of ``benchmarks/evaluate_folder.py``.
+"""GlintIQA in plain PyTorch, as one would write it there: what benchmarks measure ours beside.
 
-For the variants whose CNN branch is a ResNet, with every part of the network in use. Parameters have the official
-names, so that ``load_state_dict(strict=True)`` takes what ``export_glintiqa`` gives. In evaluation mode only: there is
-no dropout, and nothing is frozen.
+With every part of the network in use, and a ResNet or an EfficientNet-Lite as the CNN branch. Parameters have the
+official names, so that ``load_state_dict(strict=True)`` takes what ``export_glintiqa`` gives.
 """
 
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch_efficientnet_lite import EfficientNetLite
 
 _RELEASED_DEPTH = 12  # blocks of the official ViT; those after the last tap have weights and are not run
 _RELEASED_CLASSES = 1000  # of its unused head
-_STRIDES = {1: 4, 2: 8, 3: 16}  # a stage's map is so many times smaller than the image
+_STRIDES = (4, 8, 16, 32)  # a stage's map is so many times smaller than the image
 
 
 class _Attention(nn.Module):
@@ -73,14 +73,16 @@ class _VisionTransformer(nn.Module):
         self.tapped_blocks = config.tapped_blocks
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + tokens, width))
-        self.patch_embed = _PatchEmbedding(3, width, config.patch_size)
+        self.stem = config.vit_stem
+        channels, stride = (map_channels(config)[self.stem - 1], _STRIDES[self.stem - 1]) if self.stem else (3, 1)
+        self.patch_embed = _PatchEmbedding(channels, width, config.patch_size // stride)
         depth = max(_RELEASED_DEPTH, config.tapped_blocks[-1] + 1)
         self.blocks = nn.ModuleList(_Block(width, config.vit_heads, config.vit_mlp_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, _RELEASED_CLASSES)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.patch_embed(images)
+    def forward(self, images: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        x = self.patch_embed(maps[self.stem - 1] if self.stem else images)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
         taps = []
         for number, block in enumerate(self.blocks[: self.tapped_blocks[-1] + 1]):
@@ -134,52 +136,70 @@ def _downsample(in_channels: int, channels: int, stride: int) -> nn.Sequential |
     return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
 
 
-class _LocalFeatures(nn.Module):
-    """The ResNet's three stages, and their maps embedded on the ViT's token grid."""
-
+class _ResNet(nn.Module):
     def __init__(self, config: Any):
         super().__init__()
         block = _Bottleneck if config.resnet_bottleneck else _BasicBlock
         width = channels = config.resnet_width
-        self.backbone = nn.Module()
-        self.backbone.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        self.backbone.bn1 = nn.BatchNorm2d(width)
-        self.embedded_stages = config.embedded_stages
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         for stage, blocks in enumerate(config.resnet_blocks, start=1):
             layers = []
             for number in range(blocks):
                 stride = 2 if stage > 1 and number == 0 else 1
                 layers.append(block(channels, width * 2 ** (stage - 1), stride))
                 channels = width * 2 ** (stage - 1) * block.expansion
-            setattr(self.backbone, f"layer{stage}", nn.Sequential(*layers))
-            if stage in config.embedded_stages:
-                kernel = config.patch_size // _STRIDES[stage]
-                setattr(self, f"patch_embed{stage}", _PatchEmbedding(channels, config.width, kernel))
+            setattr(self, f"layer{stage}", nn.Sequential(*layers))
 
-    def forward(self, images: Tensor) -> Tensor:
-        x = functional.relu(self.backbone.bn1(self.backbone.conv1(images)))
-        x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        embedded = []
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = functional.relu(self.bn1(self.conv1(images)))
+        maps = [functional.max_pool2d(x, 3, stride=2, padding=1)]
         for stage in (1, 2, 3):
-            x = getattr(self.backbone, f"layer{stage}")(x)
-            if stage in self.embedded_stages:
-                embedded.append(getattr(self, f"patch_embed{stage}")(x))
-        return torch.cat(embedded, dim=2)
+            maps.append(getattr(self, f"layer{stage}")(maps[-1]))
+        return maps[1:]
+
+
+def map_channels(config: Any) -> list[int]:
+    """The channels of the CNN's maps."""
+    if config.kind == "resnet":
+        expansion = (_Bottleneck if config.resnet_bottleneck else _BasicBlock).expansion
+        return [config.resnet_width * 2**stage * expansion for stage in range(3)]
+    return [config.stage_channels[stage] for stage in (1, 2, 4, 5)]
+
+
+class _LocalFeatures(nn.Module):
+    """The CNN's maps, and those of embedded stages on the ViT's token grid."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        maps = max(config.embedded_stages)
+        self.backbone = _ResNet(config) if config.kind == "resnet" else EfficientNetLite(config, maps)
+        self.embedded_stages = config.embedded_stages
+        for stage in config.embedded_stages:
+            kernel = config.patch_size // _STRIDES[stage - 1]
+            channels = map_channels(config)[stage - 1]
+            setattr(self, f"patch_embed{stage}", _PatchEmbedding(channels, config.width, kernel))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        maps = self.backbone(images)
+        embedded = [getattr(self, f"patch_embed{stage}")(maps[stage - 1]) for stage in self.embedded_stages]
+        return torch.cat(embedded, dim=2), maps
 
 
 class _ChannelWiseSelfAttention(nn.Module):
-    def __init__(self, tokens: int):
+    def __init__(self, tokens: int, dropout: float):
         super().__init__()
         self.c_q = nn.Linear(tokens, tokens)
         self.c_k = nn.Linear(tokens, tokens)
         self.c_v = nn.Linear(tokens, tokens)
         self.norm = nn.LayerNorm(tokens)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, tokens)`` to the same shape."""
         q, k = functional.normalize(self.c_q(x), dim=-1), functional.normalize(self.c_k(x), dim=-1)
         attention = (q @ k.transpose(1, 2) * x.shape[-1] ** -0.5).softmax(dim=-1)
-        y = attention @ self.c_v(x)
+        y = self.dropout(attention @ self.c_v(x))
         # as released: (batch, tokens, channels) is read as (batch, channels, tokens), which shuffles indices
         y = y.transpose(1, 2).reshape(x.shape)
         return x + self.norm(y)
@@ -198,9 +218,9 @@ class _SpatialInteraction(nn.Module):
 
 
 class _QualityHead(nn.Module):
-    def __init__(self, width: int):
+    def __init__(self, width: int, dropout: float):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Identity(), nn.Linear(width, 1))
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.mean(dim=1))[:, 0]
@@ -210,7 +230,8 @@ class GlintIQA(nn.Module):
     """One score per crop.
 
     Args:
-      config: anything with the settings of a ``ModelConfig`` and of its groups as attributes, ``kind`` the CNN's.
+      config: anything with the settings of a ``ModelConfig`` and of its groups as attributes, ``kind`` the CNN's, and
+        an EfficientNet-Lite's ``stage_channels`` and ``stage_blocks``.
 
     Raises:
       ValueError: for a network that lacks a part.
@@ -219,25 +240,27 @@ class GlintIQA(nn.Module):
     def __init__(self, config: Any):
         super().__init__()
         whole = config.use_cwsa and config.use_siem and config.attention_layout == "released"
-        if not whole or config.kind != "resnet":
-            raise ValueError("expected a network of all parts with a ResNet and the released attention layout")
+        if not whole or not config.kind.startswith(("resnet", "efficientnet_lite")):
+            branch = "a ResNet or an EfficientNet-Lite"
+            raise ValueError(f"expected a network of all parts with {branch} and the released attention layout")
         tokens = (config.crop_size // config.patch_size) ** 2
         self.stages = range(1, len(config.tapped_blocks) + 1)
         self.vgfe = nn.Module()
         self.vgfe.backbone = _VisionTransformer(config, tokens)
         self.clfe = _LocalFeatures(config)
-        self.local_cwsa = _ChannelWiseSelfAttention(tokens)
+        self.local_cwsa = _ChannelWiseSelfAttention(tokens, config.attention_dropout)
         self.local_projection = nn.Linear(len(config.embedded_stages) * config.width, config.width)
         for stage in self.stages:
-            setattr(self, f"cwsa{stage}", _ChannelWiseSelfAttention(tokens))
+            setattr(self, f"cwsa{stage}", _ChannelWiseSelfAttention(tokens, config.attention_dropout))
             setattr(self, f"siem{stage}", _SpatialInteraction(config.width))
-        self.quality_head = _QualityHead(config.width)
+        self.quality_head = _QualityHead(config.width, config.head_dropout)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores ``(batch,)`` of crops ``(batch, 3, crop, crop)``, normalised by mean 0.5 and deviation 0.5."""
-        taps = self.vgfe.backbone(images)
-        attended = self.local_cwsa(self.clfe(images).transpose(1, 2))
+        embedded, maps = self.clfe(images)
+        taps = self.vgfe.backbone(images, maps)
+        attended = self.local_cwsa(embedded.transpose(1, 2))
         feature = self.local_projection(attended.transpose(1, 2))
         for stage, tap in zip(self.stages, taps, strict=True):
             # (batch, tokens, 2 d) -> (batch, 2 d, tokens)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = Path(__file__).resolve().parents[2] / "benchmarks" / "train_step.py"
+COMMAND = Path(__file__).resolve().parents[2] / "benchmarks" / "train_step_cost.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
