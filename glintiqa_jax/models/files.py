@@ -39,7 +39,7 @@ def save_weights(model: nnx.Module, path: str | os.PathLike, *, half: bool = Fal
             if not (np.abs(array) <= np.finfo(np.float16).max).all():
                 raise WeightsError(file=path, expected="values that float16 holds", found=f"others in {name}")
         arrays = {name: array.astype(np.float16) for name, array in arrays.items()}
-    safetensors.numpy.save_file(arrays, partial)
+    partial.write_bytes(safetensors.numpy.save(arrays))  # save_file would keep it from everybody else
     partial.replace(path)
 
 

@@ -11,6 +11,8 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
     model, other = create_model("glintiqa_tiny"), create_model("glintiqa_tiny", seed=1)
     save_weights(model, tmp_path / "model.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode  # others may read it
     load_weights(other, tmp_path / "model.safetensors")
     ours, theirs = arrays_of(model), arrays_of(other)
     assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
