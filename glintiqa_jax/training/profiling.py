@@ -25,7 +25,9 @@ class Profile:
         """Called after each step."""
         self._taken += 1
         if self._steps and self._taken == _SKIPPED:
-            jax.profiler.start_trace(self._folder)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # its hook sits in every thread, of which readers and savers end meanwhile
+            jax.profiler.start_trace(self._folder, profiler_options=options)
             self._records = True
         elif self._taken == _SKIPPED + self._steps:
             self.close()
