@@ -17,13 +17,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
-from networks import fields_of_variants, random_weights, save_weights
+from networks import chosen_networks, random_weights, save_weights
 from processes import in_a_process
 from tqdm import tqdm
 
@@ -92,22 +91,18 @@ Side = Callable[[Job], Passes]
 
 def compare(ours: Side, theirs: Side) -> None:
     """Measure by the flags, and print the table."""
-    if not find_spec("torch"):
-        raise InputError(expected="PyTorch to compare with", found="none", hint="pip install torch")
-    fields = in_a_process(fields_of_variants)
-    for variant in VARIANTS.value or [""]:
-        if variant not in fields:
-            raise InputError(field="variants", expected=f"some of {', '.join(fields)}", found=repr(variant))
+    networks = chosen_networks(VARIANTS)
     for way in WAYS.value or [""]:
         if way not in _WAYS:
             raise InputError(field="ways", expected=f"some of {', '.join(_WAYS)}", found=repr(way))
     rows: list[_Row] = []
+    sizes = _sizes()
     with tempfile.TemporaryDirectory() as folder:
-        for variant in VARIANTS.value:
+        for variant, fields in networks.items():
             weights = Path(folder) / f"{variant}.npz"
             in_a_process(_make_weights, variant, weights)
-            for size in _sizes():
-                job = Job(variant, fields[variant], weights, size, tuple(WAYS.value))
+            for size in sizes:
+                job = Job(variant, fields, weights, size, tuple(WAYS.value))
                 rows += _measured(job, ours, theirs)
     print("\n".join(_table(rows)))
     if JSON.value:

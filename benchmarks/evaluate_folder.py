@@ -39,7 +39,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,7 +46,7 @@ from typing import Any
 import numpy as np
 import torch_loop
 from absl import flags
-from networks import fields_of_variants, random_weights, save_weights
+from networks import chosen_networks, random_weights, save_weights
 from processes import in_a_process
 from script import run_script
 from torch_loop import GRID, CropsOfFiles, FilesInCrops
@@ -113,12 +112,7 @@ class _Measured:
 
 def main() -> None:
     """The command."""
-    if not find_spec("torch"):
-        raise InputError(expected="PyTorch to compare with", found="none", hint="pip install torch")
-    fields = in_a_process(fields_of_variants)
-    for variant in _VARIANTS.value or [""]:
-        if variant not in fields:
-            raise InputError(field="variants", expected=f"some of {', '.join(fields)}", found=repr(variant))
+    networks = chosen_networks(_VARIANTS)
     with tempfile.TemporaryDirectory() as folder:
         if _PHOTOGRAPHS.value:
             files = _photographs(Path(_PHOTOGRAPHS.value), _IMAGES.value)
@@ -126,8 +120,8 @@ def main() -> None:
             files = in_a_process(_make_photographs, Path(folder) / "images", _IMAGES.value)
         records, smallest, preparing = in_a_process(_prepare, files, Path(folder))
         jobs = []
-        for variant in _VARIANTS.value:
-            if smallest < (crop_size := fields[variant]["crop_size"]):
+        for variant, fields in networks.items():
+            if smallest < (crop_size := fields["crop_size"]):
                 raise InputError(
                     field="photographs",
                     value=_PHOTOGRAPHS.value,
@@ -136,7 +130,7 @@ def main() -> None:
                 )
             weights = Path(folder) / f"{variant}.npz"
             options = {flag.name: flag.value for flag in (_BATCH_SIZE, _TORCH_BATCH_SIZE, _TORCH_WORKERS)}
-            jobs.append(_Job(variant, fields[variant], weights, files, records, **options))
+            jobs.append(_Job(variant, fields, weights, files, records, **options))
         lines = _table(jobs, preparing)
     print("\n".join(lines))
 

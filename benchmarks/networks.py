@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import flags
+from processes import in_a_process
+
+from glintiqa_jax.errors import InputError
 
 _KINDS = ("resnet", "efficientnet_lite")
 
@@ -24,6 +29,17 @@ def fields_of_variants() -> dict[str, dict[str, Any]]:
         if str(fields.get("kind")).startswith(_KINDS):
             found[name] = fields
     return found
+
+
+def chosen_networks(flag: flags.FlagHolder) -> dict[str, dict[str, Any]]:
+    """By variant, the settings of those that a flag names; ``InputError`` for others, and without PyTorch."""
+    if not find_spec("torch"):
+        raise InputError(expected="PyTorch to compare with", found="none", hint="pip install torch")
+    fields = in_a_process(fields_of_variants)
+    for variant in flag.value or [""]:
+        if variant not in fields:
+            raise InputError(field=flag.name, expected=f"some of {', '.join(fields)}", found=repr(variant))
+    return {variant: fields[variant] for variant in flag.value}
 
 
 def random_weights(variant: str) -> dict[str, np.ndarray]:
