@@ -4,7 +4,8 @@ Each side is a process of its own that has compiled before the clock starts, and
 computes. A turn measures every way once, in their order and then in the reverse order (A B B A), and in between how
 fast both multiply matrices of 2,048 rows and columns (8,192 on an accelerator). What is printed are medians over turns;
 a ratio is ours to theirs in the same turn. The limit is what a network would reach whose convolutions and products all
-ran as fast as the faster of these products; PyTorch counts them.
+ran as fast as the faster of these products; PyTorch counts those of the forward pass, of which training takes three
+times as many. Both sides have memory in huge pages, as our training jobs do, where Linux gives them on demand.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from networks import chosen_networks, random_weights, save_weights
 from processes import in_a_process
 from tqdm import tqdm
 
+from glintiqa_jax.cli.memory import SETTING
 from glintiqa_jax.errors import InputError
 
 OURS, EAGER, CHANNELS_LAST, COMPILE, BFLOAT16 = "ours", "eager", "channels_last", "compile", "bfloat16"
@@ -97,6 +99,7 @@ def compare(ours: Side, theirs: Side) -> None:
             raise InputError(field="ways", expected=f"some of {', '.join(_WAYS)}", found=repr(way))
     rows: list[_Row] = []
     sizes = _sizes()
+    os.environ.setdefault(*next(iter(SETTING.items())))  # of the processes to come
     with tempfile.TemporaryDirectory() as folder:
         for variant, fields in networks.items():
             weights = Path(folder) / f"{variant}.npz"

@@ -56,9 +56,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 _options = compilation.compiler_options
 
 
-def _fast_options(platform: str) -> dict[str, Any]:
+def _fast_options(platform: str, **how: Any) -> dict[str, Any]:
     """Without the emitters of fused loops, which take more than half of the time; JAX 0.12 has no such option."""
-    return _options(platform) | ({"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 12) else {})
+    return _options(platform, **how) | (
+        {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 12) else {}
+    )
 
 
 def _compile_fast(fast: bool) -> None:

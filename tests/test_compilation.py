@@ -48,7 +48,11 @@ def test_channel_wise_self_attention_is_right_beyond_32768_rows(mesh):
 
 
 def test_options_go_only_to_the_compiler_that_needs_and_knows_them():
-    assert compilation.compiler_options("cpu", "0.10.2") == {"xla_cpu_experimental_ynn_fusion_type": ""}
+    without_fusion = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    assert compilation.compiler_options("cpu", "0.10.2") == without_fusion
+    assert compilation.compiler_options("cpu", "0.10.1", forward_only=True) == without_fusion
     for platform, version in (("cpu", "0.8.0"), ("cpu", "0.10.1"), ("cpu", "0.11.0"), ("gpu", "0.10.2")):
         assert compilation.compiler_options(platform, version) == {}
+    for platform, version in (("cpu", "0.8.0"), ("cpu", "0.12.0"), ("gpu", "0.10.1")):
+        assert compilation.compiler_options(platform, version, forward_only=True) == {}
     assert compilation.compiler_options("cpu") == compilation.compiler_options("cpu", jaxlib.__version__)

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from glintiqa_jax.cli import jobs
+from glintiqa_jax.cli.memory import restart_with_huge_pages
 from glintiqa_jax.version import __version__
 
+_TRAINING = ("ablations", "cross_dataset", "run_rounds", "train")
 JOBS = tuple(sorted(module.name for module in pkgutil.iter_modules(jobs.__path__)))
 
 
@@ -53,6 +55,8 @@ def script(job: str) -> None:
 
 
 def _run(job: str, arguments: Sequence[str], command: Sequence[str], *, ends_process: bool) -> None:
+    if ends_process and job in _TRAINING:
+        restart_with_huge_pages()
     from glintiqa_jax.cli.run import run
 
     load: Any = functools.partial(importlib.import_module, f"{jobs.__name__}.{job}")

@@ -10,7 +10,7 @@ from flax import nnx
 
 from glintiqa_jax.models.computation import LayerNorm, Recomputable
 from glintiqa_jax.models.config import Integration
-from glintiqa_jax.models.ops import PatchEmbedding
+from glintiqa_jax.models.ops import Linear, PatchEmbedding
 
 
 def l2_normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
@@ -32,9 +32,9 @@ class ChannelWiseSelfAttention(nnx.Module):
 
     def __init__(self, tokens: int, *, dropout: float, layout: str, rngs: nnx.Rngs):
         self.layout = layout
-        self.query = nnx.Linear(tokens, tokens, rngs=rngs)
-        self.key = nnx.Linear(tokens, tokens, rngs=rngs)
-        self.value = nnx.Linear(tokens, tokens, rngs=rngs)
+        self.query = Linear(tokens, tokens, rngs=rngs)
+        self.key = Linear(tokens, tokens, rngs=rngs)
+        self.value = Linear(tokens, tokens, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
         self.norm = LayerNorm(tokens, epsilon=1e-5, rngs=rngs)
 
@@ -50,7 +50,9 @@ class ChannelWiseSelfAttention(nnx.Module):
         tokens), without transposing back: an index shuffle that mixes channels and places. Every released weight
         was trained with it, so ``layout="released"`` keeps it; ``"transposed"`` is the plain y.
         """
-        y = jnp.einsum("bcd,bdn->bcn", self.attention(x), self.value(x))
+        weights, total = self._weights(x)
+        # divided after the product: there are fewer tokens than channels
+        y = (jnp.einsum("bcd,bdn->bcn", weights.astype(x.dtype), self.value(x)) / total).astype(x.dtype)
         if self.layout == "released":
             # (batch, channels, tokens) -> (batch, tokens, channels), read again as (batch, channels, tokens)
             y = y.transpose(0, 2, 1).reshape(x.shape)
@@ -60,11 +62,20 @@ class ChannelWiseSelfAttention(nnx.Module):
     def attention(self, x: jax.Array) -> jax.Array:
         """``(batch, channels, tokens)`` to ``(batch, channels, channels)``: how much each channel attends to each.
 
-        Rows sum to 1. Queries and keys have length 1, so that no logit leaves +-1 / sqrt(tokens).
+        Rows sum to 1.
+        """
+        weights, total = self._weights(x)
+        return (weights / total).astype(x.dtype)
+
+    def _weights(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The softmax's exponentials, ``(batch, channels, channels)``, and their sums, ``(batch, channels, 1)``.
+
+        Queries and keys have length 1, so that no logit leaves +-1 / sqrt(tokens): none needs the largest subtracted.
         """
         q, k = l2_normalise(self.query(x)), l2_normalise(self.key(x))
         similarity = jnp.einsum("bcn,bdn->bcd", q, k).astype(jnp.float32)
-        return nnx.softmax(similarity * x.shape[-1] ** -0.5, axis=-1).astype(x.dtype)
+        weights = jnp.exp(similarity * x.shape[-1] ** -0.5)
+        return weights, jnp.sum(weights, axis=-1, keepdims=True)
 
 
 class SpatialInteraction(nnx.Module):
@@ -106,7 +117,7 @@ class MultiKernelEmbedding(nnx.Module):
             [PatchEmbedding(c, width, kernel=k, rngs=rngs) for c, k in zip(channels, kernels, strict=True)]
         )
         self.cwsa = ChannelWiseSelfAttention.where_used(integration, tokens, rngs)
-        self.projection = nnx.Linear(width * len(channels), width, rngs=rngs)
+        self.projection = Linear(width * len(channels), width, rngs=rngs)
 
     def __call__(
         self, maps: list[jax.Array], *, train: bool, rngs: nnx.Rngs | None
@@ -135,11 +146,11 @@ class IntegrationStage(Recomputable):
 
     def __init__(self, width: int, tokens: int, integration: Integration, *, rngs: nnx.Rngs):
         self.cwsa = ChannelWiseSelfAttention.where_used(integration, tokens, rngs)
-        self.siem: SpatialInteraction | nnx.Linear
+        self.siem: SpatialInteraction | Linear
         if integration.use_siem:
             self.siem = SpatialInteraction(width, rngs=rngs)
         else:
-            self.siem = nnx.Linear(2 * width, width, use_bias=False, rngs=rngs)
+            self.siem = Linear(2 * width, width, use_bias=False, rngs=rngs)
 
     def __call__(
         self, vit_feature: jax.Array, previous: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,23 @@ from jax import lax
 from glintiqa_jax.models.freezing import is_frozen
 
 Conv = functools.partial(nnx.Conv, use_bias=False)
+_FEW_PIXELS = 2 * 224**2  # of a few images together
 
 
-class ConvolutionAsProduct(nnx.Linear):
+class Linear(nnx.Linear):
+    """A linear layer that multiplies two matrices, whatever the shape of what comes in.
+
+    Of more axes XLA's CPU backend makes transposed copies for the kernel's gradient, which takes it 1.4 times as long.
+    """
+
+    def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
+        """``(..., in_features)`` to ``(..., out_features)``."""
+        # (..., in) -> (rows, in) -> (rows, out) -> (..., out)
+        y = super().__call__(inputs.reshape(-1, inputs.shape[-1]), out_sharding)
+        return y.reshape(*inputs.shape[:-1], y.shape[-1])
+
+
+class ConvolutionAsProduct(Linear):
     """A convolution written as a matrix product: its kernel is ``(side * side * in_channels, out_channels)``.
 
     Rows are in the order (y, x, channel).
@@ -55,10 +70,40 @@ class PointwiseConv(ConvolutionAsProduct):
 
     def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
         """``(batch, height, width, channels)``, with sides divided by the stride and rounded up."""
-        x = inputs[:, :: self.stride, :: self.stride, :]
-        # (batch, height, width, in) -> (batch * height * width, in) -> (batch, height, width, out): of four axes XLA's
-        # CPU backend makes transposed copies for the kernel's gradient, which takes it several times as long
-        return super().__call__(x.reshape(-1, x.shape[-1]), out_sharding).reshape(*x.shape[:-1], -1)
+        return super().__call__(inputs[:, :: self.stride, :: self.stride, :], out_sharding)
+
+
+def few_at_a_time(function: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+    """``function`` of a few images of a batch after another, as one computation; for one CPU.
+
+    XLA's CPU backend asks the system for the memory of a whole batch at each call, which takes as long as a sixth of a
+    light network's computation, and what a few images need stays in the caches.
+
+    Args:
+      function: of ``(n, height, width, channels)``, for any n, to ``(n,)``.
+      images: ``(batch, height, width, channels)``; the last is computed again where they do not come out even.
+    """
+    batch, height, width, _ = images.shape
+    few = -(-_FEW_PIXELS // (height * width))
+    size = min(range(few, 2 * few), key=lambda size: -batch % size)
+    if batch <= size:
+        return function(images)
+    padded = jnp.concatenate([images, jnp.repeat(images[-1:], -batch % size, axis=0)])
+    # (batch, height, width, channels) -> (groups, size, height, width, channels) -> (groups, size) -> (batch,)
+    return lax.map(function, padded.reshape(-1, size, *images.shape[1:])).reshape(-1)[:batch]
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Scaled dot-product attention of ``(batch, heads, tokens, channels)``; its softmax is in float32.
+
+    Heads lie before tokens and the softmax is divided after the product with the values: XLA's CPU backend takes 1.2 to
+    1.5 times as long over ``jax.nn.dot_product_attention``.
+    """
+    scaled = q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
+    logits = jnp.einsum("bhtd,bhsd->bhts", scaled, k, preferred_element_type=jnp.float32)
+    weights = jnp.exp(logits - lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+    values = jnp.einsum("bhts,bhsd->bhtd", weights.astype(v.dtype), v)
+    return (values / jnp.sum(weights, axis=-1, keepdims=True)).astype(v.dtype)
 
 
 class BatchNorm(nnx.Module):
@@ -83,24 +128,31 @@ class BatchNorm(nnx.Module):
         if not train or is_frozen(self.mean):
             mean, var = self.mean[...], self.var[...]
         else:
-            mean = jnp.mean(jnp.mean(wide, axis=(1, 2)), axis=0)
-            var = jnp.mean(jnp.mean(jnp.square(wide - _for_each(wide, mean)), axis=(1, 2)), axis=0)
+            mean = _mean(wide)
+            var = _mean(jnp.square(wide - _for_each_row(wide, mean)))
             count = x.size // x.shape[-1]
             unbiased = var * (count / max(count - 1, 1))
             self.mean[...] = (1 - self.momentum) * self.mean[...] + self.momentum * mean
             self.var[...] = (1 - self.momentum) * self.var[...] + self.momentum * unbiased
-            mean, var, scale, bias = (_for_each(wide, value) for value in (mean, var, scale, bias))
+            mean, var, scale, bias = (_for_each_row(wide, value) for value in (mean, var, scale, bias))
         return ((wide - mean) * (lax.rsqrt(var + self.epsilon) * scale) + bias).astype(x.dtype)
 
 
-def _for_each(images: jax.Array, value: jax.Array) -> jax.Array:
-    """``(features,)`` as ``(batch, 1, 1, features)``: its gradient is summed over each image and then over the batch.
+def _mean(images: jax.Array) -> jax.Array:
+    """Of each feature, ``(batch, height, width, features)`` to ``(features,)``: over each row first, then over them.
 
     XLA's CPU backend adds up one value after another. Over all pixels of 32 images the norms of gradients were off by
-    up to .6 %, in two sums by up to .4 %, as for 2 images; the barrier keeps XLA from making one sum of the two.
+    up to .6 %, in two sums by up to .4 %, as for 2 images; and one sum takes it up to 30 times as long as two. It makes
+    one of the two, unless the second is a product.
     """
-    each = jnp.broadcast_to(value, (images.shape[0], 1, 1, value.shape[-1]))
-    return lax.optimization_barrier(each)
+    rows = jnp.mean(images, axis=2).reshape(-1, images.shape[-1])  # (batch * height, features)
+    return (jnp.full((2, len(rows)), 1 / len(rows)) @ rows)[0]
+
+
+def _for_each_row(images: jax.Array, value: jax.Array) -> jax.Array:
+    """``(features,)`` as ``(batch, height, 1, features)``, whose gradient is summed over each row first, too."""
+    batch, height, _, features = images.shape
+    return lax.optimization_barrier(jnp.broadcast_to(value, (batch, height, 1, features)))
 
 
 def max_pool_3x3(x: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ from flax import nnx
 from glintiqa_jax.models.backbones.protocol import Network
 from glintiqa_jax.models.backbones.vit import ViTConfig
 from glintiqa_jax.models.computation import LayerNorm, Recomputable
-from glintiqa_jax.models.ops import PatchEmbedding
+from glintiqa_jax.models.ops import Linear, PatchEmbedding, attend
 
 
 class Attention(nnx.Module):
@@ -23,15 +23,15 @@ class Attention(nnx.Module):
 
     def __init__(self, width: int, *, heads: int, rngs: nnx.Rngs):
         self.heads = heads
-        self.qkv = nnx.Linear(width, 3 * width, rngs=rngs)
-        self.proj = nnx.Linear(width, width, rngs=rngs)
+        self.qkv = Linear(width, 3 * width, rngs=rngs)
+        self.proj = Linear(width, width, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, tokens, width = x.shape
-        # (batch, tokens, 3 * width) -> three of (batch, tokens, heads, width / heads)
-        q, k, v = jnp.moveaxis(self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads), 2, 0)
-        y = jax.nn.dot_product_attention(q, k, v)  # its softmax is in float32
-        return self.proj(y.reshape(batch, tokens, width))  # (batch, tokens, heads, width / heads) before
+        # (batch, tokens, 3 * width) -> three of (batch, heads, tokens, width / heads)
+        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads).transpose(2, 0, 3, 1, 4)
+        y = attend(q, k, v).transpose(0, 2, 1, 3)  # (batch, tokens, heads, width / heads)
+        return self.proj(y.reshape(batch, tokens, width))
 
 
 class Block(Recomputable):
@@ -41,8 +41,8 @@ class Block(Recomputable):
         self.norm1 = LayerNorm(width, epsilon=1e-6, rngs=rngs)
         self.attn = Attention(width, heads=heads, rngs=rngs)
         self.norm2 = LayerNorm(width, epsilon=1e-6, rngs=rngs)
-        self.fc1 = nnx.Linear(width, mlp_width, rngs=rngs)
-        self.fc2 = nnx.Linear(mlp_width, width, rngs=rngs)
+        self.fc1 = Linear(width, mlp_width, rngs=rngs)
+        self.fc2 = Linear(mlp_width, width, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x + self.attn(self.norm1(x))

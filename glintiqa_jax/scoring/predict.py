@@ -7,6 +7,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from glintiqa_jax import compilation
+from glintiqa_jax.models.ops import few_at_a_time
 from glintiqa_jax.sharding import batch_sharding, replicated
 
 
@@ -28,11 +29,18 @@ class Predict:
         def predict(crops: jax.Array, states: tuple[nnx.State, ...]) -> jax.Array:
             # (images, crops, height, width, 3) -> (images * crops, height, width, 3) and back
             flat = crops.reshape(-1, *crops.shape[2:])
-            return nnx.merge(graphdef, *states)(flat).reshape(crops.shape[:2])
+            network = nnx.merge(graphdef, *states)
+            return (few_at_a_time(network, flat) if one_cpu else network(flat)).reshape(crops.shape[:2])
 
         self.mesh = mesh
-        shardings = (batch_sharding(mesh), None)
-        self.jitted = compilation.jit(predict, mesh, in_shardings=shardings, out_shardings=replicated(mesh))
+        one_cpu = mesh.size == 1 and compilation.platform(mesh) == "cpu"
+        self.jitted = compilation.jit(
+            predict,
+            mesh,
+            forward_only=True,
+            in_shardings=(batch_sharding(mesh), None),
+            out_shardings=replicated(mesh),
+        )
 
     def __call__(self, crops: jax.typing.ArrayLike, *states: nnx.State) -> jax.Array:
         return self.jitted(crops, states)

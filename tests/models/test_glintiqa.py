@@ -127,8 +127,8 @@ def test_released_layout_is_the_shuffled_transpose():
     np.testing.assert_allclose(plain.attention(x), attention, atol=1e-6)
     y = np.asarray(attention @ v)
     by_hand = np.stack([one.T.copy().ravel().reshape(6, 4) for one in y])
-    np.testing.assert_allclose(shuffled, released.norm(jnp.asarray(by_hand)), atol=1e-5)
-    np.testing.assert_allclose(plain(x, train=False, rngs=None) - x, plain.norm(jnp.asarray(y)), atol=1e-5)
+    np.testing.assert_allclose(shuffled, released.norm(jnp.asarray(by_hand)), atol=1e-4)
+    np.testing.assert_allclose(plain(x, train=False, rngs=None) - x, plain.norm(jnp.asarray(y)), atol=1e-4)
 
 
 @pytest.mark.parametrize("use_siem", [True, False])

@@ -9,7 +9,15 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from glintiqa_jax.models.ops import BatchNorm, PatchEmbedding, PointwiseConv, depthwise_conv, max_pool_3x3
+from glintiqa_jax.models.ops import (
+    BatchNorm,
+    PatchEmbedding,
+    PointwiseConv,
+    attend,
+    depthwise_conv,
+    few_at_a_time,
+    max_pool_3x3,
+)
 
 # (size, stride, height, width): both parities of each side, and sides smaller than the kernel
 DEPTHWISE = [
@@ -124,3 +132,42 @@ def test_matrix_products_are_convolutions(kernel, stride, layer):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     np.testing.assert_allclose(module(x).reshape(expected.shape), expected + bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_attention_is_the_librarys(dtype):
+    q, k, v = (3 * normal(2, 5, 3, 4, seed=seed).astype(dtype) for seed in range(3))  # (batch, tokens, heads, channels)
+
+    def ours(q, k, v):
+        return attend(*(x.transpose(0, 2, 1, 3) for x in (q, k, v))).transpose(0, 2, 1, 3)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_four(attention, *inputs):
+        y, pullback = jax.vjp(attention, *inputs)
+        return (y, *pullback(normal(*y.shape, seed=3).astype(dtype)))
+
+    tolerance = 1e-5 if dtype == "float32" else 0.1
+    theirs = all_four(jax.nn.dot_product_attention, q, k, v)
+    for found, expected in zip(all_four(ours, q, k, v), theirs, strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found.astype("float32"), expected.astype("float32"), atol=tolerance)
+
+
+def test_attention_to_one_of_many_far_apart_is_no_nan():
+    k = 1000 * jnp.eye(3)[None, None]
+    np.testing.assert_allclose(attend(k, k, jnp.eye(3)[None, None])[0, 0], jnp.eye(3))
+
+
+@pytest.mark.parametrize("side", [100, 224])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 25, 32])
+def test_a_few_at_a_time_are_all_of_them_in_their_order(count, side):
+    seen = []
+
+    def sums(images):
+        seen.append(len(images))
+        return jnp.sum(images, axis=(1, 2, 3))
+
+    images = normal(count, 1, 1, 1) * jnp.ones((count, side, side, 1))
+    found = jax.jit(functools.partial(few_at_a_time, sums))(images)
+    np.testing.assert_allclose(found, images[:, 0, 0, 0] * side**2, rtol=1e-4)
+    assert max(seen) * side**2 < 4 * 224**2 + 100**2
