@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from glintiqa_jax.compilation import platform_of
 from glintiqa_jax.data.files import Output, write_csv
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.names import positions_by_name
@@ -181,6 +182,6 @@ def images_at_once(most: int, images: int, pixels: int, mesh: Mesh) -> int:
       mesh: the devices that share a batch.
     """
     each = -(-images // mesh.size)
-    if mesh.devices.flat[0].platform == "cpu":
+    if platform_of(mesh) == "cpu":
         each = min(each, _CPU_PIXELS // pixels)
     return min(most, max(each, 1) * mesh.size)

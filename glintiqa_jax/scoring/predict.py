@@ -33,7 +33,7 @@ class Predict:
             return (few_at_a_time(network, flat) if one_cpu else network(flat)).reshape(crops.shape[:2])
 
         self.mesh = mesh
-        one_cpu = mesh.size == 1 and compilation.platform(mesh) == "cpu"
+        one_cpu = mesh.size == 1 and compilation.platform_of(mesh) == "cpu"
         self.jitted = compilation.jit(
             predict,
             mesh,

@@ -12,7 +12,6 @@ from glintiqa_jax.cli import memory
 SCRIPT = """
 import json, os, sys
 from glintiqa_jax.cli.memory import restart_with_huge_pages
-before = os.getpid()
 restart_with_huge_pages()
 print(json.dumps([os.environ.get("GLIBC_TUNABLES"), os.getppid(), sys.argv[1:], sys.flags.utf8_mode]))
 """

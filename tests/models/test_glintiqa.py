@@ -117,18 +117,27 @@ def test_every_ablation_builds_scores_and_learns(overrides):
 
 
 def test_released_layout_is_the_shuffled_transpose():
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 4)), jnp.float32)
+    """Beside NumPy in float64."""
+    x = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
     released = ChannelWiseSelfAttention(4, dropout=0.0, layout="released", rngs=nnx.Rngs(0))
     plain = ChannelWiseSelfAttention(4, dropout=0.0, layout="transposed", rngs=nnx.Rngs(0))
-    # undo the residual; the norm must see the shuffled values
-    shuffled = released(x, train=False, rngs=None) - x
-    q, k, v = l2_normalise(plain.query(x)), l2_normalise(plain.key(x)), plain.value(x)
-    attention = jax.nn.softmax(q @ k.transpose(0, 2, 1) * 4**-0.5, axis=-1)
-    np.testing.assert_allclose(plain.attention(x), attention, atol=1e-6)
-    y = np.asarray(attention @ v)
-    by_hand = np.stack([one.T.copy().ravel().reshape(6, 4) for one in y])
-    np.testing.assert_allclose(shuffled, released.norm(jnp.asarray(by_hand)), atol=1e-4)
-    np.testing.assert_allclose(plain(x, train=False, rngs=None) - x, plain.norm(jnp.asarray(y)), atol=1e-4)
+
+    q, k, v = (
+        x.astype(np.float64) @ np.asarray(layer.kernel[...], np.float64)
+        for layer in (plain.query, plain.key, plain.value)
+    )
+    q, k = (rows / np.linalg.norm(rows, axis=-1, keepdims=True) for rows in (q, k))
+    weights = np.exp(q @ k.transpose(0, 2, 1) * 4**-0.5)
+    attention = weights / weights.sum(-1, keepdims=True)
+    np.testing.assert_allclose(plain.attention(jnp.asarray(x)), attention, atol=1e-6)
+    y = attention @ v
+    shuffled = np.stack([one.T.copy().ravel().reshape(6, 4) for one in y])
+    for layer, values in ((released, shuffled), (plain, y)):
+        # undo the residual; the norm must see these values
+        found = layer(jnp.asarray(x), train=False, rngs=None) - x
+        centred = values - values.mean(-1, keepdims=True)
+        expected = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("use_siem", [True, False])

@@ -168,7 +168,7 @@ def test_a_map_shows_where_an_image_differs(model):
     assert len(scores) == 25
     for top, left in ((0, 0), (0, 32), (32, 0), (32, 32), (16, 8)):
         corner = image[top : top + 32, left : left + 32]
-        assert scores[top, left] == pytest.approx(model.score(corner).value, abs=1e-4)
+        assert scores[top, left] == pytest.approx(model.score(corner).value, abs=3e-5)
     with pytest.raises(InputError, match="overlap: expected a share"):
         model.map(image, overlap=1)
 
@@ -236,12 +236,16 @@ def test_what_is_no_model_is_refused(tmp_path, kind):
 
 
 def test_a_checkpoint_of_version_0_1_0_is_a_model(tmp_path):
-    """Written by that version (commit 64bd660, jaxlib 0.10.1) after eight steps on noise; so is the score."""
+    """Written by that version (commit 64bd660, jaxlib 0.10.1) after eight steps on noise; so is the score.
+
+    The scale is 0 to 100. Over 200 crops that version is off by up to 3.3e-6 of it, and this one by 2.7e-6, compared
+    with the same network in float64.
+    """
     with zipfile.ZipFile(Path(__file__).parents[1] / "golden" / "checkpoint_0.1.0.zip") as file:
         file.extractall(tmp_path)
     loaded = load_model(tmp_path / "8")
     image = np.random.default_rng(7).integers(0, 256, (50, 60, 3)).astype(np.uint8)
-    assert loaded.score(image).value == pytest.approx(10.036930372007191, abs=1e-3)
+    assert loaded.score(image).value == pytest.approx(10.036930372007191, abs=3e-4)
     assert loaded.card.network == TINY
     assert loaded.card.view == View(max_short_side=36, grid=2)
     assert loaded.card.trained_on == TrainedOn(
