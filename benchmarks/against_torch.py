@@ -5,7 +5,8 @@ computes. A turn measures every way once, in their order and then in the reverse
 fast both multiply matrices of 2,048 rows and columns (8,192 on an accelerator). What is printed are medians over turns;
 a ratio is ours to theirs in the same turn. The limit is what a network would reach whose convolutions and products all
 ran as fast as the faster of these products; PyTorch counts those of the forward pass, of which training takes three
-times as many. Both sides have memory in huge pages, as our training jobs do, where Linux gives them on demand.
+times as many. Both sides have memory in huge pages, where Linux gives them on demand, and each of their threads a core
+of its own, as our training jobs have.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def compare(ours: Side, theirs: Side) -> None:
             raise InputError(field="ways", expected=f"some of {', '.join(_WAYS)}", found=repr(way))
     rows: list[_Row] = []
     sizes = _sizes()
-    os.environ.setdefault(*next(iter(SETTING.items())))  # of the processes to come
+    for name, value in (SETTING | {"OMP_PROC_BIND": "true"}).items():  # of the processes to come
+        os.environ.setdefault(name, value)
     with tempfile.TemporaryDirectory() as folder:
         for variant, fields in networks.items():
             weights = Path(folder) / f"{variant}.npz"

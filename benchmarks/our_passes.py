@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from against_torch import BFLOAT16, BFLOAT16_PRODUCTS, PRODUCTS, Job, product_side
 
+from glintiqa_jax.cores import spread_threads
 from glintiqa_jax.models.config import VARIANTS
 from glintiqa_jax.models.glintiqa import GlintIQA, new_model
 from glintiqa_jax.models.weights import load_glintiqa
@@ -30,6 +31,7 @@ def accelerated() -> bool:
 def products(job: Job) -> dict[str, Callable[[], Any]]:
     """Products of two matrices."""
     side = product_side(accelerated())
+    spread_threads()
     found = {}
     for name, dtype in ((PRODUCTS, jnp.float32), (BFLOAT16_PRODUCTS, jnp.bfloat16))[: 1 + (BFLOAT16 in job.ways)]:
         matrix = jax.random.uniform(jax.random.key(0), (side, side), dtype)

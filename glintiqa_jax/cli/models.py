@@ -33,10 +33,12 @@ def define_model(values: Flags) -> None:
 def open_model(values: Flags) -> Model:
     """The model that the flags name; what it compiles is kept for the next command."""
     _keep_compiled()
+    from glintiqa_jax.cores import spread_threads
     from glintiqa_jax.scoring.files import FOLDER, load_model
     from glintiqa_jax.training.metrics_log import FILE
 
     model = load_model(values.model)
+    spread_threads()
     run = Path(values.model or "")
     if values.model and (run / FILE).is_file() and not (run / FOLDER).is_dir():
         values.log.warn(f"{values.model} is not finished: its latest checkpoint is used, which has no interval")

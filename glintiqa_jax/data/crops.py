@@ -7,32 +7,39 @@ import zlib
 
 import numpy as np
 
+from glintiqa_jax.data.images import limited_size, resized
 from glintiqa_jax.data.pixels import BadImageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
-    """The crops of an image that is evaluated: a fixed grid, or as many at random.
+    """The crops of an image that is evaluated: a fixed grid, or as many at random, at one size of it or several.
 
     Attributes:
       crop_size: side of a crop, in pixels.
       grid: crops per side of the grid.
       random: this many at random rather than the grid, 25 as released; 0 for the grid.
       seed: of the crops at random, which are a function of it, the image's name and its size.
+      sizes: shorter sides, no shorter than a crop: as many crops each of the image shrunk to them.
     """
 
     crop_size: int
     grid: int = 5
     random: int = 0
     seed: int = 0
+    sizes: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
         """The number of crops per image."""
-        return self.random or self.grid**2
+        return (self.random or self.grid**2) * (1 + len(self.sizes))
+
+    def shown(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Height and width of the image each time that crops are taken of it: its own, then shrunk."""
+        return [(height, width), *(limited_size(height, width, size) for size in self.sizes)]
 
     def places(self, height: int, width: int, name: str = "") -> list[tuple[int, int]]:
-        """Top and left of each crop of an image whose sides are no shorter than a crop.
+        """Top and left of each crop of an image, at one size, whose sides are no shorter than a crop.
 
         The grid covers the image as evenly as possible, row by row; of one crop it is the central one. Places at random
         are the released way to test (paper section IV-A), with 25 of them, each place as likely as any other.
@@ -51,8 +58,14 @@ class Crops:
           BadImageError: when the image is smaller than a crop.
         """
         side = self.crop_size
-        places = self.places(*checked_size(image, side), name)
-        return np.stack([image[top : top + side, left : left + side] for top, left in places])
+        images = [resized(image, size) for size in self.shown(*checked_size(image, side))]
+        return np.stack(
+            [
+                shown[top : top + side, left : left + side]
+                for shown in images
+                for top, left in self.places(shown.shape[0], shown.shape[1], name)
+            ]
+        )
 
 
 def mirrored(image: np.ndarray, side: int) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from glintiqa_jax.data.images import limit_short_side
+
 
 class Transform(Protocol):
     """A step of augmentation before a training image is cropped.
@@ -35,5 +37,20 @@ class QuarterTurns:
         return np.rot90(image, int(rng.integers(4)))
 
 
-TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in (QuarterTurns(),)}
+class RandomSizes:
+    """Shrink an image to a random size: its shorter side gets any length from a crop's to its own, in pixels.
+
+    A network that has seen images at many sizes can be shown one at several.
+    """
+
+    name = "random_sizes"
+
+    def smallest(self, crop_size: int) -> int:
+        return crop_size
+
+    def __call__(self, image: np.ndarray, crop_size: int, rng: np.random.Generator) -> np.ndarray:
+        return limit_short_side(image, int(rng.integers(crop_size, min(image.shape[:2]) + 1)))
+
+
+TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in (QuarterTurns(), RandomSizes())}
 """By name; the choices of a setting follow from it, and it may be extended."""

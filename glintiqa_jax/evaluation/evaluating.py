@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from glintiqa_jax.cores import core_each
 from glintiqa_jax.data.loading import Loading
 from glintiqa_jax.data.near_duplicates import Look, known_contents
 from glintiqa_jax.data.source import Source
@@ -73,7 +74,8 @@ def evaluate(
     state = place(state, jax.tree.map(lambda _: replicated(mesh), state))
     predict = Predict(graphdef, mesh)
     hidden = jax.process_index() > 0
-    with log.progress(total=len(positions), desc="evaluating", unit="image", leave=False, hidden=hidden) as bar:
+    shown = log.progress(total=len(positions), desc="evaluating", unit="image", leave=False, hidden=hidden)
+    with shown as bar, core_each():
         predictions = predict_source(
             lambda crops: predict(crops, state),
             source,

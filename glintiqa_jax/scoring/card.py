@@ -37,6 +37,7 @@ class View:
       grid: crops per side of the fixed grid.
       random_crops: this many crops at random rather than the grid, always the same; 0: the grid.
       seed: of the crops at random.
+      sizes: shorter sides, in pixels: the shown image is shrunk to each, and cut into as many crops again.
     """
 
     max_side: int = 0
@@ -44,6 +45,7 @@ class View:
     grid: int = 5
     random_crops: int = 0
     seed: int = 0
+    sizes: tuple[int, ...] = ()
 
     def shown(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 ``(height, width, 3)`` as large as the model sees it."""
@@ -55,7 +57,7 @@ class View:
 
     def crops(self, crop_size: int) -> Crops:
         """The crops of a shown image."""
-        return Crops(crop_size, self.grid, self.random_crops, self.seed)
+        return Crops(crop_size, self.grid, self.random_crops, self.seed, self.sizes)
 
 
 @dataclasses.dataclass(frozen=True)

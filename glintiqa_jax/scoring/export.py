@@ -122,4 +122,7 @@ def _preprocessing(view: View, side: int) -> str:
     else:
         n = view.grid
         steps.append(f"cut {n} x {n} crops whose tops are round(i * (height - {side}) / {n - 1}), lefts alike")
+    if view.sizes:
+        sides = ", ".join(map(str, view.sizes))
+        steps.append(f"cut as many crops each of the same image shrunk once more, to a shorter side of {sides}")
     return "decode the image upright as sRGB, alpha over white; " + "; ".join(steps)

@@ -33,8 +33,11 @@ def crops_of(images: jax.Array, view: View, crops: Crops) -> jax.Array:
         around = [(lack // 2, lack - lack // 2) for lack in missing]
         pixels = jnp.pad(pixels, [(0, 0), *around, (0, 0)], mode="symmetric")
     side = crops.crop_size
-    places = crops.places(pixels.shape[1], pixels.shape[2])
-    return jnp.stack([pixels[:, top : top + side, left : left + side] for top, left in places], axis=1) / 255.0
+    cut = []
+    for size in crops.shown(*pixels.shape[1:3]):
+        shown = _resized(pixels, size, rounds=rounds)
+        cut += [shown[:, top : top + side, left : left + side] for top, left in crops.places(*size)]
+    return jnp.stack(cut, axis=1) / 255.0
 
 
 def _sizes(view: View, height: int, width: int) -> list[tuple[int, int]]:

@@ -88,7 +88,8 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
     check_rows(images.batch_size, images.rows_per_group, images.ranked_every, count)
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes
-    crops = experiment.validation.eval_random_crops or experiment.validation.eval_grid**2
+    validation = experiment.validation
+    crops = (validation.eval_random_crops or validation.eval_grid**2) * (1 + len(validation.eval_sizes))
     for field, size, each in (
         ("batch_size", images.batch_size, 1),
         ("eval_batch_size", execution.eval_batch_size, crops),

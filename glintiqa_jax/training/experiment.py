@@ -274,6 +274,11 @@ class Validation:
     eval_random_crops: int = setting(
         0, "evaluation takes this many crops at random per image instead, always the same; 25 as released; 0: the grid"
     )
+    eval_sizes: tuple[int, ...] = setting(
+        (),
+        "shorter sides, in pixels, comma-separated: evaluation also takes as many crops each of the image shrunk to "
+        "them, and a score is the mean over all",
+    )
 
     def __post_init__(self) -> None:
         settings.check_choices(self)
@@ -304,6 +309,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         images = self.images
+        for size in self.validation.eval_sizes:
+            if size < self.model.crop_size:
+                expected = f"{self.model.crop_size}, the side of a crop, or more"
+                raise InputError(field="eval_sizes", expected=expected, found=size)
         if images.ranked_levels and self.model.crop_size < _SMALLEST_DISTORTED:
             expected = f"{_SMALLEST_DISTORTED} or more, which distortions need, with `ranked_levels`"
             raise InputError(field="crop_size", expected=expected, found=self.model.crop_size)

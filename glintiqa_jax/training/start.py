@@ -9,7 +9,7 @@ import numpy as np
 
 from glintiqa_jax.data.near_duplicates import Look, load_looks
 from glintiqa_jax.data.source import Source
-from glintiqa_jax.data.splits import Split
+from glintiqa_jax.data.splits import Split, split_digest
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.evaluation.evaluating import new_positions
 from glintiqa_jax.models.config import describe
@@ -74,12 +74,20 @@ def seen_before(experiment: Experiment) -> list[Look]:
     return [look for folder in folders for look in load_looks(folder / TRAINED_ON)]
 
 
-def unseen(split: Split, source: Source, seen: list[Look], log: Log) -> Split:
+def unseen(split: Split, source: Source, experiment: Experiment, log: Log) -> Split:
     """The split without the images to validate and to test on whose contents the start was trained on.
+
+    A start that was trained with this very split has trained on none of them: it is gone on with, and selected on the
+    same images again.
 
     Raises:
       InputError: when it was trained on all of them.
     """
+    seen = seen_before(experiment)
+    if seen and _goes_on(experiment, source, split):
+        looks = source.looks()
+        own = {looks[position].digest for position in np.concatenate([split.train, split.validation])}
+        seen = [look for look in seen if look.digest not in own]
 
     def new(part: str) -> np.ndarray:
         positions = getattr(split, part)
@@ -100,6 +108,14 @@ def unseen(split: Split, source: Source, seen: list[Look], log: Log) -> Split:
         return kept
 
     return split.with_parts(new("validation"), new("test"))
+
+
+def _goes_on(experiment: Experiment, source: Source, split: Split) -> bool:
+    """Whether every model that training starts from was trained with this split of this source."""
+    digest = split_digest(split, source.index.names)
+    folders = [folder for name in experiment.start.init if (folder := _with(name, TRAINED_ON))]
+    cards = [read_card(folder / CARD).trained_on for folder in folders]
+    return all(card and (card.identity, card.split_sha256) == (source.identity, digest) for card in cards)
 
 
 def _with(name: str, file: str) -> Path | None:

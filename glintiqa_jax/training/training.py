@@ -19,6 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from glintiqa_jax import settings
+from glintiqa_jax.cores import core_each
 from glintiqa_jax.data.files import write_json
 from glintiqa_jax.data.lock import sole_user
 from glintiqa_jax.data.near_duplicates import Look, load_looks, save_looks
@@ -115,7 +116,8 @@ def train(
             if split.shares_contents:
                 processes.tell("warning: the split may have one content in several parts; its figures flatter", log)
             try:
-                result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
+                with core_each():
+                    result = _Job(experiment, execution, folder, mesh, report, log).run(source, split)
             except Stopped as stopped:
                 resumes = "the same command resumes from the last checkpoint"
                 stopped.add_note(resumes if workdir is not None else "without a `workdir`, nothing of it is kept")
@@ -270,7 +272,7 @@ class _Job:
         ):
             check_same_data(card, theirs, where)
         kept = kept_split(self.workdir, split, source.index.names) if theirs is not None else None
-        kept = kept or unseen(split, source, seen_before(self.experiment), self.log)
+        kept = kept or unseen(split, source, self.experiment, self.log)
         return kept.validation.tolist(), kept.test.tolist()
 
     def _card(self, source: Source, trained: int, split_sha256: str) -> ModelCard:
@@ -284,6 +286,7 @@ class _Job:
                 experiment.validation.eval_grid,
                 experiment.validation.eval_random_crops,
                 experiment.start.seed,
+                experiment.validation.eval_sizes,
             ),
             output=experiment.objective.target,
             trained_on=TrainedOn(source.name, trained, source.identity, split_sha256),

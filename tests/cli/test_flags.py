@@ -185,7 +185,7 @@ def test_flags_are_the_settings_of_an_experiment_its_data_and_where_it_runs():
         (["--steps=50"], "--warmup_steps: expected fewer than the 50 steps"),
         (["--save_minutes=-1"], "--save_minutes: expected 0 or more, found -1"),
         (["--loss=l7"], "--loss: expected one of l1"),
-        (["--transforms=quarter_turns,l7"], "--transforms: expected one of quarter_turns, found 'l7'"),
+        (["--transforms=quarter_turns,l7"], "--transforms: expected one of quarter_turns, random_sizes, found 'l7'"),
         (["--transforms=quarter_turns,quarter_turns"], "--transforms: expected each at most once"),
         (["--seed=4294967296"], "--seed: expected a whole number up to 2147483647, found 4294967296"),
         (["--clip_norm=1e-320"], r"--clip_norm: expected a number from 1.2e-38 to 3.4e\+38 in size, or 0, found"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from glintiqa_jax.data.augmentation import RandomCropsAndFlips
 from glintiqa_jax.data.crops import Crops, mirrored
+from glintiqa_jax.data.images import limit_short_side
 from glintiqa_jax.data.transforms import TRANSFORMS
 
 
@@ -68,6 +69,14 @@ def test_one_crop_is_the_centre():
     assert Crops(10, 1).of(coordinates(20, 30))[0, 0, 0].tolist() == [5, 10, 0]
 
 
+@given(st.integers(8, 80), st.integers(8, 80), st.integers(1, 3), st.lists(st.integers(8, 90), max_size=2))
+def test_crops_at_several_sizes_are_those_of_the_image_shrunk_to_each(height, width, grid, sizes):
+    image, crops = coordinates(height, width), Crops(8, grid, sizes=tuple(sizes))
+    each = [Crops(8, grid).of(limit_short_side(image, size)) for size in (0, *sizes)]
+    assert crops.count == len(each) * grid**2
+    np.testing.assert_array_equal(crops.of(image), np.concatenate(each))
+
+
 def test_images_smaller_than_the_crop_are_refused():
     with pytest.raises(ValueError, match="30x20 pixels is smaller than the model's crop of 24"):
         Crops(24, 3).of(coordinates(20, 30))
@@ -112,6 +121,11 @@ def test_what_every_transform_leaves_holds_a_crop(name):
         assert found.dtype == np.uint8
         assert min(found.shape[:2]) >= 16
         np.testing.assert_array_equal(found, again)
+
+
+def test_random_sizes_reach_from_a_crop_to_the_image():
+    sides = {TRANSFORMS["random_sizes"](coordinates(8, 12), 5, np.random.default_rng(s)).shape[:2] for s in range(60)}
+    assert sides == {(5, 8), (6, 9), (7, 10), (8, 12)}
 
 
 def test_quarter_turns():

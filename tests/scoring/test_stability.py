@@ -1,5 +1,6 @@
 """One image has one score: however many are scored with it, in whatever order and form, wherever it is computed."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -97,6 +98,20 @@ def test_one_image_scored_fifty_ways_has_one_score(model, tmp_path):
     assert len(found) >= 49
     apart = {name: abs(float(score) - expected) for name, score in found.items()}
     assert max(apart.values()) <= NEAR, apart
+
+
+def test_crops_at_several_sizes_are_the_same_from_files_and_within_jit(model):
+    """The score is the mean of those at each size; floats are not rounded when they are shrunk, uint8 are."""
+    views = {sizes: View(max_short_side=40, grid=2, sizes=sizes) for sizes in ((), (36, 33))}
+    models = {n: Model(model.network, dataclasses.replace(model.card, view=view)) for n, view in views.items()}
+    several, pixels = models[36, 33], photograph()
+    expected = several.score(pixels).value
+    shown = [limit_short_side(limit_short_side(pixels, 40), size) for size in (40, 36, 33)]
+    assert np.mean([models[()].score(image).value for image in shown]) == pytest.approx(expected, abs=NEAR)
+    # of some thousand pixels that are shrunk, Pillow's fixed point rounds one the other way
+    assert float(jax.jit(several)(pixels[None])[0]) == pytest.approx(expected, abs=3e-4)
+    assert float(jax.jit(several)(pixels[None] / np.float32(255))[0]) == pytest.approx(expected, abs=5e-3)
+    assert list(several.score_many([photograph(1), pixels]))[1].value == expected
 
 
 @pytest.mark.parametrize(("length", "wanted"), [(50, 20), (97, 96), (300, 41), (640, 7)])

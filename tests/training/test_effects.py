@@ -71,6 +71,7 @@ OTHERS = {
     "selection_metric": "rmse",
     "eval_grid": 3,
     "eval_random_crops": 3,
+    "eval_sizes": (33,),
     "mesh_data": (4, {"mesh_fsdp": 2}),
     "mesh_fsdp": (2, {"mesh_data": 4}),
     "step_timeout": 60.0,

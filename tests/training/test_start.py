@@ -72,6 +72,19 @@ def test_a_run_resumes_as_it_began_when_its_start_is_gone(small, start, tmp_path
     assert LICENCE in result.model.card.origin.licences
 
 
+def test_a_run_that_goes_on_with_its_split_keeps_its_parts(small, tmp_path, one_device, capsys):
+    """It was selected on the images to validate, and trained on none of them; another split takes them for seen."""
+    first = small.train(tmp_path / "first", steps=3, eval_every=3)
+    second = small.train(tmp_path / "second", init=(str(tmp_path / "first"),), steps=3, eval_every=3)
+    assert "warning" not in capsys.readouterr().out
+    assert [second[part]["images"] for part in ("validation", "test")] == [
+        first[part]["images"] for part in ("validation", "test")
+    ]
+    turned = dataclasses.replace(small.split, train=small.split.test, test=small.split.train)
+    with pytest.raises(InputError, match=r"^init: expected validation images that the model to start from was not"):
+        small.train(tmp_path / "third", init=(str(tmp_path / "first"),), split=turned)
+
+
 def test_a_start_that_has_seen_all_tests_is_refused(small, start, tmp_path):
     split = dataclasses.replace(small.split, test=np.array([8, 9]))
     with pytest.raises(InputError, match=r"^init: expected test images that the model to start from was not"):

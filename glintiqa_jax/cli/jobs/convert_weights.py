@@ -79,5 +79,6 @@ def _import(values: Flags, experiment: Experiment, source: Path) -> None:
         grid=validation.eval_grid,
         random_crops=validation.eval_random_crops,
         seed=experiment.start.seed,
+        sizes=validation.eval_sizes,
     )
     save_model(import_official(source, experiment.model, scale, view), output)

@@ -75,6 +75,8 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
     yield "score", card.scale.describe()
     crop = card.network.crop_size
     crops = f"{view.random_crops} at random" if view.random_crops else f"{view.grid} x {view.grid}"
+    if view.sizes:
+        crops += f", and as many each at a shorter side of {', '.join(map(str, view.sizes))}:"
     shrunk = [
         f"the {name} side shrunk to at most {side} pixels"
         for name, side in (("longer", view.max_side), ("shorter", view.max_short_side))
