@@ -100,8 +100,7 @@ def compare(ours: Side, theirs: Side) -> None:
             raise InputError(field="ways", expected=f"some of {', '.join(_WAYS)}", found=repr(way))
     rows: list[_Row] = []
     sizes = _sizes()
-    for name, value in (SETTING | {"OMP_PROC_BIND": "true"}).items():  # of the processes to come
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(*next(iter(SETTING.items())))  # of the processes to come
     with tempfile.TemporaryDirectory() as folder:
         for variant, fields in networks.items():
             weights = Path(folder) / f"{variant}.npz"
@@ -141,7 +140,8 @@ class _Row:
 
 
 def _measured(job: Job, ours: Side, theirs: Side) -> Iterator[_Row]:
-    with _Server(ours, job) as mine, _Server(theirs, job) as other:
+    # libgomp reads it when PyTorch is loaded; ours binds its threads itself
+    with _Server(ours, job, {}) as mine, _Server(theirs, job, {"OMP_PROC_BIND": "true"}) as other:
         _check_scores(job, mine, other)
         bfloat16 = BFLOAT16 in job.ways
         turn = [(mine, OURS)] * (job.ways != (BFLOAT16,)) + [(mine, OUR_BFLOAT16)] * bfloat16
@@ -203,10 +203,11 @@ def _table(rows: list[_Row]) -> list[str]:
 class _Server:
     """A side in a process of its own, which computes when it is asked to."""
 
-    def __init__(self, side: Side, job: Job):
+    def __init__(self, side: Side, job: Job, environment: dict[str, str]):
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, side, job, SECONDS.value), daemon=True)
+        arguments = (there, side, job, SECONDS.value, environment)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         there.close()
 
@@ -228,7 +229,9 @@ class _Server:
         return self._pipe.recv()
 
 
-def _serve(pipe: Any, side: Side, job: Job, seconds: float) -> None:
+def _serve(pipe: Any, side: Side, job: Job, seconds: float, environment: dict[str, str]) -> None:
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
     passes = side(job)
     for run in passes.ways.values():
         run()

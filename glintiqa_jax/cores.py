@@ -18,23 +18,26 @@ def core_each() -> Iterator[None]:
         yield
     finally:
         for thread, cores in before.items():
-            _set(thread, cores)
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(thread, cores)
 
 
 def spread_threads() -> dict[int, set[int]]:
-    """Bind each of XLA's threads to a core of its own, and say where they were allowed to run before, by thread.
+    """Bind each of XLA's threads to a core of its own, and say where those that were not could run before, by thread.
 
     Left alone, Linux runs both threads of a machine of two cores on one of them, for seconds at a time, and a network
     takes up to twice as long. JAX's backend has to be initialised. Nothing happens on other systems, and where there
     are not as many threads as cores.
     """
-    threads = _threads()
+    threads, before = _threads(), {}
     cores = sorted(os.sched_getaffinity(0)) if threads else []
-    if len(threads) != len(cores):
-        return {}
-    before = {thread: os.sched_getaffinity(thread) for thread in threads}
-    for thread, core in zip(threads, cores, strict=True):
-        _set(thread, {core})
+    if len(threads) == len(cores) > 1:
+        for thread, core in zip(threads, cores, strict=True):
+            with contextlib.suppress(OSError):  # one that has ended
+                allowed = os.sched_getaffinity(thread)
+                os.sched_setaffinity(thread, {core})
+                if len(allowed) > 1:
+                    before[thread] = allowed
     return before
 
 
@@ -46,8 +49,3 @@ def _threads() -> list[int]:
                 if (task / "comm").read_text(encoding="utf-8").strip() == _NAME:
                     found.append(int(task.name))
     return sorted(found)
-
-
-def _set(thread: int, cores: set[int]) -> None:
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(thread, cores)

@@ -11,15 +11,26 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
 # From below to above: a room may import itself and what stands before it. CONTRIBUTING.md has the same table.
 ROOMS = (
-    *("errors", "version", "lazily", "identity", "settings", "options", "progress", "interruptions", "compilation"),
+    *(
+        "errors",
+        "version",
+        "lazily",
+        "identity",
+        "settings",
+        "options",
+        "progress",
+        "interruptions",
+        "compilation",
+        "cores",
+    ),
     *("models", "data", "sharding", "saqt", "exporting", "scoring", "engines", "gallery", "evaluation", "datasets"),
     *("training", "protocols"),
     *("face", "recipes", "__init__", "cli"),
 )
 # What stands side by side.
 APART = {
-    "data": {"models", "compilation"},
-    "models": {"progress", "interruptions", "options"},
+    "data": {"models", "compilation", "cores"},
+    "models": {"progress", "interruptions", "options", "cores"},
     "exporting": {"models", "saqt"},
     "scoring": {"saqt"},
     "engines": {"models", "saqt", "exporting"},

@@ -34,7 +34,7 @@ def path(name: str) -> Path:
 
 
 def read(name: str, *, variant: str = "", **replaced: Any) -> Recipe:
-    """A recipe; where it is kept and what it is trained on is not part of it.
+    """A recipe; where it is kept, what it is trained on and how that is loaded is not part of it.
 
     A warm-up that other ``steps`` leave no room for becomes a tenth of them.
 
@@ -47,6 +47,7 @@ def read(name: str, *, variant: str = "", **replaced: Any) -> Recipe:
       InputError: for an unknown recipe, variant or setting, and what the settings refuse.
     """
     from glintiqa_jax import settings
+    from glintiqa_jax.data.loading import Loading
     from glintiqa_jax.datasets.config import DataConfig
     from glintiqa_jax.face import Recipe
     from glintiqa_jax.models.config import VARIANTS
@@ -63,7 +64,7 @@ def read(name: str, *, variant: str = "", **replaced: Any) -> Recipe:
             given[flag] = known[flag].value(text or "true")
         elif flag.removeprefix("no") in known:
             given[flag.removeprefix("no")] = False
-        elif flag != "workdir" and flag not in options(DataConfig):
+        elif flag != "workdir" and flag not in options(DataConfig) | options(Loading):
             raise InputError(file=path(name), expected="settings", found=line)
     if (variant or chosen) not in VARIANTS:
         raise InputError(field="variant", expected=f"one of {', '.join(VARIANTS)}", found=repr(variant or chosen))

@@ -309,10 +309,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         images = self.images
-        for size in self.validation.eval_sizes:
-            if size < self.model.crop_size:
-                expected = f"{self.model.crop_size}, the side of a crop, or more"
-                raise InputError(field="eval_sizes", expected=expected, found=size)
+        self._check_eval_sizes()
         if images.ranked_levels and self.model.crop_size < _SMALLEST_DISTORTED:
             expected = f"{_SMALLEST_DISTORTED} or more, which distortions need, with `ranked_levels`"
             raise InputError(field="crop_size", expected=expected, found=self.model.crop_size)
@@ -325,6 +322,18 @@ class Experiment:
                 expected=f"several crops in a part, over which `loss={self.objective.loss}` is",
                 found="parts of one",
             )
+
+    def _check_eval_sizes(self) -> None:
+        sizes, largest = self.validation.eval_sizes, self.images.max_short_side
+        if sizes and self.validation.eval_random_crops:
+            raise InputError(field="eval_sizes", expected="none with `eval_random_crops`", found=sizes)
+        if len(set(sizes)) < len(sizes):
+            raise InputError(field="eval_sizes", expected="each at most once", found=sizes)
+        for size in sizes:
+            if size < self.model.crop_size or 0 < largest <= size:
+                below = f" and below `max_short_side={largest}`" if largest else ""
+                expected = f"sides of {self.model.crop_size}, a crop's, or more{below}"
+                raise InputError(field="eval_sizes", expected=expected, found=size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from glintiqa_jax.progress import TERMINAL, Log
 from glintiqa_jax.scoring.card import read_card
 from glintiqa_jax.scoring.files import CARD, TRAINED_ON
 from glintiqa_jax.training import processes
+from glintiqa_jax.training.description import kept_split
 from glintiqa_jax.training.experiment import Experiment
 
 
@@ -77,17 +78,15 @@ def seen_before(experiment: Experiment) -> list[Look]:
 def unseen(split: Split, source: Source, experiment: Experiment, log: Log) -> Split:
     """The split without the images to validate and to test on whose contents the start was trained on.
 
-    A start that was trained with this very split has trained on none of them: it is gone on with, and selected on the
-    same images again.
+    A run that was trained with this very split has its parts again: it was selected on its images to validate, and
+    trained on none of them.
 
     Raises:
       InputError: when it was trained on all of them.
     """
+    if (parts := _parts_before(experiment, source, split)) is not None:
+        return parts
     seen = seen_before(experiment)
-    if seen and _goes_on(experiment, source, split):
-        looks = source.looks()
-        own = {looks[position].digest for position in np.concatenate([split.train, split.validation])}
-        seen = [look for look in seen if look.digest not in own]
 
     def new(part: str) -> np.ndarray:
         positions = getattr(split, part)
@@ -110,12 +109,14 @@ def unseen(split: Split, source: Source, experiment: Experiment, log: Log) -> Sp
     return split.with_parts(new("validation"), new("test"))
 
 
-def _goes_on(experiment: Experiment, source: Source, split: Split) -> bool:
-    """Whether every model that training starts from was trained with this split of this source."""
-    digest = split_digest(split, source.index.names)
+def _parts_before(experiment: Experiment, source: Source, split: Split) -> Split | None:
+    """Who validated and was tested in the one run that training starts from, if it was trained with this split."""
     folders = [folder for name in experiment.start.init if (folder := _with(name, TRAINED_ON))]
-    cards = [read_card(folder / CARD).trained_on for folder in folders]
-    return all(card and (card.identity, card.split_sha256) == (source.identity, digest) for card in cards)
+    if len(folders) != 1:
+        return None
+    names, trained_on = source.index.names, read_card(folders[0] / CARD).trained_on
+    before = trained_on and (trained_on.identity, trained_on.split_sha256)
+    return kept_split(folders[0], split, names) if before == (source.identity, split_digest(split, names)) else None
 
 
 def _with(name: str, file: str) -> Path | None:

@@ -187,6 +187,13 @@ def test_flags_are_the_settings_of_an_experiment_its_data_and_where_it_runs():
         (["--loss=l7"], "--loss: expected one of l1"),
         (["--transforms=quarter_turns,l7"], "--transforms: expected one of quarter_turns, random_sizes, found 'l7'"),
         (["--transforms=quarter_turns,quarter_turns"], "--transforms: expected each at most once"),
+        (["--eval_sizes=100"], "--eval_sizes: expected sides of 224, a crop's, or more, found 100"),
+        (
+            ["--eval_sizes=300", "--max_short_side=256"],
+            "--eval_sizes: expected .* and below --max_short_side=256, found",
+        ),
+        (["--eval_sizes=256,256"], "--eval_sizes: expected each at most once"),
+        (["--eval_sizes=256", "--eval_random_crops=25"], "--eval_sizes: expected none with --eval_random_crops"),
         (["--seed=4294967296"], "--seed: expected a whole number up to 2147483647, found 4294967296"),
         (["--clip_norm=1e-320"], r"--clip_norm: expected a number from 1.2e-38 to 3.4e\+38 in size, or 0, found"),
         *[

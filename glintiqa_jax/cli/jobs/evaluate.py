@@ -84,6 +84,8 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
     model = load_model(values.model)
     if values.random_crops is not None:
         view = dataclasses.replace(model.card.view, random_crops=values.random_crops)
+        if values.random_crops:
+            view = dataclasses.replace(view, sizes=())
         model.card = dataclasses.replace(model.card, view=view)
     flattered = False
     if data is None:

@@ -74,15 +74,16 @@ def _facts(model: Model) -> Iterator[tuple[str, str]]:
     yield "network", f"{describe(card.network)}; {size:,} parameters and statistics"
     yield "score", card.scale.describe()
     crop = card.network.crop_size
-    crops = f"{view.random_crops} at random" if view.random_crops else f"{view.grid} x {view.grid}"
+    count = f"{view.random_crops} at random" if view.random_crops else f"{view.grid} x {view.grid}"
+    crops = f"{count} crops of {crop} x {crop}"
     if view.sizes:
-        crops += f", and as many each at a shorter side of {', '.join(map(str, view.sizes))}:"
+        crops += f", and as many each with the shorter side shrunk to at most {', '.join(map(str, view.sizes))}"
     shrunk = [
         f"the {name} side shrunk to at most {side} pixels"
         for name, side in (("longer", view.max_side), ("shorter", view.max_short_side))
         if side
     ]
-    yield "sees", "; ".join([*shrunk, f"{crops} crops of {crop} x {crop}, whose mean is the score"])
+    yield "sees", "; ".join([*shrunk, f"{crops}; their mean is the score"])
     if (calibration := card.calibration) is None or calibration.half_width(0) is None:
         yield "interval", "none: it was not measured on enough images"
     else:
