@@ -11,18 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "glintiqa_jax"
 # From below to above: a room may import itself and what stands before it. CONTRIBUTING.md has the same table.
 ROOMS = (
-    *(
-        "errors",
-        "version",
-        "lazily",
-        "identity",
-        "settings",
-        "options",
-        "progress",
-        "interruptions",
-        "compilation",
-        "cores",
-    ),
+    *("errors", "version", "lazily", "identity", "settings", "options", "progress", "interruptions"),
+    *("compilation", "cores"),
     *("models", "data", "sharding", "saqt", "exporting", "scoring", "engines", "gallery", "evaluation", "datasets"),
     *("training", "protocols"),
     *("face", "recipes", "__init__", "cli"),

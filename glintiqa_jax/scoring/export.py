@@ -124,7 +124,5 @@ def _preprocessing(view: View, side: int) -> str:
         steps.append(f"cut {n} x {n} crops whose tops are round(i * (height - {side}) / {n - 1}), lefts alike")
     if view.sizes:
         sides = ", ".join(map(str, view.sizes))
-        steps.append(
-            f"cut as many crops each of the same image shrunk once more, so that its shorter side is at most {sides}"
-        )
+        steps.append(f"cut as many crops each of that image shrunk so that its shorter side is at most {sides}")
     return "decode the image upright as sRGB, alpha over white; " + "; ".join(steps)
