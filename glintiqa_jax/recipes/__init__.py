@@ -57,11 +57,11 @@ def read(name: str, *, variant: str = "", **replaced: Any) -> Recipe:
 
     known, given, chosen = options(Recipe), {}, VARIANT
     for line in expanded([f"--recipe={name}"]):
-        flag, _, text = line.removeprefix("--").partition("=")
+        flag, equals, text = line.removeprefix("--").partition("=")
         if flag == "variant":
             chosen = text
         elif flag in known:
-            given[flag] = known[flag].value(text or "true")
+            given[flag] = known[flag].value(text if equals else "true")
         elif flag.removeprefix("no") in known:
             given[flag.removeprefix("no")] = False
         elif flag != "workdir" and flag not in options(DataConfig) | options(Loading):
