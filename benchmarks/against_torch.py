@@ -5,8 +5,8 @@ computes. A turn measures every way once, in their order and then in the reverse
 fast both multiply matrices of 2,048 rows and columns (8,192 on an accelerator). What is printed are medians over turns;
 a ratio is ours to theirs in the same turn. The limit is what a network would reach whose convolutions and products all
 ran as fast as the faster of these products; PyTorch counts those of the forward pass, of which training takes three
-times as many. Both sides have memory in huge pages, where Linux gives them on demand, and each of their threads a core
-of its own, as our training jobs have.
+times as many. Both sides have memory in huge pages, where Linux gives them on demand. Ours has a core for each of its
+threads, as our jobs have; OpenMP's way to the same (``OMP_PROC_BIND``) leaves PyTorch a single core.
 """
 
 from __future__ import annotations
@@ -140,8 +140,7 @@ class _Row:
 
 
 def _measured(job: Job, ours: Side, theirs: Side) -> Iterator[_Row]:
-    # libgomp reads it when PyTorch is loaded; ours binds its threads itself
-    with _Server(ours, job, {}) as mine, _Server(theirs, job, {"OMP_PROC_BIND": "true"}) as other:
+    with _Server(ours, job) as mine, _Server(theirs, job) as other:
         _check_scores(job, mine, other)
         bfloat16 = BFLOAT16 in job.ways
         turn = [(mine, OURS)] * (job.ways != (BFLOAT16,)) + [(mine, OUR_BFLOAT16)] * bfloat16
@@ -203,11 +202,10 @@ def _table(rows: list[_Row]) -> list[str]:
 class _Server:
     """A side in a process of its own, which computes when it is asked to."""
 
-    def __init__(self, side: Side, job: Job, environment: dict[str, str]):
+    def __init__(self, side: Side, job: Job):
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
-        arguments = (there, side, job, SECONDS.value, environment)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process = context.Process(target=_serve, args=(there, side, job, SECONDS.value), daemon=True)
         self._process.start()
         there.close()
 
@@ -229,9 +227,7 @@ class _Server:
         return self._pipe.recv()
 
 
-def _serve(pipe: Any, side: Side, job: Job, seconds: float, environment: dict[str, str]) -> None:
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
+def _serve(pipe: Any, side: Side, job: Job, seconds: float) -> None:
     passes = side(job)
     for run in passes.ways.values():
         run()
