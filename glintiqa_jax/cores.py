@@ -12,7 +12,7 @@ _TASKS, _NAME = Path("/proc/self/task"), "tf_XLAEigen"
 
 @contextlib.contextmanager
 def core_each() -> Iterator[None]:
-    """While it lasts, ``spread_threads``."""
+    """Each of XLA's threads has a core of its own inside (``spread_threads``), and its freedom back afterwards."""
     before = spread_threads()
     try:
         yield

@@ -12,6 +12,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from glintiqa_jax import settings
+from glintiqa_jax.data.crops import Crops
 from glintiqa_jax.data.paths import local_path
 from glintiqa_jax.data.pipeline import check_rows
 from glintiqa_jax.data.source import Source
@@ -88,8 +89,8 @@ def check_fits(experiment: Experiment, execution: Execution, mesh: Mesh) -> None
     check_rows(images.batch_size, images.rows_per_group, images.ranked_every, count)
     room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     crop = 3 * experiment.model.crop_size**2  # bytes
-    validation = experiment.validation
-    crops = (validation.eval_random_crops or validation.eval_grid**2) * (1 + len(validation.eval_sizes))
+    said = experiment.validation
+    crops = Crops(experiment.model.crop_size, said.eval_grid, said.eval_random_crops, sizes=said.eval_sizes).count
     for field, size, each in (
         ("batch_size", images.batch_size, 1),
         ("eval_batch_size", execution.eval_batch_size, crops),

@@ -83,9 +83,8 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
     how, own, log = loading(values), data is None, values.log if processes.is_first() else SILENT
     model = load_model(values.model)
     if values.random_crops is not None:
-        view = dataclasses.replace(model.card.view, random_crops=values.random_crops)
-        if values.random_crops:
-            view = dataclasses.replace(view, sizes=())
+        sizes = () if values.random_crops else model.card.view.sizes  # as released: at one size
+        view = dataclasses.replace(model.card.view, random_crops=values.random_crops, sizes=sizes)
         model.card = dataclasses.replace(model.card, view=view)
     flattered = False
     if data is None:
