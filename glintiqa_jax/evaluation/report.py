@@ -57,7 +57,8 @@ class Training:
 
     def kept(self, splits: Collection[str]) -> str:
         """A sentence on which step was kept and how it was selected, given the evaluated splits."""
-        kept = f"The network is the one of step {self.best_step} of {self.step}, "
+        which = "" if self.best_step else " (what training started from)"
+        kept = f"The network is the one of step {self.best_step} of {self.step}{which}, "
         if self.selection == "test_best":
             return f"{kept}the best of its evaluations on the test split: {FLATTERED}."
         by = METRICS[self.selection_metric].title

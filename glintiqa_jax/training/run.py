@@ -34,6 +34,7 @@ from glintiqa_jax.training.metrics_log import SPEED, MetricsLog, plain
 from glintiqa_jax.training.optimiser import learning_rate_schedule
 from glintiqa_jax.training.profiling import FOLDER as PROFILE
 from glintiqa_jax.training.profiling import Profile
+from glintiqa_jax.training.start import starts_from_a_model
 from glintiqa_jax.training.step import Trainer, TrainState
 
 _AHEAD = 2  # steps that are handed to the devices before they have ended, so that a signal is not heard late
@@ -92,7 +93,7 @@ class Run:
             state = self.store.restore(self.trainer.abstract_state, self.trainer.sharding, step=step)
             self._unseen = [(loss, np.zeros(0, np.int64)) for loss in self.store.unseen_losses(step)]
         if processes.is_first():
-            self._log = MetricsLog(self.workdir, step or 0)
+            self._log = MetricsLog(self.workdir, -1 if step is None else step)
         return state
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class Run:
             self._log.close()
 
     def train(self, state: TrainState, last_step: int) -> TrainState:
-        """Steps up to ``last_step``, evaluating and saving on the way.
+        """Steps up to ``last_step``, evaluating and saving on the way; first as step 0 the model that it starts from.
 
         A signal acts at once in the first step, which compiles, in the last before an evaluation and in evaluations,
         which are done again. Several processes stop all before the same step or batch of an evaluation.
@@ -119,6 +120,8 @@ class Run:
         total, done = last_step * batch_size, step * batch_size
         bar = self.log.progress(total=total, initial=done, desc="training", unit="image", hidden=hidden)
         with contextlib.nullcontext() if alone else _stopping_together(), bar:
+            if starts_from_a_model(self.experiment) and len(self._watched) and self.store.latest_step() is None:
+                self._evaluate(state, 0)  # few images may teach it less than it knows
             while step < last_step and not number:
                 evaluated = min((step // eval_every + 1) * eval_every, last_step)
                 by_steps = first < step < evaluated - 1

@@ -62,6 +62,11 @@ def first_model(experiment: Experiment, log: Log = TERMINAL) -> GlintIQA:
     return model
 
 
+def starts_from_a_model(experiment: Experiment) -> bool:
+    """Whether training goes on with a whole model, which can be used as it is, rather than with backbones or none."""
+    return any(model_folder(name) for name in experiment.start.init)
+
+
 def licences_of_start(experiment: Experiment) -> list[str]:
     """Of the weights that training starts from, and of what they were trained on, a line each."""
     cards = [read_card(folder / CARD) for name in experiment.start.init if (folder := _with(name, CARD))]

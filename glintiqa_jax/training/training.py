@@ -223,7 +223,8 @@ class _Job:
                 state = run.train(run.start(lambda: first or first_model(experiment, self.log)), last_step)
                 params_sha256 = digest(state)
                 # without a split to select on there is no choice to make
-                best_step = processes.by_the_first(store.best_step) or last_step
+                best = processes.by_the_first(store.best_step)
+                best_step = last_step if best is None else best
                 if best_step != int(state.step):
                     state = store.restore(run.trainer.abstract_state, run.trainer.sharding, step=best_step)
                 predictions = {}

@@ -12,8 +12,9 @@ from glintiqa_jax.errors import InputError
 from glintiqa_jax.models.files import arrays_of
 from glintiqa_jax.models.glintiqa import new_model
 from glintiqa_jax.scoring.card import ModelCard, Origin
-from glintiqa_jax.scoring.files import save_model
+from glintiqa_jax.scoring.files import load_model, save_model
 from glintiqa_jax.scoring.model import Model
+from glintiqa_jax.training.metrics_log import read_metrics
 from glintiqa_jax.training.result import Result
 from glintiqa_jax.training.start import check_start, first_model
 
@@ -90,3 +91,19 @@ def test_a_start_that_has_seen_all_tests_is_refused(small, start, tmp_path):
     split = dataclasses.replace(small.split, test=np.array([8, 9]))
     with pytest.raises(InputError, match=r"^init: expected test images that the model to start from was not"):
         small.train(tmp_path / "run", init=(str(start),), split=split)
+
+
+def test_the_model_that_a_run_starts_from_is_kept_where_training_makes_it_worse(small, start, tmp_path, one_device):
+    """It is evaluated once, as step 0, also in a run that is interrupted; random values are no model."""
+    worse = {"init": (str(start),), "steps": 3, "eval_every": 3, "warmup_steps": 0, "learning_rate": 30.0}
+    small.train(tmp_path / "scratch", steps=3, eval_every=3)
+    assert [row["step"] for row in read_metrics(tmp_path / "scratch") if "validation" in row] == [3]
+    stop_after(one_device, 2)
+    assert small.train(tmp_path / "run", **worse) is None
+    figures = small.train(tmp_path / "run", **worse)
+    rows = [row for row in read_metrics(tmp_path / "run") if "validation" in row]
+    assert [row["step"] for row in rows] == [0, 3]
+    assert figures["best_step"] == 0
+    assert figures["validation"]["srocc"] == rows[0]["validation"]["srocc"]
+    kept, began = arrays_of(load_model(tmp_path / "run").network), arrays_of(load_model(start).network)
+    assert all(np.array_equal(kept[name], began[name]) for name in began)
