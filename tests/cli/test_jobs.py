@@ -162,6 +162,11 @@ MISTAKES = [
     ("train", ["--dataset=csv", "--images=nowhere", "--scores=x.csv", "--workdir=x"], "--images=nowhere: expected"),
     ("train", ["--init=nowhere.pth", "--workdir=x"], "--init=nowhere.pth: "),
     ("train", ["--images=.", "--workdir=x"], "--images: needs --dataset=csv, found --dataset=demo"),
+    (
+        "evaluate",
+        [],
+        "--model: expected a model's or a run's folder, or data flags, which evaluate the model that ships",
+    ),
     ("evaluate", ["--model=x", "--scores=x.csv"], "--scores: needs --dataset=csv"),
     ("evaluate", ["--model=x", "--split_seed=3"], "--split_seed: needs --dataset"),
     ("prepare_dataset", ["--dataset=clive"], "--source: needed with --dataset=clive"),

@@ -2,10 +2,12 @@
 
     glintiqa evaluate --model=runs/scratch
     glintiqa evaluate --model=runs/scratch --dataset=csv --images=DIR --scores=FILE.csv
+    glintiqa evaluate --dataset=csv --images=DIR --scores=FILE.csv
 
 Without data flags, it evaluates on the model's own test split. With them, on all images of other data, or on the part
-that ``--split`` names. Scores are compared in each database's own unit: SROCC and KROCC do not depend on it, PLCC and
-RMSE assume that both ranges mean the same. Contents that the model was trained on are left out and counted.
+that ``--split`` names; without ``--model``, the model that ships. Scores are compared in each database's own unit:
+SROCC and KROCC do not depend on it, PLCC and RMSE assume that both ranges mean the same. Contents that the model was
+trained on are left out and counted.
 """
 
 from __future__ import annotations
@@ -30,9 +32,8 @@ if TYPE_CHECKING:
 
 def define(values: Flags) -> None:
     """The job's flags."""
-    flags.DEFINE_string(
-        "model", None, "a model's, a run's or a checkpoint's folder", values, required=True, short_name="m"
-    )
+    what = "a model's, a run's or a checkpoint's folder; none, with data flags: the one that ships"
+    flags.DEFINE_string("model", None, what, values, short_name="m")
     flags.DEFINE_enum(
         "split",
         None,
@@ -81,6 +82,9 @@ def _evaluated(values: Flags, data: DataConfig | None) -> tuple[str, Evaluated]:
     from glintiqa_jax.training.description import kept_split
 
     how, own, log = loading(values), data is None, values.log if processes.is_first() else SILENT
+    if own and values.model is None:
+        expected = "a model's or a run's folder, or data flags, which evaluate the model that ships"
+        raise InputError(field="model", expected=expected, found="neither")
     model = load_model(values.model)
     if values.random_crops is not None:
         sizes = () if values.random_crops else model.card.view.sizes  # as released: at one size
