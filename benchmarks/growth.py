@@ -37,7 +37,7 @@ SIZES = {
     "photograph": ("megapixels", (0.25, 1, 4, 16, 64)),
     "photographs": ("photographs", (10, 40, 160)),
     "step": ("crops", (4, 8, 16, 32)),
-    "side": ("pixels", (112, 224, 336)),
+    "side": ("pixels", (128, 224, 320)),
 }
 
 _MEASURES = flags.DEFINE_list("measures", list(SIZES), "which")
@@ -85,6 +85,7 @@ def _call(measure: str, size: float, variant: str) -> Callable[[], object]:
     from flax import nnx
 
     from glintiqa_jax import settings
+    from glintiqa_jax.cores import spread_threads
     from glintiqa_jax.data.scale import ScoreScale
     from glintiqa_jax.models.config import variant_config
     from glintiqa_jax.models.glintiqa import new_model
@@ -96,6 +97,7 @@ def _call(measure: str, size: float, variant: str) -> Callable[[], object]:
     from glintiqa_jax.training.step import Trainer
 
     rng, mesh = np.random.default_rng(0), make_mesh(devices=jax.devices()[:1])
+    spread_threads()  # as commands do
     config = variant_config(variant, **({"crop_size": int(size)} if measure == "side" else {}))
     graphdef, state = nnx.split(new_model(config))
     # biases of 0 leave a deep network's values so small that processors compute with them slowly

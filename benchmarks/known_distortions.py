@@ -59,9 +59,11 @@ def main() -> None:
     everything = {
         "falls": _over_photographs(falls.mean(axis=(1, 2))),
         "undistorted_first": _over_photographs(first.mean(axis=1)),
-        "found": _over_photographs(_by_photograph(trials, len(photographs))),
     }
-    print(f"| all | {' | '.join(f'{mean:.3f} ({low:.3f} to {high:.3f})' for mean, low, high in everything.values())} |")
+    if len(trials):
+        everything["found"] = _over_photographs(_by_photograph(trials, len(photographs)))
+    cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in everything.values()]
+    print(f"| all | {' | '.join(cells + [''] * (3 - len(cells)))} |")
     if _JSON.value:
         print(json.dumps({name: round(mean, 4) for name, (mean, _, _) in everything.items()}))
 
@@ -104,8 +106,6 @@ def _by_photograph(trials: np.ndarray, count: int) -> np.ndarray:
 def _over_photographs(shares: np.ndarray) -> tuple[float, float, float]:
     """The mean of what each photograph has, and a 95 % interval by a bootstrap over photographs."""
     shares = shares[~np.isnan(shares)]
-    if not len(shares):
-        return (float("nan"),) * 3
     drawn = np.random.default_rng(0).integers(len(shares), size=(_RESAMPLES, len(shares)))
     low, high = np.quantile(shares[drawn].mean(axis=1), (0.025, 0.975))
     return float(shares.mean()), float(low), float(high)
