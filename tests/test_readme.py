@@ -130,6 +130,7 @@ def write_koniq10k(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.compiled_for_users  # the model that ships has more to compute than to compile
 @pytest.mark.skipif(
     not SHIPPED.is_dir(), reason="no model ships in this checkout: glintiqa_jax/pretrained is not there"
 )

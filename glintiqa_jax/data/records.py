@@ -87,7 +87,7 @@ class Card:
     """What ``card.json`` says of prepared records, beside figures of what is in ``index.csv``.
 
     Attributes:
-      name: the database's, or "csv" or "demo".
+      name: the database's, or "csv", "demo" or "demo_photographs".
       scale: what the scores mean.
       notes: what the reader noticed.
       skipped: images that were left out, and why.

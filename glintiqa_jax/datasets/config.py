@@ -12,14 +12,15 @@ from glintiqa_jax.data.scale import opinion_scale
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.settings import changes, group, setting
 
-OWN, DEMO = "csv", "demo"
+OWN = "csv"
+DEMOS = ("demo", "demo_photographs")  # the second without the scenes of the first
 SPLIT_CHOICES = ("auto", "published", "drawn", "all")
 _WEIGHTS = 1e4  # a mixture's database that has one crop in so many is as good as left out
 
 
 def dataset_names() -> tuple[str, ...]:
     """What `dataset` may name."""
-    return (DEMO, OWN, *DATABASES)
+    return (*DEMOS, OWN, *DATABASES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +85,8 @@ class DataConfig:
 
     dataset: str = setting(
         "demo",
-        "what to train on: 'demo' needs nothing, 'csv' is your own folder, and a database's name is one that "
-        "prepare_dataset has prepared; several are mixed by weight: koniq10k:2,kadid10k:1",
+        "what to train on: 'demo' and 'demo_photographs' need nothing, 'csv' is your own folder, and a database's "
+        "name is one that prepare_dataset has prepared; several are mixed by weight: koniq10k:2,kadid10k:1",
     )
     data_dir: str = setting(
         "~/.cache/glintiqa_jax", "where prepared records are kept and found again", effect="nothing"
@@ -120,7 +121,7 @@ class DataConfig:
         elif others := changes(self.own, OwnImages()):
             name = others[0].name.rpartition(".")[2]
             raise InputError(f"needs `dataset='{OWN}'`, found {given}", field=name)
-        if {OWN, DEMO} & set(names) and (self.data_cache_dir or is_remote(self.data_dir)):
+        if {OWN, *DEMOS} & set(names) and (self.data_cache_dir or is_remote(self.data_dir)):
             raise InputError(
                 f"{self.dataset} is prepared on this machine, where it is read",
                 field="data_cache_dir" if self.data_cache_dir else "data_dir",

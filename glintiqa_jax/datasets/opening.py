@@ -19,7 +19,7 @@ from glintiqa_jax.data.records import CARD, RecordSource, records_folder
 from glintiqa_jax.data.source import Source
 from glintiqa_jax.data.splits import Split, load_split, released_seed, split_as_declared, split_by_group
 from glintiqa_jax.data.tables import first_five
-from glintiqa_jax.datasets.config import DEMO, OWN, SPLIT_CHOICES, DataConfig, OwnImages, Splitting
+from glintiqa_jax.datasets.config import DEMOS, OWN, SPLIT_CHOICES, DataConfig, OwnImages, Splitting
 from glintiqa_jax.errors import InputError
 from glintiqa_jax.progress import warn
 from glintiqa_jax.saqt.demo import read_demo
@@ -76,8 +76,8 @@ def find_parts(config: DataConfig, *, on_bad_image: str = "fail", say: Say = war
         raise InputError(field="split_by", expected=expected, found=repr(split_by))
     parts: list[Collection | RecordSource] = []
     for name, _ in config.datasets:
-        if name == DEMO:
-            parts.append(read_demo())
+        if name in DEMOS:
+            parts.append(read_demo(name))
         elif name == OWN:
             parts.append(read_own(config.own, on_bad_image=on_bad_image))
         else:
@@ -231,7 +231,7 @@ def split_data(
 def _described(source: RecordSource) -> RecordSource:
     """With what is known of its database: the names of its types of distortion, and its licence."""
     found = DATABASES.get(source.name)
-    if source.name in (DEMO, "kadid10k", "saqt"):
+    if source.name in (*DEMOS, "kadid10k", "saqt"):
         source.distortions = {distortion.number: distortion.name for distortion in DISTORTIONS}
     elif found:
         source.distortions = dict(enumerate(found.distortions, start=1))

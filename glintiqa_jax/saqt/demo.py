@@ -1,7 +1,8 @@
-"""The embedded dataset ``demo``: photographs and scenes, distorted as KADID-10k's, with its observers' mean scores.
+"""The embedded datasets: photographs and scenes, distorted as KADID-10k's, with its observers' mean scores.
 
-Nothing is downloaded: the photographs ship inside scikit-image and Matplotlib. A distorted image is labelled with the
-mean score of its type and level, which is SAQT's label transfer without the retrieval (paper section III-D).
+``demo`` has both, ``demo_photographs`` no scenes. Nothing is downloaded: the photographs ship inside scikit-image and
+Matplotlib. A distorted image is labelled with the mean score of its type and level, which is SAQT's label transfer
+without the retrieval (paper section III-D).
 """
 
 from __future__ import annotations
@@ -83,14 +84,19 @@ def _encoded(name: str) -> bytes:
     return (Path(package.__path__[0]) / _FOLDERS[package] / name).read_bytes()
 
 
-def read_demo() -> Collection:
-    """The demo as a collection; images are made as they are iterated over, the same ones each time."""
-    contents = list(_contents())
+def read_demo(name: str = "demo") -> Collection:
+    """The demo as a collection; images are made as they are iterated over, the same ones each time.
+
+    Args:
+      name: "demo", or "demo_photographs", which leaves out the scenes and all of whose images have 256 pixels a side or
+        more.
+    """
+    contents = [content for content in _contents() if name == "demo" or content.name in _PHOTOGRAPHS]
     return Collection(
-        name="demo",
+        name=name,
         scale=DATABASES["kadid10k"].scale,
         size=sum(len(content.distortions) for content in contents),
-        identity=digest("demo", KADID.identity(), code_of(scenes), [content.facts() for content in contents]),
+        identity=digest(name, KADID.identity(), code_of(scenes), [content.facts() for content in contents]),
         images=lambda: _distorted(contents),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -76,7 +77,17 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
         several = jax.process_count() > 1  # which waits for their devices
     if several:
         watch()
+        atexit.register(_part)
     else:
+        abort_as_ever()
+
+
+def _part() -> None:
+    """Leave the others while Python still runs: a thread that comes back from C++ after it aborts the process."""
+    try:
+        jax.distributed.shutdown()  # waits for the others, so that they must hear of this process until then
+    finally:
+        watch().end()
         abort_as_ever()
 
 

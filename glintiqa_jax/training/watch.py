@@ -62,12 +62,19 @@ class Watch:
         self._failed_at, self._is_failing = math.inf, False
         self._heard: dict[int, tuple[str, float]] = {}  # of each other process the last sign of life, and when it came
         self._rounds = itertools.count()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> Watch:
-        """Watch until the end of the process."""
+        """Watch until ``end``."""
         self._beat(time.monotonic())
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self._thread.start()
         return self
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._ended.set()
+        self._thread.join(_UNWINDING)
 
     # What the main thread calls.
 
@@ -156,8 +163,7 @@ class Watch:
 
     def _watch(self) -> None:
         lost, beaten = math.inf, time.monotonic()
-        while True:
-            time.sleep(_LOOK)
+        while not self._ended.wait(_LOOK):
             now = time.monotonic()
             try:
                 if now - beaten >= _BEAT:

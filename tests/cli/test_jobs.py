@@ -210,7 +210,11 @@ MISTAKES = [
     ("evaluate", ["--model=nowhere"], "--model=nowhere: expected"),
     ("evaluate", ["--model=nowhere", "--output=."], "--output=.: expected a file, found a folder"),
     ("run_rounds", ["--workdir=x", "--split_round=2"], "--split_round=2: is for the rounds to say"),
-    ("cross_dataset", ["--workdir=x", "--train_on=demo,moon"], "--train_on: expected each of demo, csv"),
+    (
+        "cross_dataset",
+        ["--workdir=x", "--train_on=demo,moon"],
+        "--train_on: expected each of demo, demo_photographs, csv",
+    ),
     ("cross_dataset", ["--workdir=x", "--train_on=demo"], "--test_on: expected another database than"),
     ("cross_dataset", ["--workdir=x", "--train_on=demo,csv"], "--images: needed with --dataset=csv, found nothing"),
     ("ablations", ["--workdir=x", "--tables=heads"], "--tables: expected each of branches"),

@@ -162,7 +162,7 @@ def test_missing_images_are_left_out_on_request_and_said(biq, rated_folder):
         ({"lower_is_better": True}, "lower_is_better: needs `dataset='csv'`, found `dataset='biq2021'`"),
         ({"max_side": 16}, "max_side=16: biq2021 was prepared with 0"),
         ({"merge_near_duplicates": False}, "merge_near_duplicates=False: biq2021 was prepared with True"),
-        ({"dataset": "kadid"}, "dataset: expected one of demo, csv, live,.* found 'kadid'"),
+        ({"dataset": "kadid"}, "dataset: expected one of demo, demo_photographs, csv, live,.* found 'kadid'"),
         ({"dataset": "biq2021:0"}, "dataset: expected a weight .* after biq2021:, found '0'"),
         ({"dataset": "biq2021,biq2021"}, "dataset: expected each database once, found biq2021 twice"),
         ({"split_round": 1, "split_by": "drawn"}, "split_round: draws the split; leave out `split_by='drawn'`"),

@@ -83,6 +83,14 @@ def test_images_are_distorted_and_labelled(contents):
     np.testing.assert_array_equal(decode_image(noise.image, noise.name), expected)
 
 
+def test_the_demos_photographs_come_without_its_scenes(contents):
+    whole, photographs = demo.read_demo(), demo.read_demo("demo_photographs")
+    assert photographs.size == whole.size - 25 * sum(content.name.startswith("scene_") for content in contents)
+    assert photographs.identity != whole.identity
+    first = next(iter(photographs.images()))
+    assert (first.group, first.image) == (contents[0].name, demo._distort_content(contents[0])[0].image)
+
+
 def test_every_scene_has_every_type_and_all_levels_are_used(contents):
     scenes = [content for content in contents if content.name.startswith("scene_")]
     assert all([kind for kind, _ in s.distortions] == [d.number for d in DISTORTIONS] for s in scenes)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_rated_folder
+from conftest import heard, write_rated_folder
 from started import Started
 
 from glintiqa_jax.errors import InputError
@@ -18,6 +18,21 @@ from glintiqa_jax.training.processes import connect
 
 TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
 pytestmark = [pytest.mark.compiled_for_users, pytest.mark.slow]
+
+# Two processes hear of each other, and end; the watch looks all the time, so that they end under a look of it.
+SHORT_PAIR = """
+import sys
+from glintiqa_jax.training import processes, watch
+watch._LOOK = 0.0002
+processes.connect("off", sys.argv[1], 2, int(sys.argv[2]))
+print(processes.gather(sys.argv[2]))
+"""
+
+
+def free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return f"localhost:{free.getsockname()[1]}"
 
 
 class Runs:
@@ -46,12 +61,9 @@ class Runs:
         ]
 
     def start(self, workdir: str, *flags: str, processes: int = 1, of_each: Sequence[str] = ()) -> list[Started]:
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        each = []
+        address, each = free_address(), []
         for number in range(processes):
-            joined = [f"--coordinator_address=localhost:{port}", f"--num_processes={processes}"]
+            joined = [f"--coordinator_address={address}", f"--num_processes={processes}"]
             command = [sys.executable, str(TRAIN), *self.flags, f"--workdir={self.folder / workdir}", *flags]
             command += [*joined, f"--process_id={number}", *of_each[number : number + 1]] if processes > 1 else []
             each.append(Started(command))
@@ -151,6 +163,15 @@ def test_processes_of_two_runs_end_before_the_first_step(runs, pair):
         assert "optimiser.learning_rate: 0.0001 there, 1e-05 in process 0" in said
         assert "Traceback" not in said
     assert not (runs.folder / "other" / "metrics.jsonl").exists()
+
+
+def test_the_end_of_python_finds_no_thread_inside_jax():
+    for _ in range(3):
+        address = free_address()
+        pair = [Started([sys.executable, "-c", SHORT_PAIR, address, str(number)]) for number in range(2)]
+        said = [process.said() for process in pair]
+        assert [process.returncode for process in pair] == [0, 0], "\n".join(said)
+        assert [heard(one) for one in said] == ["['0', '1']\n"] * 2
 
 
 def test_who_takes_part_is_said_whole_or_not_at_all():

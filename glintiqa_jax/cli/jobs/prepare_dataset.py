@@ -35,6 +35,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     (name, _), *_ = config.datasets
     from glintiqa_jax.data.databases import DATABASES, read_database
     from glintiqa_jax.data.records import RecordSource
+    from glintiqa_jax.datasets.config import DEMOS
     from glintiqa_jax.datasets.opening import prepare_as_configured, read_own
     from glintiqa_jax.evaluation.card import describe, write_card
     from glintiqa_jax.saqt.demo import read_demo
@@ -46,7 +47,7 @@ def run(values: Flags, arguments: list[str]) -> None:
     else:
         if values.source:
             raise InputError(f"needs a database's name, found `dataset={name}`", field="source")
-        collection = read_demo() if name == "demo" else read_own(config.own, on_bad_image=policy)
+        collection = read_demo(name) if name in DEMOS else read_own(config.own, on_bad_image=policy)
     for note in collection.notes:
         values.log.tell(note)
     folder = prepare_as_configured(
