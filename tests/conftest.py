@@ -42,9 +42,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 collect_ignore = ["ten_lines.py"]  # a script, which a search for examples would run
 
 
+# Files whose slow tests take longest: while one process is in one of them, others run the rest.
+LONGEST = ("test_readme.py", "test_processes.py", "test_notebooks.py", "test_killed_runs.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the README's commands: they are one test and take longest, while other processes run the rest."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of any scope compile something
