@@ -42,13 +42,18 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 collect_ignore = ["ten_lines.py"]  # a script, which a search for examples would run
 
 
-# Files whose slow tests take longest: while one process is in one of them, others run the rest.
-LONGEST = ("test_readme.py", "test_processes.py", "test_notebooks.py", "test_killed_runs.py")
+LONGEST = ("test_readme.py", "test_processes.py", "test_notebooks.py", "test_killed_runs.py")  # of slow tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    """Begin with the files that take longest, then with what is compiled for users: what is compiled the other way is
+    compiled anew."""
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        longest = LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+        return longest, item.get_closest_marker("compiled_for_users") is None
+
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of any scope compile something

@@ -82,6 +82,7 @@ class Run:
         self._watched: np.ndarray = getattr(split, self.watched)
         self._selection = experiment.validation.selection_metric
         self._metric = METRICS[self._selection]
+        self.evaluated: dict[int, Predictions] = {}  # of the watched images, by the steps evaluated since the start
 
     def start(self, first: Callable[[], GlintIQA]) -> TrainState:
         """The state to resume from: the latest checkpoint's, or that of the first model."""
@@ -200,7 +201,8 @@ class Run:
     def _evaluate(self, state: TrainState, step: int) -> None:
         figure = None
         if len(self._watched):
-            metrics = self.predict(state, self._watched, "validating").metrics()
+            self.evaluated[step] = self.predict(state, self._watched, "validating")
+            metrics = self.evaluated[step].metrics()
             self._write({"step": step, self.watched: plain(metrics)})
             figure = self._metric.worth(metrics[self._selection])
         self._save(state, step, figure)

@@ -228,10 +228,10 @@ class _Job:
                 if best_step != int(state.step):
                     state = store.restore(run.trainer.abstract_state, run.trainer.sharding, step=best_step)
                 predictions = {}
-                if len(split.validation):
-                    predictions["validation"] = run.predict(state, split.validation, "validating the best")
-                if len(split.test):
-                    predictions["test"] = run.predict(state, split.test, "testing once")
+                for side, progress in (("validation", "validating the best"), ("test", "testing once")):
+                    if len(positions := getattr(split, side)):
+                        known = run.evaluated.get(best_step) if side == run.watched else None
+                        predictions[side] = known or run.predict(state, positions, progress)
         results = {
             "step": last_step,
             "best_step": best_step,
