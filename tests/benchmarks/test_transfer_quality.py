@@ -48,6 +48,7 @@ def references(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_bounds_of_kadid(shared, tmp_path):
     done = run(tmp_path, f"--reference_scores={shared / 'scores' / 'kadid10k' / 'dmos.csv'}")
     assert done.returncode == 0, done.stderr
