@@ -88,8 +88,7 @@ def read_demo(name: str = "demo") -> Collection:
     """The demo as a collection; images are made as they are iterated over, the same ones each time.
 
     Args:
-      name: "demo", or "demo_photographs", which leaves out the scenes and all of whose images have 256 pixels a side or
-        more.
+      name: "demo", or "demo_photographs" without the scenes, whose images have 256 pixels a side or more.
     """
     contents = [content for content in _contents() if name == "demo" or content.name in _PHOTOGRAPHS]
     return Collection(

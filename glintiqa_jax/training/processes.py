@@ -83,7 +83,7 @@ def connect(mode: str, coordinator_address: str = "", num_processes: int = 0, pr
 
 
 def _part() -> None:
-    """Leave the others while Python still runs: a thread that comes back from C++ after it aborts the process."""
+    """Leave the others before Python ends: a thread that came back from C++ later would abort the process."""
     try:
         jax.distributed.shutdown()  # waits for the others, so that they must hear of this process until then
     finally:

@@ -82,7 +82,7 @@ class Run:
         self._watched: np.ndarray = getattr(split, self.watched)
         self._selection = experiment.validation.selection_metric
         self._metric = METRICS[self._selection]
-        self.evaluated: dict[int, Predictions] = {}  # of the watched images, by the steps evaluated since the start
+        self._best: tuple[float, int, Predictions] | None = None  # evaluated by this process: figure, step, predictions
 
     def start(self, first: Callable[[], GlintIQA]) -> TrainState:
         """The state to resume from: the latest checkpoint's, or that of the first model."""
@@ -201,11 +201,19 @@ class Run:
     def _evaluate(self, state: TrainState, step: int) -> None:
         figure = None
         if len(self._watched):
-            self.evaluated[step] = self.predict(state, self._watched, "validating")
-            metrics = self.evaluated[step].metrics()
+            predictions = self.predict(state, self._watched, "validating")
+            metrics = predictions.metrics()
             self._write({"step": step, self.watched: plain(metrics)})
             figure = self._metric.worth(metrics[self._selection])
+            if self._best is None or figure >= self._best[0]:
+                self._best = figure, step, predictions
         self._save(state, step, figure)
+
+    def evaluated(self, side: str, step: int) -> Predictions | None:
+        """What has been predicted already of a part of the split, if it was this step's, the best of this process."""
+        if self._best is None or (self.watched, self._best[1]) != (side, step):
+            return None
+        return self._best[2]
 
     def _save(self, state: TrainState, step: int, figure: float | None = None) -> None:
         begun = time.monotonic()

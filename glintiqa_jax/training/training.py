@@ -230,7 +230,7 @@ class _Job:
                 predictions = {}
                 for side, progress in (("validation", "validating the best"), ("test", "testing once")):
                     if len(positions := getattr(split, side)):
-                        known = run.evaluated.get(best_step) if side == run.watched else None
+                        known = run.evaluated(side, best_step)
                         predictions[side] = known or run.predict(state, positions, progress)
         results = {
             "step": last_step,

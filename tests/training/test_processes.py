@@ -19,7 +19,7 @@ from glintiqa_jax.training.processes import connect
 TRAIN = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
 pytestmark = [pytest.mark.compiled_for_users, pytest.mark.slow]
 
-# Two processes hear of each other, and end; the watch looks all the time, so that they end under a look of it.
+# Two processes connect, and end. The watch looks all the time, so that a look is under way as they end.
 SHORT_PAIR = """
 import sys
 from glintiqa_jax.training import processes, watch
